@@ -1,0 +1,26 @@
+"""``vae-serve``: settings, logging, then the server. Exit code 0 after a clean stop, 2 if it cannot start."""
+
+import asyncio
+import logging
+import sys
+
+from serving import logs, settings
+from serving.errors import StartupError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        chosen = settings.from_command_line(sys.argv[1:] if arguments is None else arguments)
+        logs.configure(chosen.log_format, chosen.log_level)
+        logging.getLogger("serving").info("settings: %s", chosen.describe())
+        from serving.server import serve  # after the settings, so that --help answers at once
+
+        asyncio.run(serve(chosen))
+    except StartupError as exc:
+        print(f"vae-serve: error: {exc}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

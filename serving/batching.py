@@ -1,0 +1,266 @@
+"""Dynamic batching: the rows of many requests through one graph together.
+
+The reply future travels inside the queue entry. A batch is cut the moment an executor can take it:
+every executor has one batch running, and one more is staged, so nothing waits on a timer unless
+``linger_s`` asks for it. Sizes are counted in rows. An entry larger than a batch is served in parts;
+after each part its remainder goes to the back of the queue, so that small requests are not starved.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
+from serving.metrics import GraphMetrics
+
+Rows = NDArray[np.float32]
+Outputs = tuple[Rows, ...]
+Run = Callable[[Rows], Outputs]
+"""One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
+
+log = logging.getLogger(__name__)
+
+_SMOOTHING = 0.1
+"""Weight of the newest batch in the running mean of seconds a row."""
+
+
+@dataclass(eq=False)
+class _Entry:
+    """One request's rows, with the future its caller awaits."""
+
+    rows: Rows
+    reply: asyncio.Future[Outputs]
+    queued_at: float
+    taken: int = 0
+    """Rows handed to executors."""
+    answered: int = 0
+    outputs: Outputs | None = None
+    """Where the parts of a split entry are put together."""
+
+    @property
+    def waiting(self) -> int:
+        return len(self.rows) - self.taken
+
+
+@dataclass(eq=False)
+class _Batch:
+    parts: list[tuple[_Entry, slice]] = field(default_factory=list)
+    rows: int = 0
+    seconds: float = 0.0
+
+    def assemble(self) -> Rows:
+        if len(self.parts) == 1:
+            entry, part = self.parts[0]
+            return entry.rows[part]
+        return np.concatenate([entry.rows[part] for entry, part in self.parts])
+
+
+class Batcher:
+    """One queue in front of one graph.
+
+    Belongs to the event loop it was started on; only ``run`` is called from other threads.
+
+    Args:
+        run: the graph. May be called from ``executors`` threads at once.
+        max_batch_rows: largest number of rows given to ``run`` at once.
+        max_queue_rows: rows that may wait; more are refused with ``Overloaded``.
+        executors: threads that call ``run``.
+        linger_s: how long an idle executor waits for more rows before it takes less than a batch.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        max_batch_rows: int,
+        max_queue_rows: int,
+        executors: int,
+        metrics: GraphMetrics,
+        linger_s: float = 0.0,
+    ) -> None:
+        self._run = run
+        self._max_batch_rows = max_batch_rows
+        self._max_queue_rows = max_queue_rows
+        self._executors = executors
+        self._metrics = metrics
+        self._linger_s = linger_s
+        self._waiting: deque[_Entry] = deque()
+        self._queue_rows = 0
+        self._in_flight = 0
+        self._seconds_per_row = 0.0
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._linger: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._staged: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(executors)]
+        for thread in self._threads:
+            thread.start()
+
+    async def submit(self, rows: Rows, *, timeout_s: float | None = None) -> Outputs:
+        """The graph's outputs for ``rows``, in their order.
+
+        ``timeout_s`` is what is left of the caller's deadline.
+
+        Raises:
+            ShuttingDown, Overloaded, DeadlineUnreachable: refused, nothing was queued.
+            ExecutionFailed: the graph failed on the batch these rows were in.
+        """
+        self._admit(len(rows), timeout_s)
+        entry = _Entry(rows, self._loop.create_future(), time.perf_counter())
+        self._waiting.append(entry)
+        self._queue_rows += len(rows)
+        self._idle.clear()
+        self._cut_batches()
+        try:
+            return await entry.reply
+        finally:
+            if entry.waiting:  # cancelled: the rows no longer count, the cut drops the entry
+                self._queue_rows -= entry.waiting
+                entry.taken = len(rows)
+                self._metrics.queue_rows.set(self._queue_rows)
+
+    async def aclose(self) -> None:
+        """Answer everything that was accepted, then stop the executors."""
+        self._closing = True
+        self._cut_batches()
+        await self._idle.wait()
+        for _ in self._threads:
+            self._staged.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _admit(self, rows: int, timeout_s: float | None) -> None:
+        if self._closing:
+            raise ShuttingDown("this server is shutting down")
+        wait_s = self._queue_rows * self._seconds_per_row / self._executors
+        # A request larger than the whole queue is taken when nothing else waits.
+        if self._queue_rows and self._queue_rows + rows > self._max_queue_rows:
+            self._metrics.rejected("queue_full")
+            raise Overloaded(
+                f"{self._queue_rows} rows are waiting, {rows} more would exceed the queue's "
+                f"{self._max_queue_rows}",
+                retry_after_s=max(wait_s, 0.01),
+            )
+        if timeout_s is not None and wait_s + self._seconds_per_row * rows / self._executors > timeout_s:
+            self._metrics.rejected("deadline")
+            raise DeadlineUnreachable(
+                f"the deadline is in {max(timeout_s, 0.0):.3f} s, the rows waiting and asked for take "
+                f"about {wait_s + self._seconds_per_row * rows / self._executors:.3f} s"
+            )
+
+    def _cut_batches(self) -> None:
+        """Hand out batches while executors can take them: one running each, one staged."""
+        while self._waiting and self._in_flight <= self._executors:
+            if self._should_linger():
+                break
+            batch = self._cut()
+            if not batch.parts:
+                break
+            self._in_flight += 1
+            self._metrics.cut("full" if batch.rows == self._max_batch_rows else "executor_free")
+            self._staged.put(batch)
+        self._metrics.queue_rows.set(self._queue_rows)
+        if not self._in_flight and not self._waiting:
+            self._idle.set()
+
+    def _should_linger(self) -> bool:
+        """Whether to wait for more rows: only if asked to, with every executor idle."""
+        if not self._linger_s or self._in_flight or self._closing or self._queue_rows >= self._max_batch_rows:
+            return False
+        left = self._waiting[0].queued_at + self._linger_s - time.perf_counter()
+        if left <= 0:
+            return False
+        if self._linger is None:
+            self._linger = self._loop.call_later(left, self._linger_over)
+        return True
+
+    def _linger_over(self) -> None:
+        self._linger = None
+        self._cut_batches()
+
+    def _cut(self) -> _Batch:
+        """Take rows from the front until the batch is full; entries nobody awaits are dropped."""
+        batch = _Batch()
+        now = time.perf_counter()
+        for _ in range(len(self._waiting)):
+            room = self._max_batch_rows - batch.rows
+            if not room:
+                break
+            entry = self._waiting.popleft()
+            if entry.reply.done():
+                continue
+            take = min(entry.waiting, room)
+            if not entry.taken:
+                self._metrics.queue_duration.observe(now - entry.queued_at)
+            batch.parts.append((entry, slice(entry.taken, entry.taken + take)))
+            batch.rows += take
+            entry.taken += take
+            self._queue_rows -= take
+            if entry.waiting:
+                self._waiting.append(entry)
+        return batch
+
+    def _work(self) -> None:
+        """An executor thread: run batches until told to stop."""
+        while (batch := self._staged.get()) is not None:
+            start = time.perf_counter()
+            outputs: Outputs | Exception
+            try:
+                outputs = self._run(batch.assemble())
+                _check_rows(outputs, batch.rows)
+            except Exception as exc:  # whatever it was, the callers must hear of it
+                outputs = exc
+            batch.seconds = time.perf_counter() - start
+            self._loop.call_soon_threadsafe(self._finish, batch, outputs)
+
+    def _finish(self, batch: _Batch, outputs: Outputs | Exception) -> None:
+        """Back on the event loop: start the next batch first, then answer this one."""
+        self._in_flight -= 1
+        self._cut_batches()
+        if isinstance(outputs, Exception):
+            log.error("a batch of %d rows failed", batch.rows, exc_info=outputs)
+            for entry, _ in batch.parts:
+                if not entry.reply.done():
+                    entry.reply.set_exception(ExecutionFailed("the model could not be run"))
+            return
+        self._metrics.batch(batch.rows, batch.seconds)
+        newest = batch.seconds / batch.rows
+        self._seconds_per_row += (newest - self._seconds_per_row) * (
+            _SMOOTHING if self._seconds_per_row else 1
+        )
+        start = 0
+        for entry, part in batch.parts:
+            stop = start + part.stop - part.start
+            _answer(entry, part, tuple(output[start:stop] for output in outputs))
+            start = stop
+
+
+def _answer(entry: _Entry, part: slice, outputs: Outputs) -> None:
+    if entry.reply.done():  # cancelled while the batch ran
+        return
+    entry.answered += part.stop - part.start
+    if part.stop - part.start == len(entry.rows):
+        entry.reply.set_result(outputs)
+        return
+    if entry.outputs is None:
+        entry.outputs = tuple(np.empty((len(entry.rows), *o.shape[1:]), o.dtype) for o in outputs)
+    for whole, piece in zip(entry.outputs, outputs, strict=True):
+        whole[part] = piece
+    if entry.answered == len(entry.rows):
+        entry.reply.set_result(entry.outputs)
+
+
+def _check_rows(outputs: Sequence[Rows], rows: int) -> None:
+    for index, output in enumerate(outputs):
+        if len(output) != rows:
+            raise ValueError(f"output {index}: want {rows} rows, came {len(output)}")

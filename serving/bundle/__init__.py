@@ -1,0 +1,44 @@
+"""The bundle: the contract between training and serving.
+
+A bundle is a directory ``<repository>/<model>/<version>/`` with ONNX graphs, tensors and one
+``manifest.json`` that describes and checksums them. It is owned by the reader, so training imports
+this package and nothing else of serving; it needs neither gRPC, nor ONNX Runtime, nor torch.
+"""
+
+from serving.bundle.archive import MANIFEST, Bundle, BundleError, read, seal, target_path
+from serving.bundle.latents import Pools, Reference
+from serving.bundle.manifest import (
+    FORMAT,
+    FileEntry,
+    Gate,
+    Graph,
+    ImageSpec,
+    Likelihood,
+    Manifest,
+    ManifestBody,
+    Metric,
+    PoolEntry,
+    TrainingSummary,
+)
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "Bundle",
+    "BundleError",
+    "FileEntry",
+    "Gate",
+    "Graph",
+    "ImageSpec",
+    "Likelihood",
+    "Manifest",
+    "ManifestBody",
+    "Metric",
+    "PoolEntry",
+    "Pools",
+    "Reference",
+    "TrainingSummary",
+    "read",
+    "seal",
+    "target_path",
+]

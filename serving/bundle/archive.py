@@ -1,0 +1,145 @@
+"""Sealing a bundle and reading it back, checksums included."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+
+from serving.bundle.manifest import FORMAT, FileEntry, Manifest, ManifestBody
+
+MANIFEST = "manifest.json"
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be written or must not be served; one line, fit to be shown."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle."""
+
+    root: Path
+    manifest: Manifest
+    digest: str
+    """sha256 of ``manifest.json``: names the model in every response, log line and metric."""
+
+    def content(self, name: str) -> bytes:
+        """The bytes of one file, checked again, so that what is used is what was sealed."""
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise BundleError(f"{self.root}: no file {name!r} in the manifest")
+        return _verified(self.root / name, entry)
+
+
+def target_path(repository: Path, name: str, version: int | None = None) -> Path:
+    """Where a bundle goes: the given version, or the one after the highest that is there."""
+    model = repository / name
+    if version is None:
+        taken = [int(p.name) for p in model.iterdir() if p.name.isdigit()] if model.is_dir() else []
+        version = max(taken, default=0) + 1
+    return model / str(version)
+
+
+def seal(target: Path, body: ManifestBody, files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle, the manifest last, and read it back.
+
+    The files are written beside ``target`` and moved there in one step: a reader sees a whole
+    bundle or none, and a failure leaves nothing behind.
+
+    Raises:
+        BundleError: ``target`` exists, or what was written does not verify.
+    """
+    if target.exists():
+        raise BundleError(f"{target}: exists already; want a new version")
+    if target.name != str(body.version) or target.parent.name != body.name:
+        raise BundleError(f"{target}: want it to end in {body.name}/{body.version}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        entries = {}
+        for name, content in files.items():
+            _write(partial / _inside(name), content)
+            entries[name] = FileEntry(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        manifest = Manifest.model_validate({**body.model_dump(), "files": entries})
+        _write(partial / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
+        read(partial)
+        partial.chmod(0o755)  # mkdtemp makes it private, a server may run as another user
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return read(target)
+
+
+def read(root: Path) -> Bundle:
+    """Read and verify a bundle.
+
+    Raises:
+        BundleError: naming the file or key, what was wanted and what came.
+    """
+    try:
+        raw = (root / MANIFEST).read_bytes()
+    except OSError as exc:
+        raise BundleError(f"{root}: cannot read {MANIFEST}: {exc.strerror}") from None
+    manifest = _parse(root, raw)
+    for name, entry in manifest.files.items():
+        _verified(root / name, entry)
+    return Bundle(root, manifest, hashlib.sha256(raw).hexdigest())
+
+
+def _parse(root: Path, raw: bytes) -> Manifest:
+    where = f"{root}/{MANIFEST}"
+    try:
+        document = json.loads(raw)
+    except ValueError as exc:
+        raise BundleError(f"{where}: not JSON: {exc}") from None
+    found = document.get("format") if isinstance(document, dict) else None
+    if type(found) is not int:
+        raise BundleError(f"{where}: want an object with an integer 'format', came {found!r}")
+    if found != FORMAT:
+        hint = "; upgrade the server" if found > FORMAT else ""
+        raise BundleError(f"{where}: format {found}, this server reads format {FORMAT}{hint}")
+    try:
+        manifest = Manifest.model_validate_json(raw)
+        for name in manifest.files:
+            _inside(name)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(f"{where}: {key}: {first['msg']}") from None
+    return manifest
+
+
+def _inside(name: str) -> str:
+    """Refuse names that would leave the bundle."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or name == MANIFEST or "\\" in name:
+        raise BundleError(f"file name {name!r}: want a relative path inside the bundle")
+    return name
+
+
+def _verified(path: Path, entry: FileEntry) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise BundleError(f"{path}: cannot be read: {exc.strerror}") from None
+    if len(content) != entry.size:
+        raise BundleError(f"{path}: want {entry.size} bytes, came {len(content)}")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != entry.sha256:
+        raise BundleError(f"{path}: want sha256 {entry.sha256[:12]}…, came {digest[:12]}…")
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

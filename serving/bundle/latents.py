@@ -1,0 +1,79 @@
+"""The tensors of a bundle: pools and reference statistics in latent space.
+
+Z is the number of latents, that is the product of the latent shape; P the number of pools.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from serving.bundle.archive import BundleError
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """One Gaussian a pool, fitted to the posterior means of its images (``pools.safetensors``)."""
+
+    weight: Floats
+    """[P] share of the training set."""
+    mean: Floats
+    """[P, Z]"""
+    cholesky: Floats
+    """[P, Z, Z] lower triangular L with covariance L Lᵀ."""
+
+    def to_bytes(self) -> bytes:
+        return save({"weight": self.weight, "mean": self.mean, "cholesky": self.cholesky})
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, pools: int, latents: int) -> Self:
+        """Raises BundleError unless shapes fit the manifest and every value is finite."""
+        shapes = {"weight": (pools,), "mean": (pools, latents), "cholesky": (pools, latents, latents)}
+        return cls(**_checked("pools.safetensors", content, shapes))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the training set looks like in latent space (``reference.safetensors``).
+
+    The served model compares live traffic with it (drift).
+    """
+
+    mean: Floats
+    """[Z] mean over images of the posterior means."""
+    covariance: Floats
+    """[Z, Z] covariance over images of the posterior means."""
+    posterior_variance: Floats
+    """[Z] mean over images of the posterior variance."""
+    kl: Floats
+    """[Z] nats, mean over images of KL(q(z_j|x) ‖ N(0, 1))."""
+
+    def to_bytes(self) -> bytes:
+        return save(dict(self.__dict__))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, latents: int) -> Self:
+        """Raises BundleError unless shapes fit the manifest and every value is finite."""
+        z = (latents,)
+        shapes = {"mean": z, "covariance": (latents, latents), "posterior_variance": z, "kl": z}
+        return cls(**_checked("reference.safetensors", content, shapes))
+
+
+def _checked(file: str, content: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Floats]:
+    try:
+        tensors = load(content)
+    except SafetensorError as exc:
+        raise BundleError(f"{file}: not a safetensors file: {exc}") from None
+    for name, shape in shapes.items():
+        tensor = tensors.get(name)
+        if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:
+            came = "nothing" if tensor is None else f"{tensor.dtype} {tensor.shape}"
+            raise BundleError(f"{file}: {name}: want float32 {shape}, came {came}")
+        if not np.isfinite(tensor).all():
+            raise BundleError(f"{file}: {name}: want finite values")
+    return {name: tensors[name] for name in shapes}

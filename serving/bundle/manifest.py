@@ -1,0 +1,153 @@
+"""``manifest.json``: the only file of a bundle with meaning of its own.
+
+Every key is required and no other key is allowed, so a manifest that parses says everything a
+reader needs; a later format is refused by its number before anything else is looked at.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+FORMAT: Final = 1
+"""The manifest format that this code writes and reads."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ImageSpec(_Part):
+    """What the encoder takes and the decoder gives."""
+
+    shape: tuple[Size, Size, Size]
+    """Channels, height, width."""
+    value_range: tuple[Finite, Finite]
+    """Smallest and largest value of a float32 pixel."""
+    colour: Literal["grey", "rgb", "other"]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError(f"value_range {self.value_range}: want the smaller value first")
+        return self
+
+
+class Graph(_Part):
+    """One ONNX file: the tensor name behind each role of the contract."""
+
+    file: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    opset: Annotated[int, Field(ge=17, le=20)]
+    ir_version: Annotated[int, Field(ge=8, le=10)]
+    parity: dict[str, Finite]
+    """Largest absolute difference to PyTorch, by batch size; empty for a graph from outside."""
+
+
+class Likelihood(_Part):
+    """p(x|z)."""
+
+    name: Literal["bernoulli", "gaussian"]
+    sigma: Annotated[float, Field(gt=0)] | None
+    """Standard deviation shared by all pixels; null unless Gaussian."""
+    binarisation: Literal["dynamic", "none"]
+    """Whether training images were redrawn as Bernoulli samples each time they were shown."""
+
+
+class PoolEntry(_Part):
+    """One Gaussian in latent space; its tensors are row i of ``pools.safetensors``."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    rows: Annotated[int, Field(ge=0)]
+    aggregate: bool
+    """True for the pool of all the data, which is no kind of data and so no class."""
+
+
+class Metric(_Part):
+    """A figure of the training run, in nats per image unless its name says otherwise."""
+
+    value: Finite
+    standard_error: Finite | None
+
+
+class Gate(_Part):
+    """A check that the model had to pass before it was sealed."""
+
+    name: str
+    wanted: str
+    came: str
+    passed: bool
+    forced: bool
+    """True when it failed and the user sealed the bundle all the same."""
+
+
+class TrainingSummary(_Part):
+    """Where the weights come from; all null or empty for a bundle made from foreign graphs."""
+
+    dataset: str
+    dataset_sha256: Sha256 | None
+    objective: str
+    beta: Finite | None
+    seed: int | None
+    steps: int | None
+    git_commit: str | None
+    versions: dict[str, str]
+    metrics: dict[str, Metric]
+    gates: tuple[Gate, ...]
+
+
+class FileEntry(_Part):
+    size: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
+class ManifestBody(_Part):
+    """Everything but the list of files, which only the archive knows."""
+
+    format: Literal[1] = FORMAT
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    created: datetime
+    kind: str
+    """"ae", "vae", "beta_vae" …"""
+    image: ImageSpec
+    latent_shape: Annotated[tuple[Size, ...], Field(min_length=1)]
+    latent_scale: Finite
+    latent_shift: Finite
+    likelihood: Likelihood
+    prior: Literal["standard_normal", "flow"]
+    graphs: dict[Literal["encoder", "decoder", "prior", "score"], Graph]
+    pools: tuple[PoolEntry, ...]
+    training: TrainingSummary
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if missing := {"encoder", "decoder"} - set(self.graphs):
+            raise ValueError(f"graphs: want encoder and decoder, missing {', '.join(sorted(missing))}")
+        if (self.prior == "flow") != ("prior" in self.graphs):
+            raise ValueError(f"prior {self.prior!r}: want a prior graph exactly when it is 'flow'")
+        names = [pool.name for pool in self.pools]
+        if len(names) != len(set(names)):
+            raise ValueError("pools: names must differ")
+        return self
+
+
+class Manifest(ManifestBody):
+    """A whole manifest."""
+
+    files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _files_listed(self) -> Self:
+        wanted = {graph.file for graph in self.graphs.values()}
+        if self.pools:
+            wanted.add("pools.safetensors")
+        if missing := wanted - set(self.files):
+            raise ValueError(f"files: missing {', '.join(sorted(missing))}")
+        return self

@@ -1,0 +1,80 @@
+"""Latent drift: the posterior of live Encode traffic against the training set's.
+
+Moments are kept with exponential forgetting over about ``WINDOW_ROWS`` rows and turned into
+statistics when Prometheus scrapes, so that the request path pays for sums alone.
+"""
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.bundle import Reference
+from serving.metrics import Metrics
+
+Rows = NDArray[np.float32]
+
+WINDOW_ROWS = 10_000
+_ACTIVE_VARIANCE = 0.01
+"""A latent is active when its posterior mean varies by more (Burda et al. 2015)."""
+
+
+class DriftMonitor:
+    """Watches one model's encoder; ``update`` may be called from several threads."""
+
+    def __init__(self, reference: Reference, metrics: Metrics, model: str) -> None:
+        self._reference = reference
+        latents = len(reference.mean)
+        self._lock = threading.Lock()
+        self._rows = 0.0
+        self._sums = np.zeros((3, latents))
+        """Σ mean, Σ mean², Σ KL, a column a latent."""
+        metrics.latent_drift.labels(model, "mean_shift").set_function(self.mean_shift)
+        metrics.latent_drift.labels(model, "variance_log_ratio").set_function(self.variance_log_ratio)
+        metrics.posterior_kl.labels(model).set_function(self.kl)
+        metrics.active_units.labels(model).set_function(self.active_units)
+
+    def update(self, mean: Rows, log_var: Rows) -> None:
+        """Take in the posteriors of one batch: [rows, *latent_shape] each."""
+        mean = mean.reshape(len(mean), -1)
+        log_var = log_var.reshape(mean.shape)
+        square = np.square(mean)
+        # KL(N(m, e^v) || N(0, 1)), Kingma & Welling 2014, appendix B.
+        kl = 0.5 * (square + np.exp(log_var) - 1.0 - log_var)
+        sums = np.stack([part.sum(axis=0, dtype=np.float64) for part in (mean, square, kl)])
+        keep = np.exp(-len(mean) / WINDOW_ROWS)
+        with self._lock:
+            self._sums = self._sums * keep + sums
+            self._rows = self._rows * keep + len(mean)
+
+    def mean_shift(self) -> float:
+        """Root mean square over latents of the shift of the mean, in training standard deviations."""
+        mean, _ = self._moments()
+        shift = np.square(mean - self._reference.mean) / self._reference_variance()
+        return float(np.sqrt(shift.mean()))
+
+    def variance_log_ratio(self) -> float:
+        """Mean over latents of |ln(live variance / training variance)| of the posterior mean."""
+        _, variance = self._moments()
+        ratio = np.maximum(variance, 1e-6) / self._reference_variance()
+        return float(np.abs(np.log(ratio)).mean())
+
+    def kl(self) -> float:
+        """Nats per image; NaN before the first image, like every statistic here."""
+        return float((self._sums[2] / self._rows).sum()) if self._rows else float("nan")
+
+    def active_units(self) -> float:
+        _, variance = self._moments()
+        return float((variance > _ACTIVE_VARIANCE).sum()) if self._rows else float("nan")
+
+    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        with self._lock:
+            if not self._rows:
+                nothing = np.full(self._sums.shape[1], np.nan)
+                return nothing, nothing
+            mean = self._sums[0] / self._rows
+            return mean, self._sums[1] / self._rows - np.square(mean)
+
+    def _reference_variance(self) -> NDArray[np.float64]:
+        # A collapsed latent has no variance to measure a shift in; its floor keeps the figure finite.
+        return np.maximum(np.diagonal(self._reference.covariance).astype(np.float64), 1e-4)

@@ -1,0 +1,74 @@
+"""What can go wrong, in the terms of this service. Nothing here knows of gRPC.
+
+Every message is written for the caller: it names the field, what was wanted and what came.
+``serving.status`` has the one table that maps these classes to gRPC codes.
+"""
+
+from typing import ClassVar
+
+
+class StartupError(Exception):
+    """The service cannot start as configured; one line, fit to be shown."""
+
+
+class ServingError(Exception):
+    """A request that was not answered."""
+
+    reason: ClassVar[str]
+    """UPPER_SNAKE identifier, stable for programs (google.rpc.ErrorInfo.reason)."""
+
+
+class InvalidInput(ServingError):
+    """The request itself is wrong; sending it again is no use."""
+
+    reason = "INVALID_INPUT"
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}")
+        self.field = field
+        self.description = description
+
+
+class NotFound(ServingError):
+    """The request names something that is not here."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, kind: str, name: str, description: str) -> None:
+        super().__init__(description)
+        self.kind = kind
+        self.name = name
+
+
+class Overloaded(ServingError):
+    """The queue is full; the same request may succeed after ``retry_after_s``."""
+
+    reason = "QUEUE_FULL"
+
+    def __init__(self, description: str, retry_after_s: float) -> None:
+        super().__init__(description)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineUnreachable(ServingError):
+    """The caller's deadline would pass before an answer could be ready."""
+
+    reason = "DEADLINE_UNREACHABLE"
+
+
+class ShuttingDown(ServingError):
+    """This replica accepts no more work; another one will."""
+
+    reason = "SHUTTING_DOWN"
+
+
+class Unauthenticated(ServingError):
+    """The call carries no token, or a wrong one."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class ExecutionFailed(ServingError):
+    """The model could not be run; what happened is in the log, never in this message."""
+
+    reason = "EXECUTION_FAILED"

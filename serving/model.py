@@ -1,0 +1,207 @@
+"""A model in service: its verified bundle, its graphs and the queues in front of them."""
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from serving.batching import Batcher, Outputs, Run
+from serving.bundle import Bundle, BundleError, Manifest, Pools, Reference
+from serving.drift import DriftMonitor
+from serving.metrics import GraphMetrics, Metrics
+from serving.pools import PoolSet
+from serving.providers import Provider
+from serving.runtime import Session
+
+Rows = NDArray[np.float32]
+
+log = logging.getLogger(__name__)
+
+GOLDEN_TOLERANCE = 1e-3
+"""Largest absolute difference to the trainer's PyTorch outputs. Wider than the exporter's 1e-4: another
+CPU or a GPU adds in another order."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one model may use."""
+
+    threads: int
+    max_batch_rows: int
+    max_queue_rows: int
+    max_rows: int
+    max_message_bytes: int
+    linger_s: float
+
+
+class Model:
+    """Encodes and decodes rows; batches them with those of other requests."""
+
+    def __init__(self, loaded: "_Loaded", provider: Provider, limits: Limits, metrics: Metrics) -> None:
+        self.bundle = loaded.bundle
+        self.manifest = loaded.bundle.manifest
+        self.digest = loaded.bundle.digest
+        self.name, self.version = self.manifest.name, self.manifest.version
+        self.provider = provider
+        self.pools = loaded.pools
+        self.max_rows = min(limits.max_rows, max(1, limits.max_message_bytes // row_bytes(self.manifest)))
+        self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
+        drift = DriftMonitor(loaded.reference, metrics, self.name) if loaded.reference else None
+
+        def batcher(run: Run, graph: str) -> Batcher:
+            return Batcher(
+                run,
+                max_batch_rows=limits.max_batch_rows,
+                max_queue_rows=max(limits.max_queue_rows, limits.max_batch_rows),
+                executors=limits.threads if provider.name == "cpu" else 1,
+                metrics=GraphMetrics(metrics, self.name, graph),
+                linger_s=limits.linger_s,
+            )
+
+        def encode(images: Rows) -> Outputs:
+            mean, log_var = loaded.encoder(images)
+            if drift:
+                drift.update(mean, log_var)
+            return mean, log_var
+
+        self._encoder = batcher(encode, "encoder")
+        self._decoder = batcher(loaded.decoder, "decoder")
+        self._leases = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def __enter__(self) -> "Model":
+        """Lease the model to one request: it is not closed before the request is done with it."""
+        self._leases += 1
+        self._unused.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leases -= 1
+        if not self._leases:
+            self._unused.set()
+
+    @property
+    def latents(self) -> int:
+        """Z, the number of latents of a row."""
+        return math.prod(self.manifest.latent_shape)
+
+    async def encode(self, images: Rows, timeout_s: float | None) -> tuple[Rows, Rows]:
+        """[rows, C, H, W] → mean and log-variance of the posterior, [rows, *latent_shape] each."""
+        mean, log_var = await self._encoder.submit(images, timeout_s=timeout_s)
+        if (self._scale, self._shift) != (1.0, 0.0):
+            # The convention of latent diffusion: what callers see is (z - shift)·scale.
+            mean = (mean - np.float32(self._shift)) * np.float32(self._scale)
+            log_var = log_var + np.float32(2.0 * math.log(abs(self._scale)))
+        return mean, log_var
+
+    async def decode(self, latents: Rows, timeout_s: float | None) -> Rows:
+        """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range."""
+        if (self._scale, self._shift) != (1.0, 0.0):
+            latents = latents / np.float32(self._scale) + np.float32(self._shift)
+        (images,) = await self._decoder.submit(latents, timeout_s=timeout_s)
+        return images
+
+    async def aclose(self) -> None:
+        """Wait for the requests that lease the model, then let go of the graphs."""
+        await self._unused.wait()
+        await asyncio.gather(self._encoder.aclose(), self._decoder.aclose())
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    bundle: Bundle
+    encoder: Session
+    decoder: Session
+    pools: PoolSet | None
+    reference: Reference | None
+
+
+async def load_model(bundle: Bundle, provider: Provider, limits: Limits, metrics: Metrics) -> Model:
+    """Load, re-prove parity with PyTorch and warm up; only then does the model exist.
+
+    Raises:
+        BundleError: the bundle must not be served.
+        StartupError: the provider cannot run it.
+    """
+    started = time.perf_counter()
+    loaded = await asyncio.to_thread(_load, bundle, provider, limits.max_batch_rows)
+    model = Model(loaded, provider, limits, metrics)
+    seconds = time.perf_counter() - started
+    metrics.model_load.labels(model.name).set(seconds)
+    log.info(
+        "model %s version %d ready in %.2f s: digest %s, provider %s (%s)",
+        model.name, model.version, seconds, model.digest, provider.name, provider.reason,
+    )  # fmt: skip
+    return model
+
+
+def row_bytes(manifest: Manifest) -> int:
+    """The largest float32 row that a message of this model carries."""
+    return 4 * max(math.prod(manifest.image.shape), 2 * math.prod(manifest.latent_shape))
+
+
+def _load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> _Loaded:
+    manifest = bundle.manifest
+    latents = math.prod(manifest.latent_shape)
+    sessions = {
+        role: Session(bundle.content(graph.file), graph, provider, role=role)
+        for role, graph in manifest.graphs.items()
+        if role in ("encoder", "decoder")
+    }
+    loaded = _Loaded(
+        bundle=bundle,
+        encoder=sessions["encoder"],
+        decoder=sessions["decoder"],
+        pools=_pools(bundle, latents),
+        reference=_reference(bundle, latents),
+    )
+    _prove_parity(loaded)
+    for rows in {1, max_batch_rows}:
+        loaded.encoder(np.zeros((rows, *manifest.image.shape), np.float32))
+        loaded.decoder(np.zeros((rows, *manifest.latent_shape), np.float32))
+    return loaded
+
+
+def _pools(bundle: Bundle, latents: int) -> PoolSet | None:
+    entries = bundle.manifest.pools
+    if not entries:
+        return None
+    tensors = Pools.from_bytes(bundle.content("pools.safetensors"), pools=len(entries), latents=latents)
+    return PoolSet(entries, tensors)
+
+
+def _reference(bundle: Bundle, latents: int) -> Reference | None:
+    if "reference.safetensors" not in bundle.manifest.files:
+        return None
+    return Reference.from_bytes(bundle.content("reference.safetensors"), latents=latents)
+
+
+def _prove_parity(loaded: _Loaded) -> None:
+    """Run the golden inputs and compare with what PyTorch answered when the bundle was sealed."""
+    if "golden.safetensors" not in loaded.bundle.manifest.files:
+        return
+    try:
+        golden = load(loaded.bundle.content("golden.safetensors"))
+        mean, log_var = loaded.encoder(golden["image"])
+        (decoded,) = loaded.decoder(golden["latent"])
+    except (SafetensorError, KeyError) as exc:
+        raise BundleError(f"golden.safetensors: cannot be used: {exc}") from None
+    except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
+        raise BundleError(f"golden.safetensors: the graphs cannot run it: {str(exc)[:200]}") from None
+    for name, came in (("mean", mean), ("log_var", log_var), ("decoded", decoded)):
+        wanted = golden.get(name)
+        if wanted is None or wanted.shape != came.shape:
+            raise BundleError(f"golden.safetensors: {name}: want shape {came.shape}")
+        difference = float(np.abs(wanted - came).max())
+        if not difference <= GOLDEN_TOLERANCE:
+            raise BundleError(
+                f"golden.safetensors: {name}: differs from PyTorch by {difference:.2g}, "
+                f"want at most {GOLDEN_TOLERANCE:g}"
+            )

@@ -1,0 +1,68 @@
+"""One ONNX graph in ONNX Runtime, checked against its manifest."""
+
+import os
+
+# Official builds report usage from 1.29 on unless this is set before the import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from serving.bundle import BundleError, Graph
+from serving.errors import StartupError
+from serving.providers import ORT_NAMES, Provider
+
+Rows = NDArray[np.float32]
+
+_WARNINGS_OFF = 3
+"""Severity 'error': what matters is checked here and reported in our own words."""
+
+
+class Session:
+    """A graph with one input. Calls are thread-safe: ONNX Runtime allows concurrent runs.
+
+    The operators run on the calling thread; the batcher's executors are the parallelism. Two
+    single-threaded runs side by side beat one run with two threads on batches.
+    """
+
+    def __init__(self, content: bytes, graph: Graph, provider: Provider, *, role: str) -> None:
+        """Raises BundleError if the graph does not fit the manifest, StartupError for the provider."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _WARNINGS_OFF
+        # Spinning threads burn the cores that the event loop needs, and the cgroup quota.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        wanted = ORT_NAMES[provider.name]
+        try:
+            self._session = ort.InferenceSession(content, options, providers=[wanted])
+        except Exception as exc:  # ONNX Runtime's exceptions share no other base
+            raise BundleError(f"{graph.file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
+        if wanted not in self._session.get_providers():
+            raise StartupError(f"provider {provider.name}: ONNX Runtime could not start it for {graph.file}")
+        (self._input,) = graph.inputs.values()
+        self._outputs = list(graph.outputs.values())
+        self._check(graph, role)
+
+    def __call__(self, rows: Rows) -> tuple[Rows, ...]:
+        """[rows, …] → one array for each output of the manifest, in its order."""
+        return tuple(self._session.run(self._outputs, {self._input: rows}))
+
+    def _check(self, graph: Graph, role: str) -> None:
+        inputs = {node.name: node for node in self._session.get_inputs()}
+        outputs = {node.name: node for node in self._session.get_outputs()}
+        for name, nodes in [(self._input, inputs), *((name, outputs) for name in self._outputs)]:
+            if name not in nodes:
+                raise BundleError(f"{graph.file}: the {role} has no tensor {name!r}, only {', '.join(nodes)}")
+            node = nodes[name]
+            if node.type != "tensor(float)" or isinstance(node.shape[0], int):
+                raise BundleError(
+                    f"{graph.file}: {name}: want float32 with a dynamic batch, came {node.type} {node.shape}"
+                )
+        if set(inputs) != {self._input}:
+            raise BundleError(f"{graph.file}: want the one input {self._input!r}, came {', '.join(inputs)}")
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).splitlines()[0] if str(exc) else type(exc).__name__

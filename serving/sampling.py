@@ -1,0 +1,97 @@
+"""Where the latents of a SampleRequest come from: the prior, a pool or a neighbourhood.
+
+Row i depends on the seed, i and the source alone; no arithmetic here depends on the number of rows.
+"""
+
+import secrets
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving import tensors
+from serving.errors import InvalidInput, NotFound
+from serving.model import Model
+from serving.noise import standard_normal
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+
+Rows = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+SOURCES = ("prior", "pool", "neighbourhood")
+_MAX_FIRST_ROW = 2**62
+
+
+def seed_of(request: pb.SampleRequest | pb.EncodeRequest) -> int:
+    """The seed asked for, or a fresh one."""
+    return request.seed if request.HasField("seed") else secrets.randbits(64)
+
+
+def source_of(request: pb.SampleRequest) -> str:
+    """One of ``SOURCES``."""
+    return request.WhichOneof("source") or "prior"
+
+
+async def draw(request: pb.SampleRequest, seed: int, model: Model, timeout_s: float | None) -> Rows:
+    """float32 latents [count, *latent_shape].
+
+    Raises:
+        InvalidInput, NotFound: before anything was drawn or queued.
+    """
+    count = tensors.row_count(request.count, model.max_rows)
+    if not 0 <= request.first_row <= _MAX_FIRST_ROW:
+        raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
+    temperature = 1.0
+    if request.HasField("temperature"):
+        temperature = tensors.finite_at_least_zero(request.temperature, "temperature")
+    source = source_of(request)
+    if source == "pool" and (model.pools is None or request.pool not in model.pools):
+        known = ", ".join(entry.name for entry in model.manifest.pools) or "none"
+        raise NotFound(
+            "pool", request.pool, f"pool: no pool {request.pool!r} in {model.name}; there are: {known}"
+        )
+    if source == "neighbourhood":
+        centre = await _centre(request.neighbourhood, model, timeout_s)
+        temperature *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
+
+    noise = _noise(model, seed, request.first_row, count)
+    noise *= temperature
+    if source == "pool" and model.pools is not None:
+        latents = model.pools.latents(request.pool, noise)
+    elif source == "neighbourhood":
+        latents = centre + noise
+    else:
+        latents = noise
+    return _rounded(latents).reshape(count, *model.manifest.latent_shape)
+
+
+def posterior(mean: Rows, log_var: Rows, seed: int, model: Model) -> Rows:
+    """One sample of each posterior N(mean, exp(log_var)): [rows, *latent_shape]."""
+    noise = _noise(model, seed, 0, len(mean)).reshape(mean.shape)
+    return (mean + np.exp(0.5 * log_var.astype(np.float64)) * noise).astype(np.float32)
+
+
+def _noise(model: Model, seed: int, first_row: int, rows: int) -> Doubles:
+    return standard_normal(seed, first_row, rows, model.latents)
+
+
+async def _centre(request: pb.Neighbourhood, model: Model, timeout_s: float | None) -> Doubles:
+    """The latent [1, Z] that a neighbourhood is around."""
+    form = request.WhichOneof("centre")
+    if form == "latent":
+        shape = model.manifest.latent_shape
+        centre = tensors.to_latents(request.latent, "neighbourhood.latent", shape, max_rows=1)
+    elif form == "image":
+        image = tensors.to_images(request.image, "neighbourhood.image", model.manifest.image, max_rows=1)
+        centre, _ = await model.encode(image, timeout_s)
+    else:
+        raise InvalidInput("neighbourhood", "want an image or a latent as its centre, came nothing")
+    return centre.reshape(1, -1).astype(np.float64)
+
+
+def _rounded(latents: Doubles) -> Rows:
+    """To float32, refusing what does not fit."""
+    with np.errstate(over="ignore"):
+        rounded = latents.astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise InvalidInput("temperature", "the latents exceed float32; want a smaller temperature or spread")
+    return rounded

@@ -1,0 +1,206 @@
+"""The composition root: builds the parts, starts them in order and stops them in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import onnxruntime as ort
+import prometheus_client
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from serving import providers, sampling
+from serving.bundle import Bundle
+from serving.cpus import available_cpus
+from serving.errors import StartupError
+from serving.interceptor import SERVICE, CallInterceptor
+from serving.metrics import Metrics
+from serving.model import Limits, Model, load_model
+from serving.pb.vae.v1 import vae_service_pb2
+from serving.pb.vae.v1.vae_service_pb2_grpc import add_VaeServiceServicer_to_server
+from serving.repository import Repository
+from serving.servicer import VaeService
+from serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_METHODS = tuple(method.name for method in vae_service_pb2.DESCRIPTOR.services_by_name["VaeService"].methods)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that accepts work; ports are those really bound."""
+
+    grpc_address: str
+    metrics_address: str
+    repository: Repository
+    metrics: Metrics
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as server:
+        # Scripts and the demo read this line to learn the ports.
+        print(  # noqa: T201
+            f"vaeserve ready: grpc={server.grpc_address} metrics={server.metrics_address}", flush=True
+        )
+        await stop.wait()
+        log.info("stopping: finishing the requests that were accepted")
+    log.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Everything started, models warm, ports bound; leaving undoes the steps in reverse order."""
+    async with contextlib.AsyncExitStack() as stack:
+        metrics = Metrics()
+        metrics.onnxruntime.info({"version": ort.__version__})
+        metrics_address = stack.enter_context(_metrics_server(metrics, settings))
+        threads = settings.threads or available_cpus()
+        image_threads = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="images"))
+        health_servicer = health.aio.HealthServicer()
+        repository = _repository(settings, threads, metrics, health_servicer)
+        server = _grpc_server(settings, repository, metrics)
+        add_VaeServiceServicer_to_server(VaeService(repository, metrics, image_threads), server)
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        grpc_address = _bind(server, settings)
+
+        stack.push_async_callback(repository.aclose)
+        await repository.start()
+        await server.start()
+        stack.push_async_callback(_stop, server, health_servicer, settings)
+        for service in ("", SERVICE):
+            await health_servicer.set(service, _SERVING)
+        if settings.reload_s:
+            await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
+        yield Running(grpc_address, metrics_address, repository, metrics)
+
+
+async def _stop(server: Any, health_servicer: Any, settings: Settings) -> None:
+    """NOT_SERVING, wait for load balancers to see it, then finish what was accepted."""
+    await health_servicer.enter_graceful_shutdown()
+    await asyncio.sleep(settings.drain_s)
+    await server.stop(settings.grace_s)
+
+
+@contextlib.contextmanager
+def _metrics_server(metrics: Metrics, settings: Settings) -> Any:
+    host, _, port = settings.metrics_address.rpartition(":")
+    try:
+        httpd, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), metrics.registry)
+    except (OSError, OverflowError) as exc:
+        raise StartupError(f"--metrics-address {settings.metrics_address}: cannot listen: {exc}") from None
+    try:
+        yield f"{host}:{httpd.server_port}"
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join()
+
+
+def _repository(settings: Settings, threads: int, metrics: Metrics, health_servicer: Any) -> Repository:
+    provider = providers.choose(settings.provider)
+    limits = Limits(
+        threads=threads,
+        max_batch_rows=settings.max_batch_rows,
+        max_queue_rows=settings.max_queue_rows,
+        max_rows=settings.max_rows,
+        max_message_bytes=settings.max_message_mib << 20,
+        linger_s=settings.linger_s,
+    )
+
+    async def load(bundle: Bundle) -> Model:
+        return await load_model(bundle, provider, limits, metrics)
+
+    async def announce(old: Model | None, new: Model | None) -> None:
+        known = new or old
+        assert known is not None
+        await health_servicer.set(known.name, _SERVING if new else _NOT_SERVING)
+        metrics.model_ready.labels(known.name).set(1 if new else 0)
+        if new:
+            metrics.start_model(new.name, _METHODS, sampling.SOURCES)
+            metrics.model_info.labels(new.name).info(
+                {
+                    "version": str(new.version),
+                    "digest": new.digest,
+                    "provider": provider.name,
+                    "provider_reason": provider.reason,
+                }
+            )
+
+    return Repository(settings.repository, load, announce)
+
+
+def _grpc_server(settings: Settings, repository: Repository, metrics: Metrics) -> Any:
+    limit = settings.max_message_mib << 20
+    options = [
+        ("grpc.so_reuseport", 0),  # two servers on one port would share it in silence
+        ("grpc.max_receive_message_length", limit),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]
+    if settings.max_connection_age_s:
+        options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
+        options.append(("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)))
+    token = _read(settings.auth_token_file, "auth_token_file")
+    interceptor = CallInterceptor(repository, metrics, token.decode().strip() if token else None)
+    return grpc.aio.server(interceptors=[interceptor], options=options)
+
+
+def _bind(server: Any, settings: Settings) -> str:
+    host = settings.address.rpartition(":")[0]
+    try:
+        if settings.tls_certificate:
+            port = server.add_secure_port(settings.address, _credentials(settings))
+        else:
+            port = server.add_insecure_port(settings.address)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise StartupError(f"--address {settings.address}: cannot listen there; is the port taken?")
+    return f"{host}:{port}"
+
+
+def _credentials(settings: Settings) -> Any:
+    key, certificate, client_ca = (
+        _read(getattr(settings, name), name) for name in ("tls_key", "tls_certificate", "tls_client_ca")
+    )
+    return grpc.ssl_server_credentials(
+        [(key, certificate)], root_certificates=client_ca, require_client_auth=client_ca is not None
+    )
+
+
+def _read(path: Path | None, setting: str) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise StartupError(f"--{setting.replace('_', '-')} {path}: cannot be read: {exc.strerror}") from None
+    if not content.strip():
+        raise StartupError(f"--{setting.replace('_', '-')} {path}: want content, the file is empty")
+    return content
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

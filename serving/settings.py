@@ -1,0 +1,107 @@
+"""Every setting of the server: a flag ``--name-with-dashes`` and a variable ``VAE_NAME``.
+
+A flag beats a variable, a variable beats the default. Units are in the names.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
+
+from serving.errors import StartupError
+
+PREFIX = "VAE_"
+
+Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
+
+
+class Settings(BaseSettings):
+    """Serve the VAE bundles of a repository over gRPC."""  # shown by --help
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    repository: Path = Field(Path("models"), description="folder of <model>/<version>/ bundles")
+    address: Address = Field("127.0.0.1:50051", description="where gRPC listens; port 0 takes a free one")
+    metrics_address: Address = Field(
+        "127.0.0.1:9464", description="where Prometheus metrics are served (HTTP)"
+    )
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="ONNX Runtime execution provider; one asked for by name is never replaced"
+    )
+    threads: PositiveInt | None = Field(
+        None, description="CPU threads a graph; default: CPUs by affinity and cgroup quota"
+    )
+    max_batch_rows: PositiveInt = Field(64, description="rows given to a graph at once")
+    max_queue_rows: PositiveInt = Field(
+        16_384, description="rows that may wait for a graph; more are refused"
+    )
+    max_rows: PositiveInt = Field(4096, description="rows that one request may carry or ask for")
+    max_message_mib: PositiveInt = Field(64, description="size limit of a gRPC message, MiB")
+    linger_s: NonNegativeFloat = Field(
+        0.0, description="seconds an idle executor waits for more rows before it runs a smaller batch"
+    )
+    reload_s: NonNegativeFloat = Field(
+        5.0, description="seconds between looks at the repository for new versions; 0 never looks again"
+    )
+    grace_s: PositiveFloat = Field(30.0, description="seconds that running requests get at shutdown")
+    drain_s: NonNegativeFloat = Field(
+        0.0, description="seconds between NOT_SERVING and refusing new requests at shutdown"
+    )
+    max_connection_age_s: NonNegativeFloat = Field(
+        0.0, description="seconds after which clients are asked to reconnect (rebalancing); 0 never"
+    )
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain; turns TLS on")
+    tls_key: Path | None = Field(None, description="PEM private key of the certificate")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM authorities that client certificates must be from"
+    )
+    auth_token_file: Path | None = Field(
+        None, description="file with the bearer token that every call must carry"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    @model_validator(mode="after")
+    def _tls_complete(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key: want both or neither")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca: want tls_certificate and tls_key beside it")
+        return self
+
+    def describe(self) -> str:
+        """The settings in force, one line."""
+        return " ".join(f"{name}={value}" for name, value in self.model_dump(mode="json").items())
+
+
+def from_command_line(arguments: list[str]) -> Settings:
+    """Read flags and environment.
+
+    Raises:
+        StartupError: naming the flag and the variable, what was wanted and what came.
+        SystemExit: for ``--help`` and unknown flags, as argparse does it.
+    """
+    source = CliSettingsSource[BaseSettings](
+        Settings,
+        cli_prog_name="vae-serve",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_parse_args=arguments,
+    )
+    try:
+        return Settings(_cli_settings_source=source)  # type: ignore[call-arg]  # pydantic-settings' own
+    except ValidationError as exc:
+        raise StartupError(_explain(exc)) from None
+    except SettingsError as exc:
+        raise StartupError(str(exc)) from None
+
+
+def _explain(exc: ValidationError) -> str:
+    first = exc.errors(include_url=False)[0]
+    if not first["loc"]:
+        return first["msg"].removeprefix("Value error, ")
+    name = str(first["loc"][0])
+    flag = f"--{name.replace('_', '-')} ({PREFIX}{name.upper()})"
+    return f"{flag}: {first['msg']}, came {first['input']!r}"

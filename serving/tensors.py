@@ -1,0 +1,130 @@
+"""Wire messages to numpy rows and back; every check of what a caller sends is here.
+
+Nothing is queued before it passed: one bad request never harms its neighbours.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving import images as formats
+from serving.bundle import ImageSpec
+from serving.errors import InvalidInput
+from serving.pb.vae.v1 import tensors_pb2 as pb
+
+Rows = NDArray[np.float32]
+
+_DTYPES: dict[int, np.dtype[np.generic]] = {
+    pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
+    pb.DATA_TYPE_UINT8: np.dtype("u1"),
+}
+_IMAGE_FORMATS = frozenset(pb.ImageFormat.values())
+
+
+def row_count(count: int, max_rows: int) -> int:
+    """A number of rows that may be asked for."""
+    if not 1 <= count <= max_rows:
+        raise InvalidInput("count", f"want 1 to {max_rows} rows, came {count}")
+    return count
+
+
+def to_latents(tensor: pb.Tensor, field: str, latent_shape: tuple[int, ...], max_rows: int) -> Rows:
+    """float32 [rows, *latent_shape], all finite."""
+    return _to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,)).view(np.float32)
+
+
+def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) -> Rows:
+    """float32 [rows, C, H, W] in the model's value range, from a tensor or PNG files."""
+    form = message.WhichOneof("content")
+    if form == "tensor":
+        rows = _to_array(message.tensor, f"{field}.tensor", spec.shape, max_rows, tuple(_DTYPES))
+        if rows.dtype == np.uint8:
+            return formats.to_float32(rows.view(np.uint8), spec.value_range)
+        floats = rows.view(np.float32)
+        _check_range(floats, f"{field}.tensor.data", spec)
+        return floats
+    if form == "png":
+        files = message.png.files
+        _check_rows(len(files), f"{field}.png.files", max_rows)
+        try:
+            return formats.to_float32(formats.from_png(files, spec.shape), spec.value_range)
+        except ValueError as exc:
+            raise InvalidInput(f"{field}.png.files", str(exc)) from None
+    raise InvalidInput(field, "want a tensor or PNG files, came nothing")
+
+
+def image_format(value: int, spec: ImageSpec) -> int:
+    """A known format that these images can be written in."""
+    if value not in _IMAGE_FORMATS:
+        raise InvalidInput("image_format", f"want one of {', '.join(pb.ImageFormat.keys())}, came {value}")
+    if value == pb.IMAGE_FORMAT_PNG and spec.shape[0] not in (1, 3):
+        raise InvalidInput(
+            "image_format", f"PNG wants images of 1 or 3 channels, this model has {spec.shape[0]}"
+        )
+    return value
+
+
+def finite_at_least_zero(value: float, field: str) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidInput(field, f"want a finite number, not negative, came {value:g}")
+    return value
+
+
+def from_array(rows: NDArray[np.generic]) -> pb.Tensor:
+    """A float32 or uint8 array as it is."""
+    if rows.dtype == np.uint8:
+        return pb.Tensor(dtype=pb.DATA_TYPE_UINT8, shape=rows.shape, data=rows.tobytes())
+    return pb.Tensor(
+        dtype=pb.DATA_TYPE_FLOAT32, shape=rows.shape, data=rows.astype("<f4", copy=False).tobytes()
+    )
+
+
+def image_writer(wanted: int, spec: ImageSpec) -> Callable[[Rows], pb.Images]:
+    """How to write rows in a format that ``image_format`` has accepted."""
+    if wanted == pb.IMAGE_FORMAT_PNG:
+        return lambda rows: pb.Images(
+            png=pb.PngImages(files=formats.to_png(formats.to_uint8(rows, spec.value_range)))
+        )
+    if wanted == pb.IMAGE_FORMAT_UINT8:
+        return lambda rows: pb.Images(tensor=from_array(formats.to_uint8(rows, spec.value_range)))
+    return lambda rows: pb.Images(tensor=from_array(rows))
+
+
+def _to_array(
+    tensor: pb.Tensor, field: str, row_shape: tuple[int, ...], max_rows: int, dtypes: Sequence[int]
+) -> NDArray[np.generic]:
+    dtype = _DTYPES.get(tensor.dtype) if tensor.dtype in dtypes else None
+    if dtype is None:
+        wanted = " or ".join(pb.DataType.Name(known) for known in dtypes)
+        came = pb.DataType.Name(tensor.dtype) if tensor.dtype in pb.DataType.values() else tensor.dtype
+        raise InvalidInput(f"{field}.dtype", f"want {wanted}, came {came}")
+    shape = tuple(tensor.shape)
+    if shape[1:] != row_shape:
+        wanted = ", ".join(map(str, ("rows", *row_shape)))
+        raise InvalidInput(f"{field}.shape", f"want [{wanted}], came {list(shape)}")
+    _check_rows(shape[0], f"{field}.shape", max_rows)
+    size = math.prod(shape) * dtype.itemsize
+    if len(tensor.data) != size:
+        raise InvalidInput(
+            f"{field}.data", f"want {size} bytes for shape {list(shape)}, came {len(tensor.data)}"
+        )
+    rows = np.frombuffer(tensor.data, dtype).reshape(shape)
+    if dtype.kind == "f" and not np.isfinite(rows.view(np.float32)).all():
+        raise InvalidInput(f"{field}.data", "want finite values, came NaN or infinity")
+    return rows
+
+
+def _check_rows(rows: int, field: str, max_rows: int) -> None:
+    if not 1 <= rows <= max_rows:
+        raise InvalidInput(field, f"want 1 to {max_rows} rows, came {rows}")
+
+
+def _check_range(rows: Rows, field: str, spec: ImageSpec) -> None:
+    """Pixels beyond the value range are most often 0 to 255 by mistake; the answer would be trash."""
+    low, high = spec.value_range
+    least, most = float(rows.min()), float(rows.max())
+    slack = 1e-3 * (high - low)
+    if least < low - slack or most > high + slack:
+        raise InvalidInput(field, f"want values from {low:g} to {high:g}, came {least:g} to {most:g}")

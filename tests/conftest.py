@@ -1,0 +1,53 @@
+import os
+from pathlib import Path
+
+import grpc
+import pytest
+
+from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
+from serving.server import Running, running
+from serving.settings import Settings
+from tests.support import toy
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    """A repository with the toy model in it."""
+    root = tmp_path / "models"
+    toy.make_bundle(root)
+    return root
+
+
+@pytest.fixture
+def settings(repository) -> Settings:
+    """The toy repository on free ports, with quick reloads."""
+    return Settings(
+        repository=repository,
+        address="127.0.0.1:0",
+        metrics_address="127.0.0.1:0",
+        reload_s=0.05,
+        max_rows=300,
+    )
+
+
+@pytest.fixture
+async def server(settings) -> Running:
+    """A whole server on a real socket."""
+    async with running(settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def stub(server):
+    """A bare gRPC stub, as any client in any language has it."""
+    async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+        yield VaeServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with `mnist/` and `photos/`; tests that want it are skipped where it is not."""
+    folder = Path(os.environ.get("VAE_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder}; set VAE_TEST_DATA")
+    return folder

@@ -1,0 +1,174 @@
+"""A bundle small enough to check by hand, made of ONNX nodes without torch.
+
+Encoder: mean = x·A, log_var = 0·(x·A) - 1. Decoder: image = sigmoid(z·B).
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save
+
+from serving import bundle
+
+Rows = NDArray[np.float32]
+
+IMAGE_SHAPE = (1, 4, 6)
+LATENTS = 3
+POOLS = ("zero", "one")
+PIXELS = 24
+
+
+def weights(seed: int = 0, image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> tuple[Rows, Rows]:
+    """A [pixels, latents] and B [latents, pixels]."""
+    rng = np.random.default_rng(seed)
+    pixels = int(np.prod(image_shape))
+    a = rng.normal(size=(pixels, LATENTS)).astype(np.float32) / pixels
+    return a, rng.normal(size=(LATENTS, pixels)).astype(np.float32)
+
+
+def encode(images: Rows, seed: int = 0) -> tuple[Rows, Rows]:
+    a, _ = weights(seed, images.shape[1:])
+    mean = images.reshape(len(images), -1) @ a
+    return mean, np.full_like(mean, -1.0)
+
+
+def decode(latents: Rows, seed: int = 0, image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> Rows:
+    _, b = weights(seed, image_shape)
+    return (1 / (1 + np.exp(-(latents @ b)))).reshape(-1, *image_shape).astype(np.float32)
+
+
+def make_bundle(
+    repository: Path,
+    name: str = "toy",
+    version: int = 1,
+    *,
+    seed: int = 0,
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE,
+    golden_error: float = 0.0,
+) -> bundle.Bundle:
+    """Seal a bundle; ``golden_error`` spoils the golden outputs by that much."""
+    files = {
+        "encoder.onnx": _encoder(seed, image_shape),
+        "decoder.onnx": _decoder(seed, image_shape),
+        "pools.safetensors": _pools().to_bytes(),
+        "reference.safetensors": _reference().to_bytes(),
+        "golden.safetensors": _golden(seed, image_shape, golden_error),
+    }
+    return bundle.seal(repository / name / str(version), _body(name, version, image_shape), files)
+
+
+def _body(name: str, version: int, image_shape: tuple[int, int, int]) -> bundle.ManifestBody:
+    def graph(file: str, inputs: str, *outputs: str) -> bundle.Graph:
+        return bundle.Graph(
+            file=file,
+            inputs={inputs: inputs},
+            outputs={output: output for output in outputs},
+            opset=18,
+            ir_version=10,
+            parity={},
+        )
+
+    return bundle.ManifestBody(
+        name=name,
+        version=version,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        kind="vae",
+        image=bundle.ImageSpec(
+            shape=image_shape, value_range=(0.0, 1.0), colour="grey" if image_shape[0] == 1 else "rgb"
+        ),
+        latent_shape=(LATENTS,),
+        latent_scale=1.0,
+        latent_shift=0.0,
+        likelihood=bundle.Likelihood(name="bernoulli", sigma=None, binarisation="dynamic"),
+        prior="standard_normal",
+        graphs={
+            "encoder": graph("encoder.onnx", "image", "mean", "log_var"),
+            "decoder": graph("decoder.onnx", "latent", "image"),
+        },
+        pools=(
+            *(bundle.PoolEntry(name=pool, rows=10, aggregate=False) for pool in POOLS),
+            bundle.PoolEntry(name="aggregate", rows=20, aggregate=True),
+        ),
+        training=bundle.TrainingSummary(
+            dataset="toy",
+            dataset_sha256=None,
+            objective="none",
+            beta=None,
+            seed=None,
+            steps=None,
+            git_commit=None,
+            versions={},
+            metrics={"nelbo": bundle.Metric(value=1.5, standard_error=0.1)},
+            gates=(),
+        ),
+    )
+
+
+def _pools() -> bundle.Pools:
+    mean = np.array([[3.0, 0, 0], [-3.0, 0, 0], [0, 0, 0]], np.float32)
+    factor = np.array([[0.5, 0, 0], [0.1, 0.4, 0], [0, 0.2, 0.3]], np.float32)
+    return bundle.Pools(np.array([0.5, 0.5, 1.0], np.float32), mean, np.stack([factor] * 3))
+
+
+def _reference() -> bundle.Reference:
+    return bundle.Reference(
+        mean=np.zeros(LATENTS, np.float32),
+        covariance=np.eye(LATENTS, dtype=np.float32),
+        posterior_variance=np.full(LATENTS, np.exp(-1.0), np.float32),
+        kl=np.ones(LATENTS, np.float32),
+    )
+
+
+def _golden(seed: int, image_shape: tuple[int, int, int], error: float) -> bytes:
+    rng = np.random.default_rng(seed + 1)
+    image = rng.random((3, *image_shape), np.float32)
+    latent = rng.normal(size=(3, LATENTS)).astype(np.float32)
+    mean, log_var = encode(image, seed)
+    decoded = decode(latent, seed, image_shape) + np.float32(error)
+    return bytes(
+        save({"image": image, "mean": mean, "log_var": log_var, "latent": latent, "decoded": decoded})
+    )
+
+
+def _encoder(seed: int, image_shape: tuple[int, int, int]) -> bytes:
+    a, _ = weights(seed, image_shape)
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "a"], ["mean"]),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Sub", ["nothing", "one"], ["log_var"]),
+    ]
+    constants = {"a": a, "zero": np.zeros(1, np.float32), "one": np.ones(1, np.float32)}
+    outputs = {"mean": ["batch", LATENTS], "log_var": ["batch", LATENTS]}
+    return _model(nodes, {"image": ["batch", *image_shape]}, outputs, constants)
+
+
+def _decoder(seed: int, image_shape: tuple[int, int, int]) -> bytes:
+    _, b = weights(seed, image_shape)
+    nodes = [
+        helper.make_node("MatMul", ["latent", "b"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["pixels"]),
+        helper.make_node("Reshape", ["pixels", "shape"], ["image"]),
+    ]
+    constants = {"b": b, "shape": np.array([-1, *image_shape], np.int64)}
+    return _model(nodes, {"latent": ["batch", LATENTS]}, {"image": ["batch", *image_shape]}, constants)
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, list[object]],
+    outputs: dict[str, list[object]],
+    constants: dict[str, NDArray[np.generic]],
+) -> bytes:
+    def infos(tensors: dict[str, list[object]]) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in tensors.items()]
+
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "toy", infos(inputs), infos(outputs), initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())

@@ -1,0 +1,82 @@
+"""Pools and drift: what the server knows about latent space."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.bundle import PoolEntry, Pools, Reference
+from serving.drift import DriftMonitor
+from serving.metrics import Metrics
+from serving.noise import standard_normal
+from serving.pools import PoolSet
+
+MEAN = np.array([[4.0, 0.0], [-4.0, 0.0], [0.0, 0.0]], np.float32)
+FACTOR = np.array([[1.0, 0.0], [0.5, 0.8]], np.float32)
+
+
+def pool_set():
+    entries = tuple(PoolEntry(name=n, rows=5, aggregate=n == "all") for n in ("left", "right", "all"))
+    return PoolSet(entries, Pools(np.array([0.7, 0.3, 1.0], np.float32), MEAN, np.stack([FACTOR] * 3)))
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(1, 70), st.data())
+def test_a_pool_row_does_not_depend_on_the_others(seed, rows, data):
+    """Row i of a pool is bit-equal alone and among any number of rows."""
+    row = data.draw(st.integers(0, rows - 1))
+    pools = pool_set()
+    together = pools.latents("left", standard_normal(seed, 0, rows, 2))
+    alone = pools.latents("left", standard_normal(seed, row, 1, 2))
+    assert np.array_equal(together[row], alone[0])
+
+
+def test_pool_samples_have_the_pools_moments():
+    """The mean and covariance of many samples are those of the Gaussian."""
+    drawn = pool_set().latents("right", standard_normal(1, 0, 100_000, 2))
+    np.testing.assert_allclose(drawn.mean(axis=0), MEAN[1], atol=0.02)
+    np.testing.assert_allclose(np.cov(drawn.T), FACTOR @ FACTOR.T, atol=0.02)
+
+
+def test_pool_probabilities_are_bayes():
+    """p(pool | z) is weight × density, normalised over the kinds; the aggregate is none of them."""
+    from scipy import stats
+
+    points = np.array([[4.0, 0.0], [0.1, 0.2], [-30.0, 5.0]])
+    covariance = FACTOR.astype(float) @ FACTOR.T.astype(float)
+    joint = np.stack(
+        [
+            w * stats.multivariate_normal(MEAN[i], covariance).pdf(points[:2])
+            for i, w in enumerate((0.7, 0.3))
+        ],
+        1,
+    )
+    came = pool_set().probabilities(points)
+    np.testing.assert_allclose(came[:2], joint / joint.sum(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(came.sum(axis=1), 1.0, rtol=1e-6)
+    assert pool_set().kinds == ["left", "right"]
+
+
+def test_drift_is_zero_at_home_and_grows_away():
+    """Traffic like the training set shows no drift; shifted traffic shows its shift in standard deviations."""
+    covariance = np.diag([4.0, 0.25]).astype(np.float32)
+    reference = Reference(
+        np.array([1.0, -1.0], np.float32), covariance, np.ones(2, np.float32), np.ones(2, np.float32)
+    )
+    metrics = Metrics()
+    monitor = DriftMonitor(reference, metrics, "toy")
+    assert np.isnan(monitor.mean_shift())
+
+    rng = np.random.default_rng(0)
+    home = rng.normal([1.0, -1.0], [2.0, 0.5], (50_000, 2)).astype(np.float32)
+    monitor.update(home, np.zeros_like(home))
+    assert monitor.mean_shift() < 0.03
+    assert monitor.variance_log_ratio() < 0.03
+    expected_kl = 0.5 * np.square(home).sum(axis=1).mean()
+    assert abs(monitor.kl() - expected_kl) < 0.1
+    assert monitor.active_units() == 2
+
+    away = home + np.array([6.0, 1.5], np.float32)
+    for _ in range(3):
+        monitor.update(away, np.zeros_like(away))
+    assert abs(monitor.mean_shift() - 3.0) < 0.1
+    drift = metrics.registry.get_sample_value("vae_latent_drift", {"model": "toy", "statistic": "mean_shift"})
+    assert abs(drift - 3.0) < 0.1

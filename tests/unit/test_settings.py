@@ -1,0 +1,72 @@
+import onnxruntime
+import pytest
+
+from serving import providers
+from serving.cpus import available_cpus
+from serving.errors import StartupError
+from serving.settings import Settings, from_command_line
+
+
+def test_a_flag_beats_a_variable_beats_the_default(monkeypatch):
+    """Every setting has a flag and a variable, and one order of precedence."""
+    assert from_command_line([]).max_rows == 4096
+    monkeypatch.setenv("VAE_MAX_ROWS", "10")
+    assert from_command_line([]).max_rows == 10
+    assert from_command_line(["--max-rows", "20"]).max_rows == 20
+
+
+def test_every_setting_is_described():
+    """A setting without a description would be missing from --help and from the documentation."""
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threads", "0"], r"--threads \(VAE_THREADS\): .* came '0'"),
+        (["--provider", "tpu"], r"--provider \(VAE_PROVIDER\): .*'cuda'.* came 'tpu'"),
+        (["--address", "nowhere"], r"--address \(VAE_ADDRESS\)"),
+        (["--tls-key", "key.pem"], "tls_certificate and tls_key: want both"),
+    ],
+)
+def test_a_bad_value_names_flag_and_variable(arguments, message):
+    """One line that says which setting, what was wanted and what came."""
+    with pytest.raises(StartupError, match=message) as refusal:
+        from_command_line(arguments)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "most"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+    ],
+    ids=["v2, 1.5 CPUs", "v2, half a CPU", "v1, one CPU"],
+)
+def test_the_cgroup_quota_limits_the_cpus(tmp_path, files, most):
+    """A container with a quota must not start a thread for each core of the host."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert available_cpus(tmp_path) <= most
+
+
+def test_no_quota_means_the_affinity(tmp_path):
+    """Without a limit the CPUs this process may run on count."""
+    (tmp_path / "cpu.max").write_text("max 100000")
+    assert available_cpus(tmp_path) == available_cpus(tmp_path / "nothing there") >= 1
+
+
+def test_cuda_is_never_replaced_in_silence():
+    """Asked for by name it is there or an error with the reason; `auto` says why it took the CPU."""
+    obstacle = providers.cuda_obstacle()
+    if obstacle is None:
+        assert providers.choose("cuda").name == providers.choose("auto").name == "cuda"
+        return
+    with pytest.raises(StartupError, match=r"--provider cuda: .*want a usable GPU"):
+        providers.choose("cuda")
+    assert providers.choose("auto") == providers.Provider("cpu", obstacle)
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        assert "onnxruntime-gpu" in obstacle
