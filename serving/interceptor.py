@@ -4,6 +4,7 @@ Only this interceptor aborts a call. It takes the raw bytes itself, so that a re
 protobuf message is the caller's error like any other.
 """
 
+import asyncio
 import hmac
 import logging
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from serving.errors import InvalidInput, ServingError, Unauthenticated
+from serving.errors import InvalidInput, ServingError, ShuttingDown, Unauthenticated
 from serving.metrics import UNKNOWN, Metrics
 from serving.repository import Repository
 from serving.status import InternalError, to_status
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 SERVICE = "vae.v1.VaeService"
 _WITHOUT_MODEL = ""
 """Label of a call that is about no model, such as ListModels."""
+
+_DRAIN_POLL_S = 0.02
+_SETTLE_S = 0.1
+"""Time for calls on the wire to arrive and be refused before the sockets close."""
 
 Behaviour = Callable[[Any, Any], Awaitable[Message]]
 
@@ -35,6 +40,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._credentials = f"Bearer {token}" if token else None
         self._handlers: dict[str, Any] = {}
+        self._active = 0
+        self._draining = False
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new calls and wait for those in progress, at most ``grace_s`` seconds.
+
+        A call that gRPC holds but has not handed over when the server stops is cancelled by gRPC, and
+        its client cannot know whether it was begun. Refused here it is told UNAVAILABLE, and retries.
+        """
+        self._draining = True
+        end = time.monotonic() + grace_s
+        while self._active and time.monotonic() < end:
+            await asyncio.sleep(_DRAIN_POLL_S)  # noqa: ASYNC110  # an event would cost every call
+        await asyncio.sleep(_SETTLE_S)
 
     async def intercept_service(self, continuation: Any, call: Any) -> Any:
         wrapped = self._handlers.get(call.method)
@@ -56,7 +75,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             started = time.perf_counter()
             model, code, error = UNKNOWN, "CANCELLED", None
             inflight = None
+            self._active += 1
             try:
+                if self._draining:
+                    raise ShuttingDown("this server is shutting down")
                 self._authenticate(context)
                 request = _parse(parse, raw)
                 model = self._label(request)
@@ -71,6 +93,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 log.exception("%s failed", method)
                 error = InternalError()
             finally:
+                self._active -= 1
                 if inflight is not None:
                     inflight.dec()
                 if error is not None:

@@ -20,6 +20,8 @@ _ROWS = tuple(2**power for power in range(13))
 _CUT_REASONS = ("full", "executor_free")
 _REJECT_REASONS = ("queue_full", "deadline")
 
+RELOAD_OUTCOMES = ("ok", "refused")
+
 UNKNOWN = "_unknown"
 """Label of a request for a model that is not served: client text never becomes a label."""
 
@@ -59,6 +61,9 @@ class Metrics:
         self.model_load = Gauge(
             "vae_model_load_seconds", "Verifying, loading and warming up.", model, registry=r
         )
+        self.reloads = Counter(
+            "vae_reloads", "Versions put into service or refused.", (*model, "outcome"), registry=r
+        )
         self.samples = Counter("vae_samples", "Images sampled, by source.", (*model, "source"), registry=r)
         self.latent_drift = Gauge(
             "vae_latent_drift",
@@ -87,6 +92,8 @@ class Metrics:
             self.rejected.labels(model, reason)
         for source in sources:
             self.samples.labels(model, source)
+        for outcome in RELOAD_OUTCOMES:
+            self.reloads.labels(model, outcome)
 
 
 class GraphMetrics:

@@ -13,6 +13,7 @@ from pathlib import Path
 from serving import bundle
 from serving.bundle import Bundle, BundleError
 from serving.errors import NotFound, StartupError
+from serving.metrics import Metrics
 from serving.model import Model
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,11 @@ Announce = Callable[[Model | None, Model | None], Awaitable[None]]
 class Repository:
     """The models in service. Belongs to one event loop."""
 
-    def __init__(self, root: Path, load: Load, announce: Announce) -> None:
+    def __init__(self, root: Path, load: Load, announce: Announce, metrics: Metrics) -> None:
         self._root = root
         self._load = load
         self._announce = announce
+        self._metrics = metrics
         self._models: dict[str, Model] = {}
         self._refused: dict[Path, float] = {}
         """Bad versions with the time of their manifest, so that they are tried and told of once."""
@@ -114,11 +116,13 @@ class Repository:
                 new = await self._load(await asyncio.to_thread(_read, path, name))
             except BundleError as exc:
                 self._refused[path] = stamp
+                self._metrics.reloads.labels(name, "refused").inc()
                 problem = problem or str(exc)
                 log.error("version refused: %s", exc)
                 continue
             self._models[name] = new
             await self._announce(old, new)
+            self._metrics.reloads.labels(name, "ok").inc()
             if old:
                 log.info("model %s: version %d took the place of %d", name, new.version, old.version)
                 await old.aclose()

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_CLOSE_S = 1.0
+"""Seconds for the last answers to leave once nothing is in progress."""
 _METHODS = tuple(method.name for method in vae_service_pb2.DESCRIPTOR.services_by_name["VaeService"].methods)
 
 
@@ -73,7 +75,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         image_threads = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="images"))
         health_servicer = health.aio.HealthServicer()
         repository = _repository(settings, threads, metrics, health_servicer)
-        server = _grpc_server(settings, repository, metrics)
+        token = _read(settings.auth_token_file, "auth_token_file")
+        calls = CallInterceptor(repository, metrics, token.decode().strip() if token else None)
+        server = _grpc_server(settings, calls)
         add_VaeServiceServicer_to_server(VaeService(repository, metrics, image_threads), server)
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -82,7 +86,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(repository.aclose)
         await repository.start()
         await server.start()
-        stack.push_async_callback(_stop, server, health_servicer, settings)
+        stack.push_async_callback(_stop, server, calls, health_servicer, settings)
         for service in ("", SERVICE):
             await health_servicer.set(service, _SERVING)
         if settings.reload_s:
@@ -90,11 +94,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         yield Running(grpc_address, metrics_address, repository, metrics)
 
 
-async def _stop(server: Any, health_servicer: Any, settings: Settings) -> None:
-    """NOT_SERVING, wait for load balancers to see it, then finish what was accepted."""
+async def _stop(server: Any, calls: CallInterceptor, health_servicer: Any, settings: Settings) -> None:
+    """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
     await health_servicer.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain_s)
-    await server.stop(settings.grace_s)
+    await calls.drain(settings.grace_s)
+    await server.stop(_CLOSE_S)
 
 
 @contextlib.contextmanager
@@ -142,10 +147,10 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
                 }
             )
 
-    return Repository(settings.repository, load, announce)
+    return Repository(settings.repository, load, announce, metrics)
 
 
-def _grpc_server(settings: Settings, repository: Repository, metrics: Metrics) -> Any:
+def _grpc_server(settings: Settings, calls: CallInterceptor) -> Any:
     limit = settings.max_message_mib << 20
     options = [
         ("grpc.so_reuseport", 0),  # two servers on one port would share it in silence
@@ -156,9 +161,7 @@ def _grpc_server(settings: Settings, repository: Repository, metrics: Metrics) -
     if settings.max_connection_age_s:
         options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
         options.append(("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)))
-    token = _read(settings.auth_token_file, "auth_token_file")
-    interceptor = CallInterceptor(repository, metrics, token.decode().strip() if token else None)
-    return grpc.aio.server(interceptors=[interceptor], options=options)
+    return grpc.aio.server(interceptors=[calls], options=options)
 
 
 def _bind(server: Any, settings: Settings) -> str:

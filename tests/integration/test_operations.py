@@ -118,6 +118,9 @@ async def test_a_new_version_takes_over_and_a_bad_one_does_not(server, stub, rep
     (toy.make_bundle(repository, version=4).root / "decoder.onnx").write_bytes(b"altered")
     await server.repository.refresh()
     assert await version() == 2
+    series = await scrape(server)
+    assert series["vae_reloads_total", ("model", "toy"), ("outcome", "ok")] == 2
+    assert series["vae_reloads_total", ("model", "toy"), ("outcome", "refused")] == 2
     toy.make_bundle(repository, name="other")
     await server.repository.refresh()
     assert [model.name for model in server.repository.models] == ["other", "toy"]
