@@ -51,8 +51,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """
         self._draining = True
         end = time.monotonic() + grace_s
-        while self._active and time.monotonic() < end:
-            await asyncio.sleep(_DRAIN_POLL_S)  # noqa: ASYNC110  # an event would cost every call
+        while self._active and time.monotonic() < end:  # noqa: ASYNC110  # an event would cost every call
+            await asyncio.sleep(_DRAIN_POLL_S)
         await asyncio.sleep(_SETTLE_S)
 
     async def intercept_service(self, continuation: Any, call: Any) -> Any:
