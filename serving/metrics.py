@@ -6,10 +6,12 @@ first event instead of nothing.
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from serving.histograms import LoopHistogram
 
 _SECONDS = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5,
@@ -37,16 +39,18 @@ class Metrics:
         r = self.registry
         call, graph, model = ("model", "method"), ("model", "graph"), ("model",)
         self.requests = Counter("vae_requests", "RPCs answered, by gRPC code.", (*call, "code"), registry=r)
-        self.request_duration = Histogram(
+        self.request_duration = LoopHistogram(
             "vae_request_duration_seconds", "From request to answer.", call, buckets=_SECONDS, registry=r
         )
-        self.queue_duration = Histogram(
+        self.queue_duration = LoopHistogram(
             "vae_queue_duration_seconds", "From queue to first batch.", graph, buckets=_SECONDS, registry=r
         )
-        self.inference_duration = Histogram(
+        self.inference_duration = LoopHistogram(
             "vae_inference_duration_seconds", "Running one batch.", graph, buckets=_SECONDS, registry=r
         )
-        self.batch_rows = Histogram("vae_batch_rows", "Rows in a batch.", graph, buckets=_ROWS, registry=r)
+        self.batch_rows = LoopHistogram(
+            "vae_batch_rows", "Rows in a batch.", graph, buckets=_ROWS, registry=r
+        )
         self.batch_padding_rows = Counter(
             "vae_batch_padding_rows", "Rows added to reach a fixed batch size.", graph, registry=r
         )
@@ -87,13 +91,33 @@ class Metrics:
         for method in methods:
             self.requests.labels(model, method, "OK")
             self.request_duration.labels(model, method)
-            self.inflight.labels(model, method)
+            self.inflight.labels(model, method)  # CallMetrics takes over with the first call
         for reason in _REJECT_REASONS:
             self.rejected.labels(model, reason)
         for source in sources:
             self.samples.labels(model, source)
         for outcome in RELOAD_OUTCOMES:
             self.reloads.labels(model, outcome)
+
+
+class CallMetrics:
+    """The series of one model and method, looked up once so that the hot path does not."""
+
+    def __init__(self, metrics: Metrics, model: str, method: str) -> None:
+        self.inflight = 0
+        self._labels = (model, method)
+        self._requests = metrics.requests
+        self._by_code: dict[str, Counter] = {}
+        self._duration = metrics.request_duration.labels(model, method)
+        metrics.inflight.labels(model, method).set_function(lambda: self.inflight)
+
+    def done(self, code: str, seconds: float) -> None:
+        """One call answered, with the name of its gRPC code."""
+        counter = self._by_code.get(code)
+        if counter is None:
+            counter = self._by_code[code] = self._requests.labels(*self._labels, code)
+        counter.inc()
+        self._duration.observe(seconds)
 
 
 class GraphMetrics:

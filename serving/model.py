@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from serving import replies
 from serving.batching import Batcher, Outputs, Run
 from serving.bundle import Bundle, BundleError, Manifest, Pools, Reference
 from serving.drift import DriftMonitor
 from serving.metrics import GraphMetrics, Metrics
+from serving.pb.vae.v1 import models_pb2, vae_service_pb2
 from serving.pools import PoolSet
 from serving.providers import Provider
 from serving.runtime import Session
@@ -22,6 +24,8 @@ from serving.runtime import Session
 Rows = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
+
+_MODEL_FIELD = vae_service_pb2.SampleResponse.MODEL_FIELD_NUMBER  # the same in every response
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest absolute difference to the trainer's PyTorch outputs. Wider than the exporter's 1e-4: another
@@ -49,6 +53,11 @@ class Model:
         self.digest = loaded.bundle.digest
         self.name, self.version = self.manifest.name, self.manifest.version
         self.provider = provider
+        served = models_pb2.ServedModel(name=self.name, version=self.version, digest=self.digest)
+        self.served = replies.message(_MODEL_FIELD, served.SerializeToString())
+        """The first field of every response: which model answered."""
+        self.latents = math.prod(self.manifest.latent_shape)
+        """Z, the number of latents of a row."""
         self.pools = loaded.pools
         self.max_rows = min(limits.max_rows, max(1, limits.max_message_bytes // row_bytes(self.manifest)))
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
@@ -86,11 +95,6 @@ class Model:
         self._leases -= 1
         if not self._leases:
             self._unused.set()
-
-    @property
-    def latents(self) -> int:
-        """Z, the number of latents of a row."""
-        return math.prod(self.manifest.latent_shape)
 
     async def encode(self, images: Rows, timeout_s: float | None) -> tuple[Rows, Rows]:
         """[rows, C, H, W] → mean and log-variance of the posterior, [rows, *latent_shape] each."""

@@ -32,6 +32,7 @@ class Repository:
         self._announce = announce
         self._metrics = metrics
         self._models: dict[str, Model] = {}
+        self._refreshing = asyncio.Lock()
         self._refused: dict[Path, float] = {}
         """Bad versions with the time of their manifest, so that they are tried and told of once."""
 
@@ -90,14 +91,15 @@ class Repository:
 
     async def refresh(self) -> None:
         """Put newer versions into service; withdraw models whose folder is gone."""
-        found = await asyncio.to_thread(_scan, self._root)
-        for name, versions in found.items():
-            await self._serve_best(name, versions)
-        for name in set(self._models) - set(found):
-            old = self._models.pop(name)
-            log.warning("model %s withdrawn: its folder is gone", name)
-            await self._announce(old, None)
-            await old.aclose()
+        async with self._refreshing:
+            found = await asyncio.to_thread(_scan, self._root)
+            for name, versions in found.items():
+                await self._serve_best(name, versions)
+            for name in set(self._models) - set(found):
+                old = self._models.pop(name)
+                log.warning("model %s withdrawn: its folder is gone", name)
+                await self._announce(old, None)
+                await old.aclose()
 
     async def aclose(self) -> None:
         await asyncio.gather(*(model.aclose() for model in self._models.values()))
@@ -117,8 +119,8 @@ class Repository:
             except BundleError as exc:
                 self._refused[path] = stamp
                 self._metrics.reloads.labels(name, "refused").inc()
-                problem = problem or str(exc)
-                log.error("version refused: %s", exc)
+                problem = problem or f"{name} version {path.name}: {exc}"
+                log.error("%s version %s refused: %s", name, path.name, exc)
                 continue
             self._models[name] = new
             await self._announce(old, new)

@@ -18,13 +18,11 @@ from grpc_reflection.v1alpha import reflection
 
 from serving import providers, sampling
 from serving.bundle import Bundle
+from serving.calls import METHODS, SERVICE, Calls
 from serving.cpus import available_cpus
 from serving.errors import StartupError
-from serving.interceptor import SERVICE, CallInterceptor
 from serving.metrics import Metrics
 from serving.model import Limits, Model, load_model
-from serving.pb.vae.v1 import vae_service_pb2
-from serving.pb.vae.v1.vae_service_pb2_grpc import add_VaeServiceServicer_to_server
 from serving.repository import Repository
 from serving.servicer import VaeService
 from serving.settings import Settings
@@ -35,7 +33,6 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _CLOSE_S = 1.0
 """Seconds for the last answers to leave once nothing is in progress."""
-_METHODS = tuple(method.name for method in vae_service_pb2.DESCRIPTOR.services_by_name["VaeService"].methods)
 
 
 @dataclass(frozen=True)
@@ -76,9 +73,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         health_servicer = health.aio.HealthServicer()
         repository = _repository(settings, threads, metrics, health_servicer)
         token = _read(settings.auth_token_file, "auth_token_file")
-        calls = CallInterceptor(repository, metrics, token.decode().strip() if token else None)
-        server = _grpc_server(settings, calls)
-        add_VaeServiceServicer_to_server(VaeService(repository, metrics, image_threads), server)
+        servicer = VaeService(repository, metrics, image_threads)
+        calls = Calls(servicer, repository, metrics, token.decode().strip() if token else None)
+        server = _grpc_server(settings)
+        server.add_generic_rpc_handlers((calls,))
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         grpc_address = _bind(server, settings)
@@ -94,7 +92,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         yield Running(grpc_address, metrics_address, repository, metrics)
 
 
-async def _stop(server: Any, calls: CallInterceptor, health_servicer: Any, settings: Settings) -> None:
+async def _stop(server: Any, calls: Calls, health_servicer: Any, settings: Settings) -> None:
     """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
     await health_servicer.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain_s)
@@ -137,7 +135,7 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
         await health_servicer.set(known.name, _SERVING if new else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
         if new:
-            metrics.start_model(new.name, _METHODS, sampling.SOURCES)
+            metrics.start_model(new.name, METHODS, sampling.SOURCES)
             metrics.model_info.labels(new.name).info(
                 {
                     "version": str(new.version),
@@ -150,7 +148,7 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
     return Repository(settings.repository, load, announce, metrics)
 
 
-def _grpc_server(settings: Settings, calls: CallInterceptor) -> Any:
+def _grpc_server(settings: Settings) -> Any:
     limit = settings.max_message_mib << 20
     options = [
         ("grpc.so_reuseport", 0),  # two servers on one port would share it in silence
@@ -161,7 +159,7 @@ def _grpc_server(settings: Settings, calls: CallInterceptor) -> Any:
     if settings.max_connection_age_s:
         options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
         options.append(("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)))
-    return grpc.aio.server(interceptors=[calls], options=options)
+    return grpc.aio.server(options=options)
 
 
 def _bind(server: Any, settings: Settings) -> str:

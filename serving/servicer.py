@@ -1,4 +1,7 @@
-"""``vae.v1.VaeService``: translate, call, translate. Errors, metrics and logs are the interceptor's."""
+"""``vae.v1.VaeService``: translate, call, translate. Errors, metrics and logs are ``serving.calls``'.
+
+Every method gives its response serialised: those with tensors are written by ``serving.replies``.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,84 +12,98 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from serving import sampling, tensors
+from serving import images as formats
+from serving import replies, sampling, tensors
 from serving.metrics import Metrics
 from serving.model import Model
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceServicer
 from serving.repository import Repository
 
 Rows = NDArray[np.float32]
 T = TypeVar("T")
 Context = Any  # grpc.aio.ServicerContext, which has no types
 
+_PNG = tensors_pb2.IMAGE_FORMAT_PNG
+_UINT8 = tensors_pb2.IMAGE_FORMAT_UINT8
 
-class VaeService(VaeServiceServicer):
-    """The RPCs. ``image_threads`` write PNG files, so that the event loop does not."""
+
+class VaeService:
+    """The RPCs. ``image_threads`` read and write PNG files, so that the event loop does not."""
 
     def __init__(self, repository: Repository, metrics: Metrics, image_threads: ThreadPoolExecutor) -> None:
         self._repository = repository
         self._metrics = metrics
         self._image_threads = image_threads
 
-    async def Sample(self, request: pb.SampleRequest, context: Context) -> pb.SampleResponse:
+    async def Sample(self, request: pb.SampleRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             seed = sampling.seed_of(request)
             latents = await sampling.draw(request, seed, model, context.time_remaining())
             images = await model.decode(latents, context.time_remaining())
-            response = pb.SampleResponse(model=_served(model), seed=seed)
-            response.images.CopyFrom(await self._write(images, wanted, model))
-            if request.include_latents:
-                response.latents.CopyFrom(tensors.from_array(latents))
             self._metrics.samples.labels(model.name, sampling.source_of(request)).inc(len(latents))
-            return response
+            return replies.join(
+                model.served,
+                replies.number(pb.SampleResponse.SEED_FIELD_NUMBER, seed),
+                await self._images(pb.SampleResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
+                replies.tensor(pb.SampleResponse.LATENTS_FIELD_NUMBER, latents)
+                if request.include_latents
+                else (),
+            )
 
-    async def Encode(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
+    async def Encode(self, request: pb.EncodeRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
             images = await self._read(request.images, model)
             mean, log_var = await model.encode(images, context.time_remaining())
-            response = pb.EncodeResponse(
-                model=_served(model), mean=tensors.from_array(mean), log_var=tensors.from_array(log_var)
-            )
+            fields = [
+                model.served,
+                replies.tensor(pb.EncodeResponse.MEAN_FIELD_NUMBER, mean),
+                replies.tensor(pb.EncodeResponse.LOG_VAR_FIELD_NUMBER, log_var),
+            ]
             if request.include_latents:
-                response.seed = sampling.seed_of(request)
-                drawn = sampling.posterior(mean, log_var, response.seed, model)
-                response.latents.CopyFrom(tensors.from_array(drawn))
+                seed = sampling.seed_of(request)
+                drawn = sampling.posterior(mean, log_var, seed, model)
+                fields.append(replies.tensor(pb.EncodeResponse.LATENTS_FIELD_NUMBER, drawn))
+                fields.append(replies.number(pb.EncodeResponse.SEED_FIELD_NUMBER, seed))
             if request.include_pool_probabilities and model.pools and model.pools.kinds:
                 points = mean.reshape(len(mean), -1).astype(np.float64)
-                response.pool_probabilities.CopyFrom(tensors.from_array(model.pools.probabilities(points)))
-                response.pools.extend(model.pools.kinds)
-            return response
+                likely = model.pools.probabilities(points)
+                fields.append(replies.tensor(pb.EncodeResponse.POOL_PROBABILITIES_FIELD_NUMBER, likely))
+                fields.append((pb.EncodeResponse(pools=model.pools.kinds).SerializeToString(),))
+            return replies.join(*fields)
 
-    async def Decode(self, request: pb.DecodeRequest, context: Context) -> pb.DecodeResponse:
+    async def Decode(self, request: pb.DecodeRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             latents = tensors.to_latents(
                 request.latents, "latents", model.manifest.latent_shape, model.max_rows
             )
             images = await model.decode(latents, context.time_remaining())
-            return pb.DecodeResponse(model=_served(model), images=await self._write(images, wanted, model))
+            written = await self._images(pb.DecodeResponse.IMAGES_FIELD_NUMBER, images, wanted, model)
+            return replies.join(model.served, written)
 
-    async def Reconstruct(self, request: pb.ReconstructRequest, context: Context) -> pb.ReconstructResponse:
+    async def Reconstruct(self, request: pb.ReconstructRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             images = await self._read(request.images, model)
             mean, _ = await model.encode(images, context.time_remaining())
             decoded = await model.decode(mean, context.time_remaining())
-            response = pb.ReconstructResponse(model=_served(model))
-            response.images.CopyFrom(await self._write(decoded, wanted, model))
-            if request.include_latents:
-                response.latents.CopyFrom(tensors.from_array(mean))
-            return response
+            return replies.join(
+                model.served,
+                await self._images(pb.ReconstructResponse.IMAGES_FIELD_NUMBER, decoded, wanted, model),
+                replies.tensor(pb.ReconstructResponse.LATENTS_FIELD_NUMBER, mean)
+                if request.include_latents
+                else (),
+            )
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        return pb.ListModelsResponse(models=[describe(model) for model in self._repository.models])
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> bytes:
+        models = [describe(model) for model in self._repository.models]
+        return pb.ListModelsResponse(models=models).SerializeToString()
 
-    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
-            return pb.GetModelResponse(model=describe(model))
+            return pb.GetModelResponse(model=describe(model)).SerializeToString()
 
     def _resolve(self, ref: models_pb2.ModelRef) -> Model:
         return self._repository.resolve(ref.name, ref.version)
@@ -97,11 +114,14 @@ class VaeService(VaeServiceServicer):
 
         return await self._off_loop(read) if message.HasField("png") else read()
 
-    async def _write(self, images: Rows, wanted: int, model: Model) -> tensors_pb2.Images:
-        write = tensors.image_writer(wanted, model.manifest.image)
-        if wanted == tensors_pb2.IMAGE_FORMAT_PNG:
-            return await self._off_loop(lambda: write(images))
-        return write(images)
+    async def _images(self, field: int, rows: Rows, wanted: int, model: Model) -> tuple[replies.Part, ...]:
+        """An ``Images`` field in the format that was asked for."""
+        value_range = model.manifest.image.value_range
+        if wanted == _PNG:
+            files = await self._off_loop(lambda: formats.to_png(formats.to_uint8(rows, value_range)))
+            content = tensors_pb2.Images(png=tensors_pb2.PngImages(files=files))
+            return replies.message(field, content.SerializeToString())
+        return replies.images(field, formats.to_uint8(rows, value_range) if wanted == _UINT8 else rows)
 
     async def _off_loop(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._image_threads, call)
@@ -111,18 +131,15 @@ def describe(model: Model) -> models_pb2.Model:
     """What GetModel and ListModels say of a model."""
     manifest = model.manifest
     channels, height, width = manifest.image.shape
+    low, high = manifest.image.value_range
     created = Timestamp()
     created.FromDatetime(manifest.created)
     weights = model.pools.weight if model.pools else np.empty(0)
     return models_pb2.Model(
-        model=_served(model),
+        model=models_pb2.ServedModel(name=model.name, version=model.version, digest=model.digest),
         ready=True,
         image=models_pb2.ImageSpec(
-            channels=channels,
-            height=height,
-            width=width,
-            value_min=manifest.image.value_range[0],
-            value_max=manifest.image.value_range[1],
+            channels=channels, height=height, width=width, value_min=low, value_max=high
         ),
         latent_shape=manifest.latent_shape,
         kind=manifest.kind,
@@ -141,7 +158,3 @@ def describe(model: Model) -> models_pb2.Model:
         max_rows=model.max_rows,
         dataset=manifest.training.dataset,
     )
-
-
-def _served(model: Model) -> models_pb2.ServedModel:
-    return models_pb2.ServedModel(name=model.name, version=model.version, digest=model.digest)

@@ -4,7 +4,7 @@ Nothing is queued before it passed: one bad request never harms its neighbours.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,17 +79,6 @@ def from_array(rows: NDArray[np.generic]) -> pb.Tensor:
     return pb.Tensor(
         dtype=pb.DATA_TYPE_FLOAT32, shape=rows.shape, data=rows.astype("<f4", copy=False).tobytes()
     )
-
-
-def image_writer(wanted: int, spec: ImageSpec) -> Callable[[Rows], pb.Images]:
-    """How to write rows in a format that ``image_format`` has accepted."""
-    if wanted == pb.IMAGE_FORMAT_PNG:
-        return lambda rows: pb.Images(
-            png=pb.PngImages(files=formats.to_png(formats.to_uint8(rows, spec.value_range)))
-        )
-    if wanted == pb.IMAGE_FORMAT_UINT8:
-        return lambda rows: pb.Images(tensor=from_array(formats.to_uint8(rows, spec.value_range)))
-    return lambda rows: pb.Images(tensor=from_array(rows))
 
 
 def _to_array(

@@ -1,0 +1,35 @@
+"""The client of vaeserve: numpy in and out, blocking (``Client``) or asyncio (``AsyncClient``).
+
+It needs the base install alone: grpcio, protobuf, numpy and Pillow.
+"""
+
+from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClient, Client
+from serving.client.errors import VaeError
+from serving.client.operations import Format
+from serving.client.results import (
+    Decoded,
+    Metric,
+    Model,
+    Pool,
+    Posteriors,
+    Reconstructions,
+    Samples,
+    ServedModel,
+)
+
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "DEFAULT_TIMEOUT_S",
+    "AsyncClient",
+    "Client",
+    "Decoded",
+    "Format",
+    "Metric",
+    "Model",
+    "Pool",
+    "Posteriors",
+    "Reconstructions",
+    "Samples",
+    "ServedModel",
+    "VaeError",
+]

@@ -1,0 +1,246 @@
+"""``vae-client``: sample, encode, decode, reconstruct and models from the command line.
+
+Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files; an error
+is one line on stderr.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from serving import images as formats
+from serving.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Client, Format, Model, VaeError, files
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with _connect(options) as client:
+            options.command(client, options)
+    except VaeError as exc:
+        return _fail(str(exc), 1)
+    except ValueError as exc:
+        return _fail(str(exc), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"vae-client: {message}", file=sys.stderr)
+    return status
+
+
+def _connect(options: argparse.Namespace) -> Client:
+    try:
+        return Client(
+            options.address,
+            tls=options.tls,
+            root_certificate=options.root_certificate,
+            token=os.environ.get("VAE_TOKEN"),
+            timeout_s=options.timeout,
+        )
+    except OSError as exc:
+        raise ValueError(f"--root-certificate {options.root_certificate}: {exc.strerror}") from None
+
+
+def _sample(client: Client, options: argparse.Namespace) -> None:
+    samples = client.sample(
+        options.model,
+        options.count,
+        seed=options.seed,
+        first_row=options.first_row,
+        pool=options.pool,
+        temperature=options.temperature,
+        format=_format(options.out),
+        latents=options.out.suffix == ".npz",
+    )
+    if options.out.suffix == ".png":
+        files.write_grid(options.out, samples.images, columns=options.columns)
+    else:
+        content = {"images": samples.images, "latents": samples.latents, "seed": np.uint64(samples.seed)}
+        files.write_arrays(options.out, content)
+    _done(options.out, f"{len(samples.images)} images, seed {samples.seed}", samples.model.name)
+
+
+def _encode(client: Client, options: argparse.Namespace) -> None:
+    images = files.read_images(options.images, client.model(options.model), fit=options.fit)
+    posteriors = client.encode(
+        options.model, images, pool_probabilities=True, latents=options.latents, seed=options.seed
+    )
+    content = {
+        "mean": posteriors.mean,
+        "log_var": posteriors.log_var,
+        "latents": posteriors.latents,
+        "seed": None if posteriors.seed is None else np.uint64(posteriors.seed),
+        "pool_probabilities": posteriors.pool_probabilities,
+        "pools": np.array(posteriors.pools) if posteriors.pools else None,
+    }
+    files.write_arrays(options.out, content)
+    _done(options.out, f"{len(posteriors.mean)} posteriors", posteriors.model.name)
+
+
+def _decode(client: Client, options: argparse.Namespace) -> None:
+    latents = files.read_array(options.latents, ("latents", "mean"))
+    decoded = client.decode(options.model, latents, format=_format(options.out))
+    if options.out.suffix == ".png":
+        files.write_grid(options.out, decoded.images, columns=options.columns)
+    else:
+        files.write_arrays(options.out, {"images": decoded.images})
+    _done(options.out, f"{len(decoded.images)} images", decoded.model.name)
+
+
+def _reconstruct(client: Client, options: argparse.Namespace) -> None:
+    model = client.model(options.model)
+    images = files.read_images(options.images, model, fit=options.fit)
+    rebuilt = client.reconstruct(options.model, images, format=_format(options.out), latents=True)
+    if options.out.suffix == ".png":
+        given = images if images.dtype == np.uint8 else formats.to_uint8(images, model.value_range)
+        columns = min(options.columns or 16, len(given))
+        files.write_grid(options.out, _over(given, rebuilt.images, columns), columns=columns)
+    else:
+        content = {"inputs": images, "images": rebuilt.images, "latents": rebuilt.latents}
+        files.write_arrays(options.out, content)
+    _done(options.out, f"{len(rebuilt.images)} reconstructions", rebuilt.model.name)
+
+
+def _over(above: files.Rows, below: files.Rows, columns: int) -> files.Rows:
+    """Rows of a grid in pairs: ``columns`` images of ``above``, then the same of ``below``."""
+    gap = -len(above) % columns
+    blank = np.full((gap, *above.shape[1:]), 255, np.uint8)
+    rows = [np.concatenate([part, blank]).reshape(-1, columns, *above.shape[1:]) for part in (above, below)]
+    return np.stack(rows, axis=1).reshape(-1, *above.shape[1:])
+
+
+def _models(client: Client, options: argparse.Namespace) -> None:
+    models = client.models()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(model) for model in models], indent=2, default=str))
+        return
+    table: list[tuple[str, ...]] = [
+        ("NAME", "VERSION", "KIND", "IMAGE", "LATENT", "PRIOR", "POOLS", "MAX ROWS", "ON", "DIGEST")
+    ]
+    table += [_row(model) for model in models]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(model: Model) -> tuple[str, ...]:
+    return (
+        model.name,
+        str(model.version),
+        model.kind,
+        "x".join(map(str, model.image_shape)),
+        "x".join(map(str, model.latent_shape)),
+        model.prior,
+        str(len(model.pools)),
+        str(model.max_rows),
+        model.execution_provider,
+        model.digest[:12],
+    )
+
+
+def _format(out: Path) -> Format:
+    return "uint8" if out.suffix == ".png" else "float32"
+
+
+def _done(out: Path, what: str, model: str) -> None:
+    print(f"{out}: {what} from {model}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="vae-client", description="Call a vaeserve server.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    sample = _add(commands, "sample", _sample, "draw new images")
+    sample.add_argument("--count", type=int, default=64, help="number of images (default: 64)")
+    sample.add_argument("--seed", type=int, help="gives the same images again (default: drawn by the server)")
+    sample.add_argument("--first-row", type=int, default=0, help="row of the seed to begin with (default: 0)")
+    sample.add_argument("--pool", help="pool to sample from (default: the prior)")
+    sample.add_argument("--temperature", type=float, help="below 1 gives more typical images (default: 1)")
+    _add_out(sample, ".png", ".npz")
+
+    encode = _add(commands, "encode", _encode, "posteriors and pool probabilities of images")
+    _add_images(encode)
+    encode.add_argument("--latents", action="store_true", help="also one sample of each posterior")
+    encode.add_argument("--seed", type=int, help="seed of these samples (default: drawn by the server)")
+    _add_out(encode, ".npz")
+
+    decode = _add(commands, "decode", _decode, "images of latents")
+    decode.add_argument("latents", type=Path, help=".npy, or .npz with the array latents or mean")
+    _add_out(decode, ".png", ".npz")
+
+    reconstruct = _add(commands, "reconstruct", _reconstruct, "images encoded and decoded again")
+    _add_images(reconstruct)
+    _add_out(reconstruct, ".png", ".npz")
+
+    models = commands.add_parser("models", help="what is served", description="What is served.")
+    models.set_defaults(command=_models)
+    models.add_argument("--json", action="store_true", help="everything that is known, as JSON")
+    _add_connection(models)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[_Parser]", name: str, command: object, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
+    parser.set_defaults(command=command)
+    parser.add_argument("--model", default="", help="name of the model (default: the only one there is)")
+    _add_connection(parser)
+    return parser
+
+
+def _add_connection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("connection; a bearer token is taken from VAE_TOKEN")
+    address = os.environ.get("VAE_ADDRESS", DEFAULT_ADDRESS)
+    group.add_argument("--address", default=address, help=f"host:port, or VAE_ADDRESS (default: {address})")
+    group.add_argument("--tls", action="store_true", help="encrypt the connection")
+    group.add_argument(
+        "--root-certificate", type=Path, help="PEM file to verify the server with; implies --tls"
+    )
+    group.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT_S, help="seconds a call (default: 30)"
+    )
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images", type=Path, nargs="+", help="image files or folders of them, or one .npy or .npz file"
+    )
+    parser.add_argument("--fit", action="store_true", help="scale and crop image files of another size")
+
+
+def _add_out(parser: argparse.ArgumentParser, *suffixes: str) -> None:
+    def out(value: str) -> Path:
+        path = Path(value)
+        if path.suffix not in suffixes:
+            raise argparse.ArgumentTypeError(
+                f"want a file name that ends in {' or '.join(suffixes)}, came {value}"
+            )
+        return path
+
+    kinds = "a grid as .png, or arrays as .npz" if ".png" in suffixes else "arrays as .npz"
+    parser.add_argument("--out", type=out, required=True, help=f"file to write: {kinds}")
+    if ".png" in suffixes:
+        parser.add_argument("--columns", type=int, help="columns of the grid")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The two clients: ``Operations`` run over a blocking channel, or over an asyncio one."""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+
+import grpc
+
+from serving.client import channel, errors
+from serving.client.operations import Operation, Operations
+from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+DEFAULT_ADDRESS = "localhost:50051"
+DEFAULT_TIMEOUT_S = 30.0
+
+
+class _Connection:
+    """A channel and what goes with every call on it."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        tls: bool = False,
+        root_certificate: str | Path | None = None,
+        token: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        """Connect when the first call is made.
+
+        Args:
+            address: "host:port", or any gRPC target. All addresses of the host take turns.
+            tls: encrypt, and verify the server with the system's authorities.
+            root_certificate: PEM file of the authority to verify the server with instead; implies ``tls``.
+            token: bearer token sent with every call; without TLS it travels in the clear.
+            timeout_s: deadline of a call, retries included.
+        """
+        credentials = channel.credentials(tls=tls, root_certificate=root_certificate)
+        self._channel = self._open(channel.target(address), credentials)
+        self._stub = VaeServiceStub(self._channel)
+        self._metadata = channel.metadata(token)
+        self._timeout_s = timeout_s
+        self._operations = Operations()
+
+    def _open(self, target: str, credentials: grpc.ChannelCredentials | None) -> Any:
+        raise NotImplementedError
+
+    def with_timeout(self, timeout_s: float) -> Self:
+        """The same connection with another deadline; closing either closes both."""
+        other = copy.copy(self)
+        other._timeout_s = timeout_s
+        return other
+
+
+def _blocking(
+    operation: Callable[Concatenate[Operations, P], Operation[T]],
+) -> Callable[Concatenate["Client", P], T]:
+    """The method of ``Client`` for an operation."""
+
+    def method(client: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return client._run(operation(client._operations, *args, **kwargs))
+
+    return _documented(method, operation)
+
+
+def _awaitable(
+    operation: Callable[Concatenate[Operations, P], Operation[T]],
+) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
+    """The method of ``AsyncClient`` for an operation."""
+
+    async def method(client: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await client._run(operation(client._operations, *args, **kwargs))
+
+    return _documented(method, operation)
+
+
+def _documented(method: Method, operation: Callable[..., Operation[Any]]) -> Method:
+    """The method with the name, docstring and signature of the operation, but for what it returns."""
+    functools.update_wrapper(method, operation)
+    signature = inspect.signature(operation)
+    result = get_args(signature.return_annotation)[-1]
+    vars(method)["__signature__"] = signature.replace(return_annotation=result)
+    return method
+
+
+class Client(_Connection):
+    """Blocking client; may be shared by threads.
+
+    >>> with Client("localhost:50051") as client:
+    ...     images = client.sample("digits", 64, seed=7).images
+    """
+
+    models = _blocking(Operations.models)
+    model = _blocking(Operations.model)
+    sample = _blocking(Operations.sample)
+    encode = _blocking(Operations.encode)
+    decode = _blocking(Operations.decode)
+    reconstruct = _blocking(Operations.reconstruct)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls that are running fail."""
+        self._channel.close()
+
+    def _open(self, target: str, credentials: grpc.ChannelCredentials | None) -> Any:
+        if credentials is None:
+            return grpc.insecure_channel(target, channel.OPTIONS)
+        return grpc.secure_channel(target, credentials, channel.OPTIONS)
+
+    def _run(self, operation: Operation[T]) -> T:
+        response = None
+        while True:
+            try:
+                call = operation.send(response)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            rpc = getattr(self._stub, call.method)
+            try:
+                response = rpc(call.request, timeout=self._timeout_s, metadata=self._metadata)
+            except grpc.RpcError as exc:
+                raise errors.from_rpc(exc) from None
+
+
+class AsyncClient(_Connection):
+    """The same for asyncio; make it inside the event loop that uses it.
+
+    >>> async with AsyncClient("localhost:50051") as client:
+    ...     images = (await client.sample("digits", 64, seed=7)).images
+    """
+
+    models = _awaitable(Operations.models)
+    model = _awaitable(Operations.model)
+    sample = _awaitable(Operations.sample)
+    encode = _awaitable(Operations.encode)
+    decode = _awaitable(Operations.decode)
+    reconstruct = _awaitable(Operations.reconstruct)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls that are running fail."""
+        await self._channel.close()
+
+    def _open(self, target: str, credentials: grpc.ChannelCredentials | None) -> Any:
+        if credentials is None:
+            return grpc.aio.insecure_channel(target, channel.OPTIONS)
+        return grpc.aio.secure_channel(target, credentials, channel.OPTIONS)
+
+    async def _run(self, operation: Operation[T]) -> T:
+        response = None
+        while True:
+            try:
+                call = operation.send(response)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            rpc = getattr(self._stub, call.method)
+            try:
+                response = await rpc(call.request, timeout=self._timeout_s, metadata=self._metadata)
+            except grpc.aio.AioRpcError as exc:
+                raise errors.from_rpc(exc) from None

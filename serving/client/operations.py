@@ -1,0 +1,261 @@
+"""What the client can do, without input or output: the same code serves both clients.
+
+An operation is a generator: it yields the calls to make, is sent their responses, and returns its
+result. ``Client`` makes the calls one after the other and ``AsyncClient`` awaits them.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+from serving.client import results, wire
+from serving.pb.vae.v1 import models_pb2
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One RPC to make."""
+
+    method: str
+    request: Message
+
+
+Operation: TypeAlias = Generator[Call, Any, T]
+Format = Literal["float32", "uint8", "png"]
+
+
+class Operations:
+    """The methods of ``Client`` and ``AsyncClient``.
+
+    ``model`` names the model, "" the only one; ``version`` 0 is the one in service. Jobs of more rows
+    than the server takes at once become several calls, each with its own deadline; all are answered by
+    the same version.
+    """
+
+    def __init__(self) -> None:
+        self._max_rows: dict[tuple[str, int], int] = {}
+
+    def models(self) -> Operation[list[results.Model]]:
+        """The models in service, by name."""
+        response = yield Call("ListModels", pb.ListModelsRequest())
+        return [wire.from_model(model) for model in response.models]
+
+    def model(self, model: str = "", *, version: int = 0) -> Operation[results.Model]:
+        """One model: its shapes, pools and figures."""
+        response = yield Call("GetModel", pb.GetModelRequest(model=_ref(model, version)))
+        return wire.from_model(response.model)
+
+    def sample(  # noqa: PLR0913  # all but two are options of the one request, by keyword
+        self,
+        model: str,
+        count: int,
+        *,
+        seed: int | None = None,
+        pool: str | None = None,
+        near_image: wire.Rows | None = None,
+        near_latent: wire.Rows | None = None,
+        spread: float | None = None,
+        temperature: float | None = None,
+        format: Format = "float32",
+        latents: bool = False,
+        first_row: int = 0,
+        version: int = 0,
+    ) -> Operation[results.Samples]:
+        """Draw ``count`` new images; the same seed gives the same rows.
+
+        Args:
+            seed: 0 to 2⁶⁴-1; drawn by the server if None, and returned in any case.
+            pool: the pool to sample from instead of the prior.
+            near_image, near_latent: [C, H, W] or [*latent_shape], the centre of a neighbourhood to sample
+                from instead, with standard deviation ``spread``.
+            temperature: multiplies the noise of prior or pool; below 1 gives typical images.
+            latents: ask for the latents too.
+            first_row: index of the first row of the seed.
+
+        Raises:
+            VaeError: from the server; ValueError: for arguments that cannot be sent.
+        """
+        if pool is not None and (near_image is not None or near_latent is not None):
+            raise ValueError("pool and near_image or near_latent: want one of them")
+        request = pb.SampleRequest(
+            model=_ref(model, version),
+            seed=_checked_seed(seed),
+            pool=pool,
+            neighbourhood=_neighbourhood(near_image, near_latent, spread),
+            temperature=temperature,
+            image_format=wire.image_format(format),
+            include_latents=latents,
+        )
+
+        def fill(rows: slice) -> None:
+            request.count, request.first_row = rows.stop - rows.start, first_row + rows.start
+
+        parts = yield from self._parts(request.model, count)
+        responses = yield from _answers("Sample", request, parts, fill)
+        images, png = wire.from_images([response.images for response in responses])
+        return results.Samples(
+            model=wire.from_served(responses[0].model),
+            seed=responses[0].seed,
+            images=images,
+            png=png,
+            latents=wire.from_tensors(r.latents for r in responses) if latents else None,
+        )
+
+    def encode(
+        self,
+        model: str,
+        images: wire.ImageRows,
+        *,
+        latents: bool = False,
+        seed: int | None = None,
+        pool_probabilities: bool = False,
+        version: int = 0,
+    ) -> Operation[results.Posteriors]:
+        """The posterior of each image.
+
+        Args:
+            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files.
+            latents: ask for one sample of each posterior too, with ``seed``; for at most the model's
+                ``max_rows`` images.
+            pool_probabilities: ask which pool each image belongs to.
+
+        Raises:
+            VaeError: from the server; ValueError: for arguments that cannot be sent.
+        """
+        request = pb.EncodeRequest(
+            model=_ref(model, version),
+            include_latents=latents,
+            seed=_checked_seed(seed),
+            include_pool_probabilities=pool_probabilities,
+        )
+        parts = yield from self._parts(request.model, len(images))
+        if latents and len(parts) > 1:  # the noise of a request begins with row 0 of its seed
+            raise ValueError(f"latents: want at most {parts[0].stop} images, came {len(images)}")
+        responses = yield from _answers("Encode", request, parts, _fill_images(request, images))
+        first = responses[0]
+        asked = first.HasField("pool_probabilities")
+        return results.Posteriors(
+            model=wire.from_served(first.model),
+            mean=wire.from_tensors(r.mean for r in responses),
+            log_var=wire.from_tensors(r.log_var for r in responses),
+            latents=wire.from_tensors(r.latents for r in responses) if latents else None,
+            seed=first.seed if latents else None,
+            pool_probabilities=wire.from_tensors(r.pool_probabilities for r in responses) if asked else None,
+            pools=list(first.pools),
+        )
+
+    def decode(
+        self, model: str, latents: wire.Rows, *, format: Format = "float32", version: int = 0
+    ) -> Operation[results.Decoded]:
+        """The image of each latent [N, *latent_shape].
+
+        Raises:
+            VaeError: from the server; ValueError: for arguments that cannot be sent.
+        """
+        request = pb.DecodeRequest(model=_ref(model, version), image_format=wire.image_format(format))
+
+        def fill(rows: slice) -> None:
+            request.latents.CopyFrom(wire.to_latents(latents[rows]))
+
+        parts = yield from self._parts(request.model, len(latents))
+        responses = yield from _answers("Decode", request, parts, fill)
+        images, png = wire.from_images([response.images for response in responses])
+        return results.Decoded(wire.from_served(responses[0].model), images, png)
+
+    def reconstruct(
+        self,
+        model: str,
+        images: wire.ImageRows,
+        *,
+        format: Format = "float32",
+        latents: bool = False,
+        version: int = 0,
+    ) -> Operation[results.Reconstructions]:
+        """Encode each image and decode its posterior mean; ``latents`` asks for these means too.
+
+        Args:
+            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files.
+
+        Raises:
+            VaeError: from the server; ValueError: for arguments that cannot be sent.
+        """
+        request = pb.ReconstructRequest(
+            model=_ref(model, version), image_format=wire.image_format(format), include_latents=latents
+        )
+        parts = yield from self._parts(request.model, len(images))
+        responses = yield from _answers("Reconstruct", request, parts, _fill_images(request, images))
+        decoded, png = wire.from_images([response.images for response in responses])
+        return results.Reconstructions(
+            model=wire.from_served(responses[0].model),
+            images=decoded,
+            png=png,
+            latents=wire.from_tensors(r.latents for r in responses) if latents else None,
+        )
+
+    def _parts(self, model: models_pb2.ModelRef, rows: int) -> Operation[list[slice]]:
+        """``rows`` in parts that one request may have; an impossible number is left to the server."""
+        if rows <= 1:
+            return [slice(0, rows)]
+        key = (model.name, model.version)
+        if key not in self._max_rows:
+            response: pb.GetModelResponse = yield Call("GetModel", pb.GetModelRequest(model=model))
+            self._max_rows[key] = response.model.max_rows
+        size = self._max_rows[key]
+        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _answers(
+    method: str, request: Any, parts: list[slice], fill: Callable[[slice], None]
+) -> Operation[list[Any]]:
+    """One call a part, after ``fill`` has put it into the request.
+
+    What the server chose for the first part, version and seed, is asked for in the others.
+    """
+    responses = []
+    for rows in parts:
+        fill(rows)
+        response = yield Call(method, request)
+        request.model.version = response.model.version
+        if method == "Sample":
+            request.seed = response.seed
+        responses.append(response)
+    return responses
+
+
+def _ref(name: str, version: int) -> models_pb2.ModelRef:
+    return models_pb2.ModelRef(name=name, version=version)
+
+
+def _checked_seed(seed: int | None) -> int | None:
+    if seed is not None and not 0 <= seed < 2**64:
+        raise ValueError(f"seed: want 0 to 2**64-1, came {seed}")
+    return seed
+
+
+def _neighbourhood(
+    image: wire.Rows | None, latent: wire.Rows | None, spread: float | None
+) -> pb.Neighbourhood | None:
+    if image is None and latent is None:
+        if spread is not None:
+            raise ValueError("spread: want near_image or near_latent with it")
+        return None
+    if spread is None or (image is not None and latent is not None):
+        raise ValueError("near_image or near_latent: want one of them, and spread with it")
+    if image is not None:
+        return pb.Neighbourhood(image=wire.to_images(image[None]), spread=spread)
+    assert latent is not None
+    return pb.Neighbourhood(latent=wire.to_latents(latent[None]), spread=spread)
+
+
+def _fill_images(
+    request: pb.EncodeRequest | pb.ReconstructRequest, images: wire.ImageRows
+) -> Callable[[slice], None]:
+    def fill(rows: slice) -> None:
+        request.images.CopyFrom(wire.to_images(images[rows]))
+
+    return fill

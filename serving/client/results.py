@@ -1,0 +1,124 @@
+"""What the client gives back.
+
+N is the number of rows, C, H and W the channels, height and width of an image. ``images`` is always an
+array [N, C, H, W]: float32 in the model's value range for the format "float32", uint8 for "uint8" and
+"png"; ``png`` holds the files themselves for the format "png" and is empty otherwise.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Images = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """Which model answered."""
+
+    name: str
+    version: int
+    digest: str
+    """sha256 of the bundle's manifest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """New images."""
+
+    model: ServedModel
+    seed: int
+    """Gives the same rows again."""
+    images: Images
+    png: list[bytes]
+    latents: Floats | None
+    """[N, *latent_shape], if they were asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posteriors:
+    """q(z|x) of every image: Gaussians with diagonal covariance."""
+
+    model: ServedModel
+    mean: Floats
+    """[N, *latent_shape]: the embedding."""
+    log_var: Floats
+    """[N, *latent_shape]"""
+    latents: Floats | None
+    """[N, *latent_shape], one sample of each posterior, if they were asked for."""
+    seed: int | None
+    """Gives the same latents again; None without latents."""
+    pool_probabilities: Floats | None
+    """[N, pools], each row sums to 1, if they were asked for and the model has pools."""
+    pools: list[str]
+    """The columns of ``pool_probabilities``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Images of latents."""
+
+    model: ServedModel
+    images: Images
+    png: list[bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstructions:
+    """Images after encoding and decoding."""
+
+    model: ServedModel
+    images: Images
+    png: list[bytes]
+    latents: Floats | None
+    """[N, *latent_shape], the posterior means, if they were asked for."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A kind of data that can be sampled from."""
+
+    name: str
+    weight: float
+    """Share of the training set."""
+    rows: int
+    """Rows of the training set it was fitted to."""
+    aggregate: bool
+    """True for the pool of all the data, which is no kind of data."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of the training run; nats per image unless its name says otherwise."""
+
+    value: float
+    standard_error: float | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in service."""
+
+    name: str
+    version: int
+    digest: str
+    ready: bool
+    image_shape: tuple[int, int, int]
+    """C, H, W."""
+    value_range: tuple[float, float]
+    """Smallest and largest float32 pixel."""
+    latent_shape: tuple[int, ...]
+    kind: str
+    likelihood: str
+    prior: str
+    pools: tuple[Pool, ...]
+    metrics: dict[str, Metric]
+    created: datetime
+    execution_provider: str
+    max_rows: int
+    """Rows of one request; the client splits larger jobs by it."""
+    dataset: str

@@ -1,0 +1,109 @@
+"""numpy to messages and back."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving import images as formats
+from serving.client import results
+from serving.pb.vae.v1 import models_pb2
+from serving.pb.vae.v1 import tensors_pb2 as pb
+
+Rows = NDArray[Any]
+ImageRows = Rows | Sequence[bytes]
+"""Images [N, C, H, W] as float32 or uint8, or N PNG files."""
+
+_DTYPES: dict[int, np.dtype[Any]] = {
+    pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
+    pb.DATA_TYPE_UINT8: np.dtype("u1"),
+}
+
+
+def image_format(name: str) -> pb.ImageFormat:
+    """Raises ValueError for a name that is none."""
+    known = {
+        "float32": pb.IMAGE_FORMAT_FLOAT32,
+        "uint8": pb.IMAGE_FORMAT_UINT8,
+        "png": pb.IMAGE_FORMAT_PNG,
+    }
+    if name not in known:
+        raise ValueError(f"format: want one of {', '.join(known)}, came {name!r}")
+    return known[name]
+
+
+def to_images(images: ImageRows) -> pb.Images:
+    """Raises ValueError for values that are no pixels."""
+    if isinstance(images, np.ndarray):
+        return pb.Images(tensor=_to_tensor("images", images))
+    if all(isinstance(file, bytes) for file in images):
+        return pb.Images(png=pb.PngImages(files=images))
+    raise ValueError("images: want an array or a sequence of PNG files (bytes)")
+
+
+def to_latents(latents: Rows) -> pb.Tensor:
+    """Raises ValueError for values that are not floating point."""
+    if np.asarray(latents).dtype.kind != "f":
+        raise ValueError(f"latents: want float32, came {np.asarray(latents).dtype}")
+    return _to_tensor("latents", np.asarray(latents))
+
+
+def _to_tensor(name: str, array: Rows) -> pb.Tensor:
+    if array.dtype == np.uint8:
+        return pb.Tensor(dtype=pb.DATA_TYPE_UINT8, shape=array.shape, data=array.tobytes())
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name}: want float32 or uint8, came {array.dtype}")
+    data = array.astype("<f4", copy=False).tobytes()
+    return pb.Tensor(dtype=pb.DATA_TYPE_FLOAT32, shape=array.shape, data=data)
+
+
+def from_tensors(tensors: Iterable[pb.Tensor]) -> Rows:
+    """The rows of all tensors, in one array that may be written to."""
+    return np.concatenate([_from_tensor(tensor) for tensor in tensors])
+
+
+def _from_tensor(tensor: pb.Tensor) -> Rows:
+    dtype = _DTYPES[tensor.dtype]
+    rows: Rows = np.frombuffer(tensor.data, dtype).reshape(tuple(tensor.shape))
+    return rows.astype(dtype.newbyteorder("="), copy=False)
+
+
+def from_images(messages: Sequence[pb.Images]) -> tuple[Rows, list[bytes]]:
+    """Arrays of all messages, and their PNG files if they are such."""
+    if messages[0].WhichOneof("content") == "tensor":
+        return from_tensors(message.tensor for message in messages), []
+    files = [file for message in messages for file in message.png.files]
+    return formats.from_png(files, formats.png_shape(files[0])), files
+
+
+def from_served(message: models_pb2.ServedModel) -> results.ServedModel:
+    return results.ServedModel(message.name, message.version, message.digest)
+
+
+def from_model(message: models_pb2.Model) -> results.Model:
+    image = message.image
+    return results.Model(
+        name=message.model.name,
+        version=message.model.version,
+        digest=message.model.digest,
+        ready=message.ready,
+        image_shape=(image.channels, image.height, image.width),
+        value_range=(image.value_min, image.value_max),
+        latent_shape=tuple(message.latent_shape),
+        kind=message.kind,
+        likelihood=message.likelihood,
+        prior=message.prior,
+        pools=tuple(results.Pool(p.name, p.weight, p.rows, p.aggregate) for p in message.pools),
+        metrics={metric.name: _from_metric(metric) for metric in message.metrics},
+        created=message.created.ToDatetime(tzinfo=UTC),
+        execution_provider=message.execution_provider,
+        max_rows=message.max_rows,
+        dataset=message.dataset,
+    )
+
+
+def _from_metric(message: models_pb2.Metric) -> results.Metric:
+    error = message.standard_error if message.HasField("standard_error") else None
+    return results.Metric(message.value, error)

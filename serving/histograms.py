@@ -1,0 +1,70 @@
+"""A Prometheus histogram for the hot path.
+
+``prometheus_client.Histogram.observe`` walks its buckets one by one under two locks, 2 to 3 µs; with three
+observations a request that is more than the whole budget for metrics. This one costs a bisection. It may be
+updated from one thread only (here: the event loop); scraping from another thread is fine.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
+
+
+class Series:
+    """One label set of a ``LoopHistogram``."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        """Observations a bucket, not cumulated; the last is beyond every bound."""
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+
+class LoopHistogram:
+    """A histogram with labels, exposed as ``prometheus_client`` would expose its own."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Sequence[str],
+        *,
+        buckets: Sequence[float],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labelnames = tuple(labelnames)
+        self._bounds = tuple(buckets)
+        self._series: dict[tuple[str, ...], Series] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> Series:
+        """The series of these label values, made at zero when it is new."""
+        return self._series.setdefault(values, Series(self._bounds))
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[Metric]:
+        family = self._family()
+        for values, series in list(self._series.items()):
+            counts = list(series.counts)
+            buckets, seen = [], 0
+            for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):
+                seen += count
+                buckets.append((floatToGoString(bound), float(seen)))
+            family.add_metric(values, buckets, series.total)
+        return [family]
+
+    def _family(self) -> HistogramMetricFamily:
+        return HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)

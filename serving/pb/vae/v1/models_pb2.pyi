@@ -1,0 +1,94 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ModelRef(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class ServedModel(_message.Message):
+    __slots__ = ("name", "version", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class ImageSpec(_message.Message):
+    __slots__ = ("channels", "height", "width", "value_min", "value_max")
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    VALUE_MIN_FIELD_NUMBER: _ClassVar[int]
+    VALUE_MAX_FIELD_NUMBER: _ClassVar[int]
+    channels: int
+    height: int
+    width: int
+    value_min: float
+    value_max: float
+    def __init__(self, channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., value_min: _Optional[float] = ..., value_max: _Optional[float] = ...) -> None: ...
+
+class Pool(_message.Message):
+    __slots__ = ("name", "weight", "rows", "aggregate")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    weight: float
+    rows: int
+    aggregate: bool
+    def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ..., rows: _Optional[int] = ..., aggregate: bool = ...) -> None: ...
+
+class Metric(_message.Message):
+    __slots__ = ("name", "value", "standard_error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    standard_error: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., standard_error: _Optional[float] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("model", "ready", "image", "latent_shape", "kind", "likelihood", "prior", "pools", "metrics", "created", "execution_provider", "max_rows", "dataset")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    LATENT_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LIKELIHOOD_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_FIELD_NUMBER: _ClassVar[int]
+    POOLS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    MAX_ROWS_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    model: ServedModel
+    ready: bool
+    image: ImageSpec
+    latent_shape: _containers.RepeatedScalarFieldContainer[int]
+    kind: str
+    likelihood: str
+    prior: str
+    pools: _containers.RepeatedCompositeFieldContainer[Pool]
+    metrics: _containers.RepeatedCompositeFieldContainer[Metric]
+    created: _timestamp_pb2.Timestamp
+    execution_provider: str
+    max_rows: int
+    dataset: str
+    def __init__(self, model: _Optional[_Union[ServedModel, _Mapping]] = ..., ready: bool = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., latent_shape: _Optional[_Iterable[int]] = ..., kind: _Optional[str] = ..., likelihood: _Optional[str] = ..., prior: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_provider: _Optional[str] = ..., max_rows: _Optional[int] = ..., dataset: _Optional[str] = ...) -> None: ...

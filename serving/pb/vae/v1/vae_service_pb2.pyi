@@ -1,0 +1,147 @@
+from serving.pb.vae.v1 import models_pb2 as _models_pb2
+from serving.pb.vae.v1 import tensors_pb2 as _tensors_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Neighbourhood(_message.Message):
+    __slots__ = ("image", "latent", "spread")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    LATENT_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
+    image: _tensors_pb2.Images
+    latent: _tensors_pb2.Tensor
+    spread: float
+    def __init__(self, image: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latent: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., spread: _Optional[float] = ...) -> None: ...
+
+class SampleRequest(_message.Message):
+    __slots__ = ("model", "count", "seed", "first_row", "pool", "neighbourhood", "temperature", "image_format", "include_latents")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURHOOD_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    count: int
+    seed: int
+    first_row: int
+    pool: str
+    neighbourhood: Neighbourhood
+    temperature: float
+    image_format: _tensors_pb2.ImageFormat
+    include_latents: bool
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., first_row: _Optional[int] = ..., pool: _Optional[str] = ..., neighbourhood: _Optional[_Union[Neighbourhood, _Mapping]] = ..., temperature: _Optional[float] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ...) -> None: ...
+
+class SampleResponse(_message.Message):
+    __slots__ = ("model", "seed", "images", "latents")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    seed: int
+    images: _tensors_pb2.Images
+    latents: _tensors_pb2.Tensor
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class EncodeRequest(_message.Message):
+    __slots__ = ("model", "images", "include_latents", "seed", "include_pool_probabilities")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_POOL_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    images: _tensors_pb2.Images
+    include_latents: bool
+    seed: int
+    include_pool_probabilities: bool
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., include_latents: bool = ..., seed: _Optional[int] = ..., include_pool_probabilities: bool = ...) -> None: ...
+
+class EncodeResponse(_message.Message):
+    __slots__ = ("model", "mean", "log_var", "latents", "seed", "pool_probabilities", "pools")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    LOG_VAR_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    POOL_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    POOLS_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    mean: _tensors_pb2.Tensor
+    log_var: _tensors_pb2.Tensor
+    latents: _tensors_pb2.Tensor
+    seed: int
+    pool_probabilities: _tensors_pb2.Tensor
+    pools: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., mean: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., log_var: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., pool_probabilities: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., pools: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DecodeRequest(_message.Message):
+    __slots__ = ("model", "latents", "image_format")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    latents: _tensors_pb2.Tensor
+    image_format: _tensors_pb2.ImageFormat
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ...) -> None: ...
+
+class DecodeResponse(_message.Message):
+    __slots__ = ("model", "images")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    images: _tensors_pb2.Images
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ...) -> None: ...
+
+class ReconstructRequest(_message.Message):
+    __slots__ = ("model", "images", "image_format", "include_latents")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    images: _tensors_pb2.Images
+    image_format: _tensors_pb2.ImageFormat
+    include_latents: bool
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ...) -> None: ...
+
+class ReconstructResponse(_message.Message):
+    __slots__ = ("model", "images", "latents")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    images: _tensors_pb2.Images
+    latents: _tensors_pb2.Tensor
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[_models_pb2.Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[_models_pb2.Model, _Mapping]]] = ...) -> None: ...
+
+class GetModelRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ...) -> None: ...
+
+class GetModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.Model
+    def __init__(self, model: _Optional[_Union[_models_pb2.Model, _Mapping]] = ...) -> None: ...
