@@ -2,8 +2,10 @@
 
 The reply future travels inside the queue entry. A batch is cut the moment an executor can take it:
 every executor has one batch running, and one more is staged, so nothing waits on a timer unless
-``linger_s`` asks for it. Sizes are counted in rows. An entry larger than a batch is served in parts;
-after each part its remainder goes to the back of the queue, so that small requests are not starved.
+``linger_s`` asks for it. Requests that arrive in one turn of the event loop are cut together, and a batch
+shorter than the hand-over to an executor is run on the loop itself. Sizes are counted in rows. An entry
+larger than a batch is served in parts; after each part its remainder goes to the back of the queue, so
+that small requests are not starved.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.metrics import GraphMetrics
+from serving.pace import Pace
 
 Rows = NDArray[np.float32]
 Outputs = tuple[Rows, ...]
@@ -27,9 +30,6 @@ Run = Callable[[Rows], Outputs]
 """One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
 
 log = logging.getLogger(__name__)
-
-_SMOOTHING = 0.1
-"""Weight of the newest batch in the running mean of seconds a row."""
 
 
 @dataclass(eq=False)
@@ -95,8 +95,9 @@ class Batcher:
         self._waiting: deque[_Entry] = deque()
         self._queue_rows = 0
         self._in_flight = 0
-        self._seconds_per_row = 0.0
+        self._pace = Pace(max_batch_rows)
         self._closing = False
+        self._cut_is_due = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._linger: asyncio.TimerHandle | None = None
@@ -120,7 +121,9 @@ class Batcher:
         self._waiting.append(entry)
         self._queue_rows += len(rows)
         self._idle.clear()
-        self._cut_batches()
+        if not self._cut_is_due:
+            self._cut_is_due = True
+            self._loop.call_soon(self._cut_batches)
         try:
             return await entry.reply
         finally:
@@ -142,32 +145,39 @@ class Batcher:
     def _admit(self, rows: int, timeout_s: float | None) -> None:
         if self._closing:
             raise ShuttingDown("this server is shutting down")
-        wait_s = self._queue_rows * self._seconds_per_row / self._executors
         # A request larger than the whole queue is taken when nothing else waits.
         if self._queue_rows and self._queue_rows + rows > self._max_queue_rows:
             self._metrics.rejected("queue_full")
             raise Overloaded(
                 f"{self._queue_rows} rows are waiting, {rows} more would exceed the queue's "
                 f"{self._max_queue_rows}",
-                retry_after_s=max(wait_s, 0.01),
+                retry_after_s=max(self._pace.seconds(self._queue_rows) / self._executors, 0.01),
             )
-        if timeout_s is not None and wait_s + self._seconds_per_row * rows / self._executors > timeout_s:
+        if timeout_s is None:
+            return
+        needed_s = self._pace.seconds(self._queue_rows + rows) / self._executors
+        if needed_s > timeout_s:
             self._metrics.rejected("deadline")
             raise DeadlineUnreachable(
                 f"the deadline is in {max(timeout_s, 0.0):.3f} s, the rows waiting and asked for take "
-                f"about {wait_s + self._seconds_per_row * rows / self._executors:.3f} s"
+                f"about {needed_s:.3f} s"
             )
 
     def _cut_batches(self) -> None:
         """Hand out batches while executors can take them: one running each, one staged."""
+        self._cut_is_due = False
         while self._waiting and self._in_flight <= self._executors:
             if self._should_linger():
                 break
-            batch = self._cut()
+            limit = self._pace.batch_rows(self._queue_rows, self._executors - self._in_flight)
+            batch = self._cut(limit)
             if not batch.parts:
                 break
+            self._metrics.cut("full" if batch.rows == limit else "executor_free")
+            if not self._in_flight and self._pace.is_short(batch.rows):
+                self._answer_batch(batch, self._execute(batch))
+                continue
             self._in_flight += 1
-            self._metrics.cut("full" if batch.rows == self._max_batch_rows else "executor_free")
             self._staged.put(batch)
         self._metrics.queue_rows.set(self._queue_rows)
         if not self._in_flight and not self._waiting:
@@ -188,12 +198,12 @@ class Batcher:
         self._linger = None
         self._cut_batches()
 
-    def _cut(self) -> _Batch:
+    def _cut(self, limit: int) -> _Batch:
         """Take rows from the front until the batch is full; entries nobody awaits are dropped."""
         batch = _Batch()
         now = time.perf_counter()
         for _ in range(len(self._waiting)):
-            room = self._max_batch_rows - batch.rows
+            room = limit - batch.rows
             if not room:
                 break
             entry = self._waiting.popleft()
@@ -213,20 +223,27 @@ class Batcher:
     def _work(self) -> None:
         """An executor thread: run batches until told to stop."""
         while (batch := self._staged.get()) is not None:
-            start = time.perf_counter()
-            outputs: Outputs | Exception
-            try:
-                outputs = self._run(batch.assemble())
-                _check_rows(outputs, batch.rows)
-            except Exception as exc:  # whatever it was, the callers must hear of it
-                outputs = exc
-            batch.seconds = time.perf_counter() - start
+            outputs = self._execute(batch)
             self._loop.call_soon_threadsafe(self._finish, batch, outputs)
+
+    def _execute(self, batch: _Batch) -> Outputs | Exception:
+        start = time.perf_counter()
+        outputs: Outputs | Exception
+        try:
+            outputs = self._run(batch.assemble())
+            _check_rows(outputs, batch.rows)
+        except Exception as exc:  # whatever it was, the callers must hear of it
+            outputs = exc
+        batch.seconds = time.perf_counter() - start
+        return outputs
 
     def _finish(self, batch: _Batch, outputs: Outputs | Exception) -> None:
         """Back on the event loop: start the next batch first, then answer this one."""
         self._in_flight -= 1
         self._cut_batches()
+        self._answer_batch(batch, outputs)
+
+    def _answer_batch(self, batch: _Batch, outputs: Outputs | Exception) -> None:
         if isinstance(outputs, Exception):
             log.error("a batch of %d rows failed", batch.rows, exc_info=outputs)
             for entry, _ in batch.parts:
@@ -234,14 +251,11 @@ class Batcher:
                     entry.reply.set_exception(ExecutionFailed("the model could not be run"))
             return
         self._metrics.batch(batch.rows, batch.seconds)
-        newest = batch.seconds / batch.rows
-        self._seconds_per_row += (newest - self._seconds_per_row) * (
-            _SMOOTHING if self._seconds_per_row else 1
-        )
+        self._pace.observe(batch.rows, batch.seconds)
         start = 0
         for entry, part in batch.parts:
             stop = start + part.stop - part.start
-            _answer(entry, part, tuple(output[start:stop] for output in outputs))
+            _answer(entry, part, tuple([output[start:stop] for output in outputs]))
             start = stop
 
 

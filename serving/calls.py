@@ -50,6 +50,8 @@ class Calls(grpc.GenericRpcHandler):
         }
         self._active = 0
         self._draining = False
+        self._guarded = token is not None
+        """Whether calls have anything to be refused for."""
 
     def service(self, handler_call_details: Any) -> Any:
         """gRPC asks for the handler of each call; None lets other services look."""
@@ -61,7 +63,7 @@ class Calls(grpc.GenericRpcHandler):
         A call that gRPC holds but has not handed over when the server stops is cancelled by gRPC, and
         its client cannot know whether it was begun. Refused here it is told UNAVAILABLE, and retries.
         """
-        self._draining = True
+        self._draining = self._guarded = True
         end = time.monotonic() + grace_s
         while self._active and time.monotonic() < end:  # noqa: ASYNC110  # an event would cost every call
             await asyncio.sleep(_DRAIN_POLL_S)
@@ -80,7 +82,8 @@ class Calls(grpc.GenericRpcHandler):
             code = "CANCELLED"
             self._active += 1
             try:
-                self._admit(context)
+                if self._guarded:
+                    self._admit(context)
                 request = _parse(request_type, raw)
                 name = (label(request.model.name) or UNKNOWN) if has_model else _WITHOUT_MODEL
                 series = self._of(name, method)

@@ -68,6 +68,16 @@ class Metrics:
         self.reloads = Counter(
             "vae_reloads", "Versions put into service or refused.", (*model, "outcome"), registry=r
         )
+        self.refused_versions = Gauge(
+            "vae_refused_versions",
+            "Versions newer than the one in service that were refused.",
+            model,
+            registry=r,
+        )
+        self.queue_limit_rows = Gauge("vae_queue_limit_rows", "Rows that may wait.", graph, registry=r)
+        self.pool_samples = Counter(
+            "vae_pool_samples", "Images sampled from pools, by pool.", (*model, "pool"), registry=r
+        )
         self.samples = Counter("vae_samples", "Images sampled, by source.", (*model, "source"), registry=r)
         self.latent_drift = Gauge(
             "vae_latent_drift",
@@ -86,7 +96,9 @@ class Metrics:
         )
         self.onnxruntime = Info("vae_onnxruntime", "ONNX Runtime in use.", registry=r)
 
-    def start_model(self, model: str, methods: Sequence[str], sources: Sequence[str]) -> None:
+    def start_model(
+        self, model: str, *, methods: Sequence[str], sources: Sequence[str], pools: Sequence[str]
+    ) -> None:
         """Make the series of a model appear at zero."""
         for method in methods:
             self.requests.labels(model, method, "OK")
@@ -96,6 +108,8 @@ class Metrics:
             self.rejected.labels(model, reason)
         for source in sources:
             self.samples.labels(model, source)
+        for pool in pools:
+            self.pool_samples.labels(model, pool)
         for outcome in RELOAD_OUTCOMES:
             self.reloads.labels(model, outcome)
 

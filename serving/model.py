@@ -63,11 +63,14 @@ class Model:
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
         drift = DriftMonitor(loaded.reference, metrics, self.name) if loaded.reference else None
 
+        queue_rows = max(limits.max_queue_rows, limits.max_batch_rows)
+
         def batcher(run: Run, graph: str) -> Batcher:
+            metrics.queue_limit_rows.labels(self.name, graph).set(queue_rows)
             return Batcher(
                 run,
                 max_batch_rows=limits.max_batch_rows,
-                max_queue_rows=max(limits.max_queue_rows, limits.max_batch_rows),
+                max_queue_rows=queue_rows,
                 executors=limits.threads if provider.name == "cpu" else 1,
                 metrics=GraphMetrics(metrics, self.name, graph),
                 linger_s=limits.linger_s,

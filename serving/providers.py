@@ -48,4 +48,5 @@ def cuda_obstacle() -> str | None:
     count = ctypes.c_int()
     if driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return "the NVIDIA driver sees no device"
+    ort.preload_dlls()  # CUDA and cuDNN from NVIDIA's wheels, where those are installed
     return None

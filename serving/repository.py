@@ -47,21 +47,17 @@ class Repository:
         Raises:
             NotFound: naming what is in service instead.
         """
-        served = ", ".join(f"{m.name} version {m.version}" for m in self.models) or "none"
-        if not name and len(self._models) == 1:
+        model = self._models.get(name)
+        if model is None and not name and len(self._models) == 1:
             (model,) = self._models.values()
-        elif (found := self._models.get(name)) is None:
-            wanted = f"no model {name!r}" if name else "want a model name"
-            raise NotFound("model", name, f"model.name: {wanted}; in service: {served}")
-        else:
-            model = found
-        if version not in (0, model.version):
-            raise NotFound(
-                "model",
-                f"{model.name}/{version}",
-                f"model.version: no version {version}; in service: {served}",
-            )
-        return model
+        if model is not None and version in (0, model.version):
+            return model
+        served = ", ".join(f"{m.name} version {m.version}" for m in self.models) or "none"
+        if model is not None:
+            missing = f"model.version: no version {version}; in service: {served}"
+            raise NotFound("model", f"{model.name}/{version}", missing)
+        wanted = f"no model {name!r}" if name else "want a model name"
+        raise NotFound("model", name, f"model.name: {wanted}; in service: {served}")
 
     def label(self, name: str) -> str | None:
         """The name of a model in service for a metric label, or None."""
@@ -106,6 +102,13 @@ class Repository:
 
     async def _serve_best(self, name: str, versions: list[Path]) -> str | None:
         """Serve the highest version that verifies; returns the first problem if none does."""
+        problem = await self._try(name, versions)
+        served = self._models[name].version if name in self._models else 0
+        newer = [path for path in versions if int(path.name) > served and path in self._refused]
+        self._metrics.refused_versions.labels(name).set(len(newer))
+        return problem
+
+    async def _try(self, name: str, versions: list[Path]) -> str | None:
         old = self._models.get(name)
         problem: str | None = None
         for path in versions:

@@ -135,7 +135,8 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
         await health_servicer.set(known.name, _SERVING if new else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
         if new:
-            metrics.start_model(new.name, METHODS, sampling.SOURCES)
+            pools = [pool.name for pool in new.manifest.pools]
+            metrics.start_model(new.name, methods=METHODS, sources=sampling.SOURCES, pools=pools)
             metrics.model_info.labels(new.name).info(
                 {
                     "version": str(new.version),

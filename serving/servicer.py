@@ -42,7 +42,7 @@ class VaeService:
             seed = sampling.seed_of(request)
             latents = await sampling.draw(request, seed, model, context.time_remaining())
             images = await model.decode(latents, context.time_remaining())
-            self._metrics.samples.labels(model.name, sampling.source_of(request)).inc(len(latents))
+            self._count(request, model)
             return replies.join(
                 model.served,
                 replies.number(pb.SampleResponse.SEED_FIELD_NUMBER, seed),
@@ -104,6 +104,12 @@ class VaeService:
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
             return pb.GetModelResponse(model=describe(model)).SerializeToString()
+
+    def _count(self, request: pb.SampleRequest, model: Model) -> None:
+        source = sampling.source_of(request)
+        self._metrics.samples.labels(model.name, source).inc(request.count)
+        if source == "pool":
+            self._metrics.pool_samples.labels(model.name, request.pool).inc(request.count)
 
     def _resolve(self, ref: models_pb2.ModelRef) -> Model:
         return self._repository.resolve(ref.name, ref.version)

@@ -94,12 +94,11 @@ def _to_array(
         wanted = ", ".join(map(str, ("rows", *row_shape)))
         raise InvalidInput(f"{field}.shape", f"want [{wanted}], came {list(shape)}")
     _check_rows(shape[0], f"{field}.shape", max_rows)
+    data = tensor.data  # a copy each time it is looked at
     size = math.prod(shape) * dtype.itemsize
-    if len(tensor.data) != size:
-        raise InvalidInput(
-            f"{field}.data", f"want {size} bytes for shape {list(shape)}, came {len(tensor.data)}"
-        )
-    rows = np.frombuffer(tensor.data, dtype).reshape(shape)
+    if len(data) != size:
+        raise InvalidInput(f"{field}.data", f"want {size} bytes for shape {list(shape)}, came {len(data)}")
+    rows = np.frombuffer(data, dtype).reshape(shape)
     if dtype.kind == "f" and not np.isfinite(rows.view(np.float32)).all():
         raise InvalidInput(f"{field}.data", "want finite values, came NaN or infinity")
     return rows

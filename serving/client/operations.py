@@ -71,8 +71,8 @@ class Operations:
         Args:
             seed: 0 to 2⁶⁴-1; drawn by the server if None, and returned in any case.
             pool: the pool to sample from instead of the prior.
-            near_image, near_latent: [C, H, W] or [*latent_shape], the centre of a neighbourhood to sample
-                from instead, with standard deviation ``spread``.
+            near_image, near_latent: [C, H, W] or [*latent_shape], centre of a neighbourhood to sample from.
+            spread: standard deviation of the neighbourhood.
             temperature: multiplies the noise of prior or pool; below 1 gives typical images.
             latents: ask for the latents too.
             first_row: index of the first row of the seed.
@@ -80,23 +80,19 @@ class Operations:
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
-        if pool is not None and (near_image is not None or near_latent is not None):
+        neighbourhood = _neighbourhood(near_image, near_latent, spread)
+        if pool is not None and neighbourhood is not None:
             raise ValueError("pool and near_image or near_latent: want one of them")
         request = pb.SampleRequest(
             model=_ref(model, version),
             seed=_checked_seed(seed),
             pool=pool,
-            neighbourhood=_neighbourhood(near_image, near_latent, spread),
+            neighbourhood=neighbourhood,
             temperature=temperature,
             image_format=wire.image_format(format),
             include_latents=latents,
         )
-
-        def fill(rows: slice) -> None:
-            request.count, request.first_row = rows.stop - rows.start, first_row + rows.start
-
-        parts = yield from self._parts(request.model, count)
-        responses = yield from _answers("Sample", request, parts, fill)
+        responses = yield from self._answers("Sample", request, count, _fill_rows(request, first_row))
         images, png = wire.from_images([response.images for response in responses])
         return results.Samples(
             model=wire.from_served(responses[0].model),
@@ -136,7 +132,7 @@ class Operations:
         parts = yield from self._parts(request.model, len(images))
         if latents and len(parts) > 1:  # the noise of a request begins with row 0 of its seed
             raise ValueError(f"latents: want at most {parts[0].stop} images, came {len(images)}")
-        responses = yield from _answers("Encode", request, parts, _fill_images(request, images))
+        responses = yield from self._answers("Encode", request, len(images), _fill_images(request, images))
         first = responses[0]
         asked = first.HasField("pool_probabilities")
         return results.Posteriors(
@@ -162,8 +158,7 @@ class Operations:
         def fill(rows: slice) -> None:
             request.latents.CopyFrom(wire.to_latents(latents[rows]))
 
-        parts = yield from self._parts(request.model, len(latents))
-        responses = yield from _answers("Decode", request, parts, fill)
+        responses = yield from self._answers("Decode", request, len(latents), fill)
         images, png = wire.from_images([response.images for response in responses])
         return results.Decoded(wire.from_served(responses[0].model), images, png)
 
@@ -187,8 +182,8 @@ class Operations:
         request = pb.ReconstructRequest(
             model=_ref(model, version), image_format=wire.image_format(format), include_latents=latents
         )
-        parts = yield from self._parts(request.model, len(images))
-        responses = yield from _answers("Reconstruct", request, parts, _fill_images(request, images))
+        fill = _fill_images(request, images)
+        responses = yield from self._answers("Reconstruct", request, len(images), fill)
         decoded, png = wire.from_images([response.images for response in responses])
         return results.Reconstructions(
             model=wire.from_served(responses[0].model),
@@ -196,6 +191,23 @@ class Operations:
             png=png,
             latents=wire.from_tensors(r.latents for r in responses) if latents else None,
         )
+
+    def _answers(
+        self, method: str, request: Any, rows: int, fill: Callable[[slice], None]
+    ) -> Operation[list[Any]]:
+        """One call a part of the rows, after ``fill`` has put it into the request.
+
+        What the server chose for the first part, version and seed, is asked for in the others.
+        """
+        responses = []
+        for part in (yield from self._parts(request.model, rows)):
+            fill(part)
+            response = yield Call(method, request)
+            request.model.version = response.model.version
+            if method == "Sample":
+                request.seed = response.seed
+            responses.append(response)
+        return responses
 
     def _parts(self, model: models_pb2.ModelRef, rows: int) -> Operation[list[slice]]:
         """``rows`` in parts that one request may have; an impossible number is left to the server."""
@@ -207,24 +219,6 @@ class Operations:
             self._max_rows[key] = response.model.max_rows
         size = self._max_rows[key]
         return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-
-
-def _answers(
-    method: str, request: Any, parts: list[slice], fill: Callable[[slice], None]
-) -> Operation[list[Any]]:
-    """One call a part, after ``fill`` has put it into the request.
-
-    What the server chose for the first part, version and seed, is asked for in the others.
-    """
-    responses = []
-    for rows in parts:
-        fill(rows)
-        response = yield Call(method, request)
-        request.model.version = response.model.version
-        if method == "Sample":
-            request.seed = response.seed
-        responses.append(response)
-    return responses
 
 
 def _ref(name: str, version: int) -> models_pb2.ModelRef:
@@ -250,6 +244,13 @@ def _neighbourhood(
         return pb.Neighbourhood(image=wire.to_images(image[None]), spread=spread)
     assert latent is not None
     return pb.Neighbourhood(latent=wire.to_latents(latent[None]), spread=spread)
+
+
+def _fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], None]:
+    def fill(rows: slice) -> None:
+        request.count, request.first_row = rows.stop - rows.start, first_row + rows.start
+
+    return fill
 
 
 def _fill_images(

@@ -121,6 +121,7 @@ async def test_a_new_version_takes_over_and_a_bad_one_does_not(server, stub, rep
     series = await scrape(server)
     assert series["vae_reloads_total", ("model", "toy"), ("outcome", "ok")] == 2
     assert series["vae_reloads_total", ("model", "toy"), ("outcome", "refused")] == 2
+    assert series["vae_refused_versions", ("model", "toy")] == 2
     toy.make_bundle(repository, name="other")
     await server.repository.refresh()
     assert [model.name for model in server.repository.models] == ["other", "toy"]

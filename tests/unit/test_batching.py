@@ -43,6 +43,16 @@ def rows_of(start, count):
     return np.arange(start, start + count, dtype=np.float32)[:, None]
 
 
+async def one_by_one(made, all_rows):
+    """Submit each in a turn of the loop of its own, so that they are not cut together."""
+    tasks = []
+    for rows in all_rows:
+        tasks.append(asyncio.create_task(made.submit(rows)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    return tasks
+
+
 async def until(condition):
     for _ in range(500):
         if condition():
@@ -79,12 +89,53 @@ async def test_requests_that_wait_are_batched_together():
     graph = Graph()
     graph.gate.clear()
     made = batcher(graph)
-    tasks = [asyncio.create_task(made.submit(rows_of(i, 1))) for i in range(10)]
+    tasks = await one_by_one(made, [rows_of(i, 1) for i in range(10)])
     await until(lambda: made.read("vae_queue_rows") == 8)
     graph.gate.set()
     await asyncio.gather(*tasks)
     await made.aclose()
     assert [len(batch) for batch in graph.batches] == [1, 1, 8]
+
+
+async def test_requests_of_one_turn_are_cut_together():
+    """Requests that arrive before the loop looks again share a batch, though the executor is idle."""
+    graph = Graph()
+    made = batcher(graph)
+    await asyncio.gather(*(made.submit(rows_of(i, 1)) for i in range(5)))
+    await made.aclose()
+    assert [len(batch) for batch in graph.batches] == [5]
+
+
+async def test_idle_executors_share_a_slow_batch():
+    """Rows that take long are divided among the executors that are idle."""
+    graph = Graph()
+
+    def slow(rows):
+        threading.Event().wait(0.002 * len(rows))
+        return graph(rows)
+
+    made = batcher(slow, max_batch_rows=64, executors=2)
+    await made.submit(rows_of(0, 4))
+    graph.batches.clear()
+    await made.submit(rows_of(0, 8))
+    await made.aclose()
+    assert sorted(len(batch) for batch in graph.batches) == [4, 4]
+
+
+async def test_a_short_batch_runs_without_a_hand_over():
+    """Once a graph is known to be fast, a lone batch is run by the event loop's own thread."""
+    seen = []
+
+    def fast(rows):
+        seen.append(threading.current_thread())
+        return (rows,)
+
+    made = batcher(fast)
+    for _ in range(50):
+        await made.submit(rows_of(0, 1))
+    await made.aclose()
+    assert seen[0] is not threading.main_thread()
+    assert seen[-1] is threading.main_thread()
 
 
 async def test_a_huge_request_does_not_starve_a_small_one():
@@ -108,7 +159,7 @@ async def test_cancelled_while_queued_is_never_run():
     graph = Graph()
     graph.gate.clear()
     made = batcher(graph)
-    tasks = [asyncio.create_task(made.submit(rows_of(i, 1))) for i in range(5)]
+    tasks = await one_by_one(made, [rows_of(i, 1) for i in range(5)])
     await until(lambda: made.read("vae_queue_rows") == 3)
     tasks[3].cancel()
     await until(lambda: made.read("vae_queue_rows") == 2)
@@ -125,9 +176,7 @@ async def test_cancelled_while_running_harms_nobody():
     graph = Graph()
     graph.gate.clear()
     made = batcher(graph, executors=1)
-    first = asyncio.create_task(made.submit(rows_of(0, 1)))
-    second = asyncio.create_task(made.submit(rows_of(1, 1)))
-    third = asyncio.create_task(made.submit(rows_of(2, 20)))
+    first, second, third = await one_by_one(made, [rows_of(0, 1), rows_of(1, 1), rows_of(2, 20)])
     await until(lambda: made.read("vae_queue_rows") == 20)
     first.cancel()
     third.cancel()
@@ -166,7 +215,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_retry():
     graph = Graph()
     graph.gate.clear()
     made = batcher(graph, max_queue_rows=10)
-    accepted = [asyncio.create_task(made.submit(rows_of(i, 5))) for i in range(4)]
+    accepted = await one_by_one(made, [rows_of(i, 5) for i in range(4)])
     await until(lambda: made.read("vae_queue_rows") == 10)
     with pytest.raises(Overloaded) as refusal:
         await made.submit(rows_of(100, 1))
@@ -198,7 +247,7 @@ async def test_closing_answers_what_was_accepted_and_refuses_the_rest():
     graph = Graph()
     graph.gate.clear()
     made = batcher(graph)
-    tasks = [asyncio.create_task(made.submit(rows_of(i, 3))) for i in range(20)]
+    tasks = await one_by_one(made, [rows_of(i, 3) for i in range(20)])
     await until(lambda: made.read("vae_queue_rows") > 40)
     closing = asyncio.create_task(made.aclose())
     await asyncio.sleep(0)

@@ -1,0 +1,45 @@
+"""How fast a graph is, and what follows from it: the size of a batch and where it is run."""
+
+import math
+
+_SMOOTHING = 0.1
+"""Weight of the newest batch in the running mean."""
+LONGEST_BATCH_S = 0.02
+"""Batches are kept shorter than this, so that a single row behind them does not wait long."""
+_FEWEST_ROWS = 8
+"""A batch may always have this many rows, however slow the graph."""
+_WORTH_SPLITTING_S = 0.001
+"""From here on rows are divided among idle executors; below, the hand-over costs more than it saves."""
+_HAND_OVER_S = 0.00015
+"""What handing a batch to another thread and back costs; a shorter batch is run on the event loop."""
+
+
+class Pace:
+    """Running mean of seconds a row."""
+
+    def __init__(self, max_batch_rows: int) -> None:
+        self._max_batch_rows = max_batch_rows
+        self._seconds_per_row = 0.0
+
+    def observe(self, rows: int, seconds: float) -> None:
+        newest = seconds / rows
+        weight = _SMOOTHING if self._seconds_per_row else 1.0
+        self._seconds_per_row += (newest - self._seconds_per_row) * weight
+
+    def seconds(self, rows: int) -> float:
+        """Expected for so many rows on one executor; 0 before the first batch."""
+        return rows * self._seconds_per_row
+
+    def batch_rows(self, waiting: int, idle_executors: int) -> int:
+        """The largest next batch, when so many rows wait and so many executors do."""
+        rows = self._max_batch_rows
+        if not self._seconds_per_row:
+            return rows
+        rows = min(rows, max(_FEWEST_ROWS, int(LONGEST_BATCH_S / self._seconds_per_row)))
+        if idle_executors > 1 and self.seconds(waiting) > _WORTH_SPLITTING_S:
+            rows = min(rows, math.ceil(waiting / idle_executors))
+        return rows
+
+    def is_short(self, rows: int) -> bool:
+        """Whether running so many rows takes less than handing them to another thread."""
+        return 0.0 < self.seconds(rows) < _HAND_OVER_S

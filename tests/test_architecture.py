@@ -1,0 +1,111 @@
+"""The rules of the layout that no linter knows: sizes, names, and what an import must not need."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAX_MODULE = 300
+MAX_TEST_MODULE = 400
+MAX_FUNCTION = 50
+CODE = ("training", "serving", "demo", "benchmarks", "protos")
+GENERATED = ROOT / "serving" / "pb"
+
+SERVER_ONLY = (
+    "pydantic",
+    "pydantic_settings",
+    "onnxruntime",
+    "safetensors",
+    "prometheus_client",
+    "grpc_health",
+)
+NEVER_SERVED = ("torch", "onnx", "sklearn", "matplotlib", "training")
+
+
+def modules(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from (path for path in (ROOT / folder).rglob("*.py") if GENERATED not in path.parents)
+
+
+def too_long(path: Path, limit: int) -> list[str]:
+    lines = len(path.read_text().splitlines())
+    return [f"{path.relative_to(ROOT)}: {lines} lines, want at most {limit}"] if lines > limit else []
+
+
+def long_functions(path: Path) -> list[str]:
+    functions = (
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    return [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} has {length} lines, want at most {MAX_FUNCTION}"
+        for node in functions
+        if (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION
+    ]
+
+
+def test_modules_are_small():
+    """A module has at most 300 lines, a module of tests 400; a newcomer reads any of them in one go."""
+    found = [line for path in modules(*CODE) for line in too_long(path, MAX_MODULE)]
+    found += [line for path in modules("tests") for line in too_long(path, MAX_TEST_MODULE)]
+    assert not found, "\n".join(found)
+
+
+def test_functions_are_small():
+    """A function has at most 50 lines, docstring included."""
+    found = [line for path in modules(*CODE) for line in long_functions(path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("package", ["training", "serving"])
+def test_names_are_ours(package):
+    """These names are generic: nothing else that is installed may provide them."""
+    providers = importlib.metadata.packages_distributions().get(package, [])
+    assert set(providers) <= {"vaeserve"}
+
+
+def imports_without(module: str, blocked: tuple[str, ...]) -> None:
+    """Import the module in a fresh process in which the blocked ones cannot be imported."""
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import {module}"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["serving.server", "serving.__main__"])
+def test_serving_needs_no_training(module):
+    """The server starts where torch and the other training packages are not installed."""
+    imports_without(module, NEVER_SERVED)
+
+
+@pytest.mark.parametrize("module", ["serving.client", "serving.client.__main__"])
+def test_client_needs_only_the_base_install(module):
+    """grpcio, protobuf, numpy and Pillow are enough for the client, google.rpc included in what is not."""
+    imports_without(module, (*SERVER_ONLY, *NEVER_SERVED, "grpc_status", "google.rpc"))
+
+
+def test_bundle_needs_neither_grpc_nor_a_runtime():
+    """Training imports the bundle, so it must not bring the server's packages with it."""
+    imports_without(
+        "serving.bundle", ("grpc", "google.protobuf", "onnxruntime", "pydantic_settings", "torch")
+    )
+
+
+def test_descriptors_keep_the_names_of_the_protos():
+    """Reflection shows them to users: vae/v1/…, whatever Python package the stubs live in."""
+    from serving.pb.vae.v1 import vae_service_pb2
+
+    names = {file.name for file in (vae_service_pb2.DESCRIPTOR, *vae_service_pb2.DESCRIPTOR.dependencies)}
+    assert names == {"vae/v1/vae_service.proto", "vae/v1/models.proto", "vae/v1/tensors.proto"}
