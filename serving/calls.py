@@ -9,7 +9,9 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -24,16 +26,22 @@ from serving.status import InternalError, to_status
 log = logging.getLogger(__name__)
 
 SERVICE = "vae.v1.VaeService"
-METHODS = tuple(method.name for method in pb.DESCRIPTOR.services_by_name["VaeService"].methods)
+_DESCRIPTORS = {method.name: method for method in pb.DESCRIPTOR.services_by_name["VaeService"].methods}
+METHODS = tuple(_DESCRIPTORS)
 
+_MODEL_NAME = {
+    "SampleStream": attrgetter("sample.model.name"),
+    "ListModels": None,
+}
+"""Where a request names its model, if not in ``model.name``."""
 _WITHOUT_MODEL = ""
-"""Label of a call that is about no model, such as ListModels."""
+"""Label of a call that is about no model."""
 _DRAIN_POLL_S = 0.02
 _SETTLE_S = 0.1
 """Time for calls on the wire to arrive and be refused before the sockets close."""
 
-Behaviour = Callable[[Any, Any], Awaitable[bytes]]
-"""A method of the servicer: request and context to the serialised response."""
+Behaviour = Callable[[Any, Any], Awaitable[bytes | None]]
+"""A method of the servicer: request and context to the serialised response; None if it was streamed."""
 
 
 class Calls(grpc.GenericRpcHandler):
@@ -45,8 +53,7 @@ class Calls(grpc.GenericRpcHandler):
         self._credentials = f"Bearer {token}".encode() if token else None
         self._series: dict[tuple[str, str], CallMetrics] = {}
         self._handlers = {
-            f"/{SERVICE}/{method}": grpc.unary_unary_rpc_method_handler(self._wrap(servicer, method))
-            for method in METHODS
+            f"/{SERVICE}/{method}": self._handler(getattr(servicer, method), method) for method in METHODS
         }
         self._active = 0
         self._draining = False
@@ -69,13 +76,17 @@ class Calls(grpc.GenericRpcHandler):
             await asyncio.sleep(_DRAIN_POLL_S)
         await asyncio.sleep(_SETTLE_S)
 
-    def _wrap(self, servicer: Any, method: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        behave: Behaviour = getattr(servicer, method)
+    def _handler(self, behave: Any, method: str) -> Any:
+        if _DESCRIPTORS[method].server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._wrap(_writing(behave), method))
+        return grpc.unary_unary_rpc_method_handler(self._wrap(behave, method))
+
+    def _wrap(self, behave: Behaviour, method: str) -> Behaviour:
         request_type: Any = getattr(pb, f"{method}Request")
-        has_model = "model" in request_type.DESCRIPTOR.fields_by_name
+        model_name = _MODEL_NAME.get(method, attrgetter("model.name"))
         label = self._repository.label
 
-        async def answer(raw: bytes, context: Any) -> bytes:
+        async def answer(raw: bytes, context: Any) -> bytes | None:
             started = time.perf_counter()
             series: CallMetrics | None = None
             error: ServingError
@@ -85,7 +96,7 @@ class Calls(grpc.GenericRpcHandler):
                 if self._guarded:
                     self._admit(context)
                 request = _parse(request_type, raw)
-                name = (label(request.model.name) or UNKNOWN) if has_model else _WITHOUT_MODEL
+                name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
                 series = self._of(name, method)
                 series.inflight += 1
                 response = await behave(request, context)
@@ -124,6 +135,17 @@ class Calls(grpc.GenericRpcHandler):
         came = dict(context.invocation_metadata()).get("authorization", "")
         if not hmac.compare_digest(str(came).encode(), self._credentials):
             raise Unauthenticated("authorization: want 'Bearer <token>' with the server's token")
+
+
+def _writing(stream: Callable[[Any, Any], AsyncGenerator[bytes, None]]) -> Behaviour:
+    """Send what a streaming method yields, each when gRPC's flow control lets it."""
+
+    async def write(request: Any, context: Any) -> None:
+        async with aclosing(stream(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return write
 
 
 def _parse(request_type: Any, raw: bytes) -> Any:

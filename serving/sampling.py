@@ -4,6 +4,7 @@ Row i depends on the seed, i and the source alone; no arithmetic here depends on
 """
 
 import secrets
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ Doubles = NDArray[np.float64]
 
 SOURCES = ("prior", "pool", "neighbourhood")
 _MAX_FIRST_ROW = 2**62
+MAX_STREAM_ROWS = 2**40
+"""Rows of one stream: more than anyone waits for, and far from overflowing the row index."""
 
 
 def seed_of(request: pb.SampleRequest | pb.EncodeRequest) -> int:
@@ -31,47 +34,60 @@ def source_of(request: pb.SampleRequest) -> str:
     return request.WhichOneof("source") or "prior"
 
 
-async def draw(request: pb.SampleRequest, seed: int, model: Model, timeout_s: float | None) -> Rows:
-    """float32 latents [count, *latent_shape].
+@dataclass(frozen=True)
+class Source:
+    """A checked request to sample: rows can be drawn from it in any order and portion."""
+
+    model: Model
+    seed: int
+    spread: float
+    """Factor of the noise: the temperature, times a neighbourhood's spread."""
+    pool: str | None
+    centre: Doubles | None
+    """[1, Z], of a neighbourhood."""
+
+    def draw(self, first_row: int, rows: int) -> Rows:
+        """float32 latents [rows, *latent_shape]."""
+        noise = standard_normal(self.seed, first_row, rows, self.model.latents)
+        noise *= self.spread
+        if self.pool is not None and self.model.pools is not None:
+            latents = self.model.pools.latents(self.pool, noise)
+        elif self.centre is not None:
+            latents = self.centre + noise
+        else:
+            latents = noise
+        return _rounded(latents).reshape(rows, *self.model.manifest.latent_shape)
+
+
+async def open_source(request: pb.SampleRequest, model: Model, timeout_s: float | None) -> Source:
+    """Check everything about a request but its count.
 
     Raises:
         InvalidInput, NotFound: before anything was drawn or queued.
     """
-    count = tensors.row_count(request.count, model.max_rows)
     if not 0 <= request.first_row <= _MAX_FIRST_ROW:
         raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
-    temperature = 1.0
+    spread = 1.0
     if request.HasField("temperature"):
-        temperature = tensors.finite_at_least_zero(request.temperature, "temperature")
-    source = source_of(request)
-    if source == "pool" and (model.pools is None or request.pool not in model.pools):
+        spread = tensors.finite_at_least_zero(request.temperature, "temperature")
+    kind = source_of(request)
+    if kind == "pool" and (model.pools is None or request.pool not in model.pools):
         known = ", ".join(entry.name for entry in model.manifest.pools) or "none"
         raise NotFound(
             "pool", request.pool, f"pool: no pool {request.pool!r} in {model.name}; there are: {known}"
         )
-    if source == "neighbourhood":
+    centre = None
+    if kind == "neighbourhood":
+        spread *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
         centre = await _centre(request.neighbourhood, model, timeout_s)
-        temperature *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
-
-    noise = _noise(model, seed, request.first_row, count)
-    noise *= temperature
-    if source == "pool" and model.pools is not None:
-        latents = model.pools.latents(request.pool, noise)
-    elif source == "neighbourhood":
-        latents = centre + noise
-    else:
-        latents = noise
-    return _rounded(latents).reshape(count, *model.manifest.latent_shape)
+    pool = request.pool if kind == "pool" else None
+    return Source(model, seed_of(request), spread, pool, centre)
 
 
 def posterior(mean: Rows, log_var: Rows, seed: int, model: Model) -> Rows:
     """One sample of each posterior N(mean, exp(log_var)): [rows, *latent_shape]."""
-    noise = _noise(model, seed, 0, len(mean)).reshape(mean.shape)
+    noise = standard_normal(seed, 0, len(mean), model.latents).reshape(mean.shape)
     return (mean + np.exp(0.5 * log_var.astype(np.float64)) * noise).astype(np.float32)
-
-
-def _noise(model: Model, seed: int, first_row: int, rows: int) -> Doubles:
-    return standard_normal(seed, first_row, rows, model.latents)
 
 
 async def _centre(request: pb.Neighbourhood, model: Model, timeout_s: float | None) -> Doubles:

@@ -4,7 +4,7 @@ Every method gives its response serialised: those with tensors are written by ``
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -13,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from serving import images as formats
-from serving import replies, sampling, tensors
+from serving import interpolation, replies, sampling, tensors
+from serving.errors import InvalidInput
 from serving.metrics import Metrics
 from serving.model import Model
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
@@ -24,6 +25,8 @@ Rows = NDArray[np.float32]
 T = TypeVar("T")
 Context = Any  # grpc.aio.ServicerContext, which has no types
 
+_STREAM_ROWS = 256
+"""Rows of a streamed response when the caller does not say."""
 _PNG = tensors_pb2.IMAGE_FORMAT_PNG
 _UINT8 = tensors_pb2.IMAGE_FORMAT_UINT8
 
@@ -39,18 +42,29 @@ class VaeService:
     async def Sample(self, request: pb.SampleRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
-            seed = sampling.seed_of(request)
-            latents = await sampling.draw(request, seed, model, context.time_remaining())
-            images = await model.decode(latents, context.time_remaining())
-            self._count(request, model)
-            return replies.join(
-                model.served,
-                replies.number(pb.SampleResponse.SEED_FIELD_NUMBER, seed),
-                await self._images(pb.SampleResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
-                replies.tensor(pb.SampleResponse.LATENTS_FIELD_NUMBER, latents)
-                if request.include_latents
-                else (),
-            )
+            count = tensors.row_count(request.count, model.max_rows)
+            source = await sampling.open_source(request, model, context.time_remaining())
+            fields = await self._sampled(request, source, request.first_row, count, wanted, context)
+            return replies.join(*fields)
+
+    async def SampleStream(
+        self, request: pb.SampleStreamRequest, context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        sample = request.sample
+        with self._resolve(sample.model) as model:
+            wanted = tensors.image_format(sample.image_format, model.manifest.image)
+            count = tensors.row_count(sample.count, sampling.MAX_STREAM_ROWS, "sample.count")
+            portion = min(_STREAM_ROWS, model.max_rows)
+            if request.rows_per_response:
+                portion = tensors.row_count(request.rows_per_response, model.max_rows, "rows_per_response")
+            source = await sampling.open_source(sample, model, context.time_remaining())
+            end = sample.first_row + count
+            for first in range(sample.first_row, end, portion):
+                rows = min(portion, end - first)
+                fields = await self._sampled(sample, source, first, rows, wanted, context)
+                yield replies.join(
+                    *fields, replies.number(pb.SampleStreamResponse.FIRST_ROW_FIELD_NUMBER, first)
+                )
 
     async def Encode(self, request: pb.EncodeRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
@@ -97,6 +111,26 @@ class VaeService:
                 else (),
             )
 
+    async def Interpolate(self, request: pb.InterpolateRequest, context: Context) -> bytes:
+        with self._resolve(request.model) as model:
+            wanted = tensors.image_format(request.image_format, model.manifest.image)
+            path = interpolation.checked_path(request.path)
+            points = await self._points(request, model, context)
+            longest = (model.max_rows - 1) // (len(points) - 1)
+            if not 1 <= request.steps <= longest:
+                raise InvalidInput(
+                    "steps", f"want 1 to {longest} between {len(points)} points, came {request.steps}"
+                )
+            latents = interpolation.walk(points, request.steps, path)
+            images = await model.decode(latents, context.time_remaining())
+            return replies.join(
+                model.served,
+                await self._images(pb.InterpolateResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
+                replies.tensor(pb.InterpolateResponse.LATENTS_FIELD_NUMBER, latents)
+                if request.include_latents
+                else (),
+            )
+
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> bytes:
         models = [describe(model) for model in self._repository.models]
         return pb.ListModelsResponse(models=models).SerializeToString()
@@ -105,11 +139,49 @@ class VaeService:
         with self._resolve(request.model) as model:
             return pb.GetModelResponse(model=describe(model)).SerializeToString()
 
-    def _count(self, request: pb.SampleRequest, model: Model) -> None:
+    async def _sampled(
+        self,
+        request: pb.SampleRequest,
+        source: sampling.Source,
+        first: int,
+        rows: int,
+        wanted: int,
+        context: Context,
+    ) -> list[tuple[replies.Part, ...]]:
+        """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
+        model = source.model
+        latents = source.draw(first, rows)
+        images = await model.decode(latents, context.time_remaining())
+        self._count(request, rows, model)
+        fields = [
+            model.served,
+            replies.number(pb.SampleResponse.SEED_FIELD_NUMBER, source.seed),
+            await self._images(pb.SampleResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
+        ]
+        if request.include_latents:
+            fields.append(replies.tensor(pb.SampleResponse.LATENTS_FIELD_NUMBER, latents))
+        return fields
+
+    async def _points(self, request: pb.InterpolateRequest, model: Model, context: Context) -> Rows:
+        """The latents that a way passes through, at least two."""
+        form = request.WhichOneof("points")
+        if form == "images":
+            images = await self._read(request.images, model)
+            _at_least_two(len(images), "images")
+            points, _ = await model.encode(images, context.time_remaining())
+            return points
+        if form == "latents":
+            shape = model.manifest.latent_shape
+            points = tensors.to_latents(request.latents, "latents", shape, model.max_rows)
+            _at_least_two(len(points), "latents")
+            return points
+        raise InvalidInput("points", "want images or latents, came nothing")
+
+    def _count(self, request: pb.SampleRequest, rows: int, model: Model) -> None:
         source = sampling.source_of(request)
-        self._metrics.samples.labels(model.name, source).inc(request.count)
+        self._metrics.samples.labels(model.name, source).inc(rows)
         if source == "pool":
-            self._metrics.pool_samples.labels(model.name, request.pool).inc(request.count)
+            self._metrics.pool_samples.labels(model.name, request.pool).inc(rows)
 
     def _resolve(self, ref: models_pb2.ModelRef) -> Model:
         return self._repository.resolve(ref.name, ref.version)
@@ -131,6 +203,11 @@ class VaeService:
 
     async def _off_loop(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._image_threads, call)
+
+
+def _at_least_two(points: int, field: str) -> None:
+    if points < 2:
+        raise InvalidInput(field, f"want at least 2 points, came {points}")
 
 
 def describe(model: Model) -> models_pb2.Model:

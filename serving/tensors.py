@@ -23,10 +23,9 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
 _IMAGE_FORMATS = frozenset(pb.ImageFormat.values())
 
 
-def row_count(count: int, max_rows: int) -> int:
+def row_count(count: int, max_rows: int, field: str = "count") -> int:
     """A number of rows that may be asked for."""
-    if not 1 <= count <= max_rows:
-        raise InvalidInput("count", f"want 1 to {max_rows} rows, came {count}")
+    _check_rows(count, field, max_rows)
     return count
 
 

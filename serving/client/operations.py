@@ -57,7 +57,7 @@ class Operations:
         *,
         seed: int | None = None,
         pool: str | None = None,
-        near_image: wire.Rows | None = None,
+        near: wire.ImageRows | None = None,
         near_latent: wire.Rows | None = None,
         spread: float | None = None,
         temperature: float | None = None,
@@ -71,8 +71,7 @@ class Operations:
         Args:
             seed: 0 to 2⁶⁴-1; drawn by the server if None, and returned in any case.
             pool: the pool to sample from instead of the prior.
-            near_image, near_latent: [C, H, W] or [*latent_shape], centre of a neighbourhood to sample from.
-            spread: standard deviation of the neighbourhood.
+            near, near_latent: one image or one latent, [1, ...], to sample around with deviation ``spread``.
             temperature: multiplies the noise of prior or pool; below 1 gives typical images.
             latents: ask for the latents too.
             first_row: index of the first row of the seed.
@@ -80,14 +79,11 @@ class Operations:
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
-        neighbourhood = _neighbourhood(near_image, near_latent, spread)
-        if pool is not None and neighbourhood is not None:
-            raise ValueError("pool and near_image or near_latent: want one of them")
         request = pb.SampleRequest(
             model=_ref(model, version),
             seed=_checked_seed(seed),
             pool=pool,
-            neighbourhood=neighbourhood,
+            neighbourhood=_neighbourhood(pool, near, near_latent, spread),
             temperature=temperature,
             image_format=wire.image_format(format),
             include_latents=latents,
@@ -232,18 +228,20 @@ def _checked_seed(seed: int | None) -> int | None:
 
 
 def _neighbourhood(
-    image: wire.Rows | None, latent: wire.Rows | None, spread: float | None
+    pool: str | None, image: wire.ImageRows | None, latent: wire.Rows | None, spread: float | None
 ) -> pb.Neighbourhood | None:
     if image is None and latent is None:
         if spread is not None:
-            raise ValueError("spread: want near_image or near_latent with it")
+            raise ValueError("spread: want near or near_latent with it")
         return None
+    if pool is not None:
+        raise ValueError("pool and near or near_latent: want one of them")
     if spread is None or (image is not None and latent is not None):
-        raise ValueError("near_image or near_latent: want one of them, and spread with it")
+        raise ValueError("near or near_latent: want one of them, and spread with it")
     if image is not None:
-        return pb.Neighbourhood(image=wire.to_images(image[None]), spread=spread)
+        return pb.Neighbourhood(image=wire.to_images(image), spread=spread)
     assert latent is not None
-    return pb.Neighbourhood(latent=wire.to_latents(latent[None]), spread=spread)
+    return pb.Neighbourhood(latent=wire.to_latents(latent), spread=spread)
 
 
 def _fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], None]:

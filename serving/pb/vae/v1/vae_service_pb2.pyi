@@ -1,12 +1,22 @@
 from serving.pb.vae.v1 import models_pb2 as _models_pb2
 from serving.pb.vae.v1 import tensors_pb2 as _tensors_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class InterpolationPath(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INTERPOLATION_PATH_UNSPECIFIED: _ClassVar[InterpolationPath]
+    INTERPOLATION_PATH_LINEAR: _ClassVar[InterpolationPath]
+    INTERPOLATION_PATH_SPHERICAL: _ClassVar[InterpolationPath]
+INTERPOLATION_PATH_UNSPECIFIED: InterpolationPath
+INTERPOLATION_PATH_LINEAR: InterpolationPath
+INTERPOLATION_PATH_SPHERICAL: InterpolationPath
 
 class Neighbourhood(_message.Message):
     __slots__ = ("image", "latent", "spread")
@@ -51,6 +61,28 @@ class SampleResponse(_message.Message):
     images: _tensors_pb2.Images
     latents: _tensors_pb2.Tensor
     def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class SampleStreamRequest(_message.Message):
+    __slots__ = ("sample", "rows_per_response")
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    sample: SampleRequest
+    rows_per_response: int
+    def __init__(self, sample: _Optional[_Union[SampleRequest, _Mapping]] = ..., rows_per_response: _Optional[int] = ...) -> None: ...
+
+class SampleStreamResponse(_message.Message):
+    __slots__ = ("model", "seed", "images", "latents", "first_row")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    seed: int
+    images: _tensors_pb2.Images
+    latents: _tensors_pb2.Tensor
+    first_row: int
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., first_row: _Optional[int] = ...) -> None: ...
 
 class EncodeRequest(_message.Message):
     __slots__ = ("model", "images", "include_latents", "seed", "include_pool_probabilities")
@@ -115,6 +147,34 @@ class ReconstructRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ...) -> None: ...
 
 class ReconstructResponse(_message.Message):
+    __slots__ = ("model", "images", "latents")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    images: _tensors_pb2.Images
+    latents: _tensors_pb2.Tensor
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class InterpolateRequest(_message.Message):
+    __slots__ = ("model", "images", "latents", "steps", "path", "image_format", "include_latents")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    images: _tensors_pb2.Images
+    latents: _tensors_pb2.Tensor
+    steps: int
+    path: InterpolationPath
+    image_format: _tensors_pb2.ImageFormat
+    include_latents: bool
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., steps: _Optional[int] = ..., path: _Optional[_Union[InterpolationPath, str]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ...) -> None: ...
+
+class InterpolateResponse(_message.Message):
     __slots__ = ("model", "images", "latents")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,11 @@ class VaeServiceStub(object):
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.SampleRequest.SerializeToString,
                 response_deserializer=vae_dot_v1_dot_vae__service__pb2.SampleResponse.FromString,
                 _registered_method=True)
+        self.SampleStream = channel.unary_stream(
+                '/vae.v1.VaeService/SampleStream',
+                request_serializer=vae_dot_v1_dot_vae__service__pb2.SampleStreamRequest.SerializeToString,
+                response_deserializer=vae_dot_v1_dot_vae__service__pb2.SampleStreamResponse.FromString,
+                _registered_method=True)
         self.Encode = channel.unary_unary(
                 '/vae.v1.VaeService/Encode',
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.EncodeRequest.SerializeToString,
@@ -59,6 +64,11 @@ class VaeServiceStub(object):
                 '/vae.v1.VaeService/Reconstruct',
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.ReconstructRequest.SerializeToString,
                 response_deserializer=vae_dot_v1_dot_vae__service__pb2.ReconstructResponse.FromString,
+                _registered_method=True)
+        self.Interpolate = channel.unary_unary(
+                '/vae.v1.VaeService/Interpolate',
+                request_serializer=vae_dot_v1_dot_vae__service__pb2.InterpolateRequest.SerializeToString,
+                response_deserializer=vae_dot_v1_dot_vae__service__pb2.InterpolateResponse.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/vae.v1.VaeService/ListModels',
@@ -89,6 +99,14 @@ class VaeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SampleStream(self, request, context):
+        """SampleStream draws any number of new images and sends them as they are
+        ready. A slow reader holds the server's work up, not its memory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Encode(self, request, context):
         """Encode gives the posterior of each image: mean and log-variance.
         """
@@ -105,6 +123,13 @@ class VaeServiceServicer(object):
 
     def Reconstruct(self, request, context):
         """Reconstruct encodes each image and decodes its posterior mean.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Interpolate(self, request, context):
+        """Interpolate walks from point to point in latent space and decodes each step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +157,11 @@ def add_VaeServiceServicer_to_server(servicer, server):
                     request_deserializer=vae_dot_v1_dot_vae__service__pb2.SampleRequest.FromString,
                     response_serializer=vae_dot_v1_dot_vae__service__pb2.SampleResponse.SerializeToString,
             ),
+            'SampleStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.SampleStream,
+                    request_deserializer=vae_dot_v1_dot_vae__service__pb2.SampleStreamRequest.FromString,
+                    response_serializer=vae_dot_v1_dot_vae__service__pb2.SampleStreamResponse.SerializeToString,
+            ),
             'Encode': grpc.unary_unary_rpc_method_handler(
                     servicer.Encode,
                     request_deserializer=vae_dot_v1_dot_vae__service__pb2.EncodeRequest.FromString,
@@ -146,6 +176,11 @@ def add_VaeServiceServicer_to_server(servicer, server):
                     servicer.Reconstruct,
                     request_deserializer=vae_dot_v1_dot_vae__service__pb2.ReconstructRequest.FromString,
                     response_serializer=vae_dot_v1_dot_vae__service__pb2.ReconstructResponse.SerializeToString,
+            ),
+            'Interpolate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Interpolate,
+                    request_deserializer=vae_dot_v1_dot_vae__service__pb2.InterpolateRequest.FromString,
+                    response_serializer=vae_dot_v1_dot_vae__service__pb2.InterpolateResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -191,6 +226,33 @@ class VaeService(object):
             '/vae.v1.VaeService/Sample',
             vae_dot_v1_dot_vae__service__pb2.SampleRequest.SerializeToString,
             vae_dot_v1_dot_vae__service__pb2.SampleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SampleStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vae.v1.VaeService/SampleStream',
+            vae_dot_v1_dot_vae__service__pb2.SampleStreamRequest.SerializeToString,
+            vae_dot_v1_dot_vae__service__pb2.SampleStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -272,6 +334,33 @@ class VaeService(object):
             '/vae.v1.VaeService/Reconstruct',
             vae_dot_v1_dot_vae__service__pb2.ReconstructRequest.SerializeToString,
             vae_dot_v1_dot_vae__service__pb2.ReconstructResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Interpolate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vae.v1.VaeService/Interpolate',
+            vae_dot_v1_dot_vae__service__pb2.InterpolateRequest.SerializeToString,
+            vae_dot_v1_dot_vae__service__pb2.InterpolateResponse.FromString,
             options,
             channel_credentials,
             insecure,
