@@ -3,9 +3,13 @@
 import asyncio
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 from serving import logs, settings
 from serving.errors import StartupError
+
+if TYPE_CHECKING:
+    from serving.server import Running
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,13 +17,22 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = settings.from_command_line(sys.argv[1:] if arguments is None else arguments)
         logs.configure(chosen.log_format, chosen.log_level)
         logging.getLogger("serving").info("settings: %s", chosen.describe())
+        if chosen.workers > 1:
+            from serving.supervisor import supervise
+
+            return supervise(chosen)
         from serving.server import serve  # after the settings, so that --help answers at once
 
-        asyncio.run(serve(chosen))
+        asyncio.run(serve(chosen, _print_ready))
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)
         return 2
     return 0
+
+
+def _print_ready(server: "Running") -> None:
+    """Scripts read this line to learn the ports."""
+    print(f"vaeserve ready: grpc={server.grpc_address} metrics={server.metrics_address}", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 import onnxruntime as ort
-import prometheus_client
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -21,6 +20,7 @@ from serving.bundle import Bundle
 from serving.calls import METHODS, SERVICE, Calls
 from serving.cpus import available_cpus
 from serving.errors import StartupError
+from serving.exposition import metrics_server
 from serving.metrics import Metrics
 from serving.model import Limits, Model, load_model
 from serving.repository import Repository
@@ -45,17 +45,17 @@ class Running:
     metrics: Metrics
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError."""
+async def serve(settings: Settings, ready: Callable[[Running], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError.
+
+    ``ready`` is called once every model is warm and the ports are open.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as server:
-        # Scripts and the demo read this line to learn the ports.
-        print(  # noqa: T201
-            f"vaeserve ready: grpc={server.grpc_address} metrics={server.metrics_address}", flush=True
-        )
+        ready(server)
         await stop.wait()
         log.info("stopping: finishing the requests that were accepted")
     log.info("stopped")
@@ -67,8 +67,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics()
         metrics.onnxruntime.info({"version": ort.__version__})
-        metrics_address = stack.enter_context(_metrics_server(metrics, settings))
-        threads = settings.threads or available_cpus()
+        metrics_address = stack.enter_context(metrics_server(settings.metrics_address, metrics.registry))
+        threads = settings.threads or max(1, available_cpus() // settings.workers)
         image_threads = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="images"))
         health_servicer = health.aio.HealthServicer()
         repository = _repository(settings, threads, metrics, health_servicer)
@@ -98,21 +98,6 @@ async def _stop(server: Any, calls: Calls, health_servicer: Any, settings: Setti
     await asyncio.sleep(settings.drain_s)
     await calls.drain(settings.grace_s)
     await server.stop(_CLOSE_S)
-
-
-@contextlib.contextmanager
-def _metrics_server(metrics: Metrics, settings: Settings) -> Any:
-    host, _, port = settings.metrics_address.rpartition(":")
-    try:
-        httpd, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), metrics.registry)
-    except (OSError, OverflowError) as exc:
-        raise StartupError(f"--metrics-address {settings.metrics_address}: cannot listen: {exc}") from None
-    try:
-        yield f"{host}:{httpd.server_port}"
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
 
 
 def _repository(settings: Settings, threads: int, metrics: Metrics, health_servicer: Any) -> Repository:
@@ -152,7 +137,8 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
 def _grpc_server(settings: Settings) -> Any:
     limit = settings.max_message_mib << 20
     options = [
-        ("grpc.so_reuseport", 0),  # two servers on one port would share it in silence
+        # Two servers on one port would share it in silence; workers do so on purpose.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", -1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

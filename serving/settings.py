@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     threads: PositiveInt | None = Field(
         None, description="CPU threads a graph; default: CPUs by affinity and cgroup quota"
     )
+    workers: PositiveInt = Field(
+        1,
+        description="server processes that share the port; more than 1 where one Python process is the limit",
+    )
     max_batch_rows: PositiveInt = Field(64, description="rows given to a graph at once")
     max_queue_rows: PositiveInt = Field(
         16_384, description="rows that may wait for a graph; more are refused"
