@@ -37,6 +37,8 @@ _POLL_S = 0.2
 class _Worker:
     process: BaseProcess
     metrics_address: str
+    lifeline: Connection
+    """Held open as long as the supervisor lives; its end tells the worker to stop."""
 
 
 def supervise(settings: Settings) -> int:
@@ -76,7 +78,7 @@ def _start(settings: Settings, stop: threading.Event) -> _Worker:
     while time.monotonic() < end and not stop.is_set():
         if here.poll(_POLL_S):
             try:
-                return _Worker(process, here.recv())
+                return _Worker(process, here.recv(), here)
             except EOFError:
                 break
     process.terminate()
@@ -95,6 +97,12 @@ def _work(settings: Settings, parent: Connection) -> None:
 
     def ready(server: Running) -> None:
         parent.send(server.metrics_address)
+        # The supervisor sends nothing: what can be read is the end of it, however it came.
+        asyncio.get_running_loop().add_reader(parent.fileno(), _follow)
+
+    def _follow() -> None:
+        asyncio.get_running_loop().remove_reader(parent.fileno())
+        signal.raise_signal(signal.SIGTERM)
 
     try:
         asyncio.run(serve(settings, ready))

@@ -66,6 +66,17 @@ def test_workers_share_a_port_and_are_restarted(repository):
         assert not any(Path(f"/proc/{worker}").exists() for worker in alive)
 
 
+def test_workers_do_not_outlive_their_supervisor(repository):
+    """A supervisor that is killed takes its workers along: nothing is left holding the port."""
+    with process.serving(repository, "--workers", "2") as server:
+        workers = children(server.process.pid)
+        server.process.kill()
+        end = time.monotonic() + 20
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            assert time.monotonic() < end, "a worker is still there"
+            time.sleep(0.1)
+
+
 def test_workers_do_not_share_a_taken_port(repository):
     """A port that another server holds is refused, reuse or not; a model that cannot be served ends all."""
     with process.serving(repository, "--workers", "2") as server:
