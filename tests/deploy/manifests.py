@@ -16,6 +16,7 @@ HEALTH_SERVICES = ("", vae_service_pb2.DESCRIPTOR.services_by_name["VaeService"]
 ELSEWHERE = {
     ("PersistentVolumeClaim", "vaeserve-models"),
     ("PersistentVolumeClaim", "vaeserve-runs"),
+    ("PersistentVolumeClaim", "vaeserve-data"),
 }
 """What a rendering may refer to because another one brings it."""
 
@@ -102,7 +103,9 @@ def monitors_find_services(rendering: Rendering) -> Iterator[str]:
     """Only where both are in one rendering; ``test_manifests`` joins the two."""
     for item in rendering.of("ServiceMonitor"):
         wanted = item["spec"]["selector"]["matchLabels"]
-        found = [s for s in rendering.of("Service") if wanted.items() <= s["metadata"].get("labels", {}).items()]
+        found = [
+            s for s in rendering.of("Service") if wanted.items() <= s["metadata"].get("labels", {}).items()
+        ]
         if rendering.of("Service") and len(found) != 1:
             yield f"{_title(item)}: want one Service with the labels {wanted}, found {len(found)}"
         for service in found:
@@ -145,7 +148,10 @@ def autoscalers_have_targets(rendering: Rendering) -> Iterator[str]:
             for container in pod.containers
         ):
             yield f"{_title(item)}: a share of the CPU needs a CPU request in every container"
-        least, most = spec.get("minReplicas", spec.get("minReplicaCount")), spec.get("maxReplicas", spec.get("maxReplicaCount"))
+        least, most = (
+            spec.get("minReplicas", spec.get("minReplicaCount")),
+            spec.get("maxReplicas", spec.get("maxReplicaCount")),
+        )
         if not 1 <= least <= most:
             yield f"{_title(item)}: want 1 <= least <= most replicas, came {least} and {most}"
     if len(rendering.of("HorizontalPodAutoscaler")) + len(rendering.of("ScaledObject")) > 1:
@@ -158,7 +164,9 @@ def references_exist(rendering: Rendering) -> Iterator[str]:
             if not rendering.has(kind, name) and (kind, name) not in ELSEWHERE:
                 yield f"{pod.owner}: there is no {kind} {name}"
         volumes = {volume["name"] for volume in pod.spec.get("volumes", [])}
-        mounted = {mount["name"] for container in pod.containers for mount in container.get("volumeMounts", [])}
+        mounted = {
+            mount["name"] for container in pod.containers for mount in container.get("volumeMounts", [])
+        }
         for name in sorted(volumes ^ mounted):
             what = "is mounted but is no volume" if name in mounted else "is a volume that nothing mounts"
             yield f"{pod.owner}: {name!r} {what}"
@@ -168,7 +176,10 @@ def containers_are_restricted(rendering: Rendering) -> Iterator[str]:
     """Pod Security Standard `restricted`, a read-only root and limits."""
     for pod in rendering.pods:
         security = pod.spec.get("securityContext", {})
-        if not security.get("runAsNonRoot") or security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        if (
+            not security.get("runAsNonRoot")
+            or security.get("seccompProfile", {}).get("type") != "RuntimeDefault"
+        ):
             yield f"{pod.owner}: want runAsNonRoot and seccompProfile RuntimeDefault"
         if pod.spec.get("automountServiceAccountToken") is not False:
             yield f"{pod.owner}: want automountServiceAccountToken: false"
@@ -199,7 +210,9 @@ def settings_are_the_servers(rendering: Rendering) -> Iterator[str]:
     for pod in rendering.pods:
         for container in pod.containers:
             values = settings_of(rendering, container)
-            unknown = {name for name in values if name.removeprefix(PREFIX).lower() not in Settings.model_fields}
+            unknown = {
+                name for name in values if name.removeprefix(PREFIX).lower() not in Settings.model_fields
+            }
             if unknown:
                 yield f"{pod.owner}: no setting of the server: {', '.join(sorted(unknown))}"
                 continue

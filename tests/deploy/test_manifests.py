@@ -20,6 +20,7 @@ def everything(rendered) -> list[rendering.Object]:
     return [item for objects in rendered.values() for item in objects]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", rendering.KUBERNETES_VERSIONS)
 def test_schemas(everything, version, tmp_path):
     """Every object is what the API server of the oldest and the newest Kubernetes takes, with no unknown key."""
@@ -42,6 +43,12 @@ def test_the_monitor_finds_the_service_of_every_overlay(rendered):
     for name in ("k8s/overlays/cpu", "k8s/overlays/gpu", "k8s/overlays/fetched"):
         joined = manifests.Rendering(rendered[name] + rendered["k8s/monitoring"])
         assert not list(manifests.monitors_find_services(joined))
+
+
+def test_what_comes_from_elsewhere_comes_from_somewhere(everything):
+    """A claim that one rendering takes for granted is made by another."""
+    made = {(item["kind"], item["metadata"]["name"]) for item in everything}
+    assert made >= manifests.ELSEWHERE
 
 
 def test_every_kustomization_is_checked():

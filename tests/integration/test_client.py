@@ -58,9 +58,9 @@ def test_sources_and_temperature(client):
     still = client.sample("toy", 10, pool="zero", temperature=0, latents=True)
     np.testing.assert_array_equal(still.latents, np.tile(np.float32([3, 0, 0]), (10, 1)))
     centre = np.float32([0.5, -1, 2])
-    near = client.sample("toy", 3, near_latent=centre, spread=0, latents=True)
+    near = client.sample("toy", 3, near_latent=centre[None], spread=0, latents=True)
     np.testing.assert_array_equal(near.latents, np.tile(centre, (3, 1)))
-    near = client.sample("toy", 3, near_image=IMAGES[0], spread=0, latents=True)
+    near = client.sample("toy", 3, near=IMAGES[:1], spread=0, latents=True)
     np.testing.assert_allclose(near.latents, np.tile(toy.encode(IMAGES[:1])[0], (3, 1)), atol=1e-6)
 
 

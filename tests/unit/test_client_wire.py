@@ -116,9 +116,11 @@ def test_encode_and_decode_are_split():
         pytest.param(lambda o: o.sample("m", 1, seed=-1), "seed: want 0 to", id="seed"),
         pytest.param(lambda o: o.sample("m", 1, format="jpeg"), "format: want one of float32", id="format"),
         pytest.param(lambda o: o.sample("m", 1, spread=1.0), "spread: want near", id="spread alone"),
-        pytest.param(lambda o: o.sample("m", 1, near_latent=np.zeros(2)), "and spread", id="no spread"),
+        pytest.param(lambda o: o.sample("m", 1, near_latent=np.zeros((1, 2))), "and spread", id="no spread"),
         pytest.param(
-            lambda o: o.sample("m", 1, pool="a", near_latent=np.zeros(2), spread=1.0), "pool and", id="both"
+            lambda o: o.sample("m", 1, pool="a", near_latent=np.zeros((1, 2)), spread=1.0),
+            "pool and",
+            id="both",
         ),
         pytest.param(lambda o: o.encode("m", np.zeros((1, 2), np.int64)), "came int64", id="integers"),
         pytest.param(lambda o: o.encode("m", ["a.png"]), "PNG files", id="names of files"),

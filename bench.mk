@@ -1,0 +1,30 @@
+# Benchmarks; included by the Makefile. Results go to benchmarks/results (benchmarks/README.md).
+# BENCH passes options on: make bench BENCH='--quick --workloads mlp_1x64'
+
+BENCH ?=
+PEERS := mlserver pytriton mosec
+
+.PHONY: bench bench-peers bench-mixed soak h2load
+
+bench: $(INSTALLED) h2load  ## Measure the server against bare gRPC and bare ONNX Runtime
+	$(BIN)/python -m benchmarks.serving $(BENCH)
+
+bench-peers: $(INSTALLED) h2load $(PEERS:%=.venv-peers/%/.installed)  ## The same, with other servers beside it
+	$(BIN)/python -m benchmarks.serving --peers $(BENCH)
+
+bench-mixed: $(INSTALLED)  ## Latency of single rows beside a client that asks for 2,048 at a time
+	$(BIN)/python -m benchmarks.serving.mixed $(BENCH)
+
+soak: $(INSTALLED)  ## 20 minutes of mixed load: memory, errors, metrics
+	$(BIN)/python -m benchmarks.serving.soak $(BENCH)
+
+.venv-peers/%/.installed: benchmarks/serving/peers/%.txt
+	[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+h2load:
+	@command -v h2load >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends nghttp2-client; else \
+	echo 'h2load is missing; want nghttp2, on Debian: sudo apt-get install nghttp2-client' >&2; exit 2; fi

@@ -1,0 +1,96 @@
+"""``python -m demo``, or ``make demo``."""
+
+import sys
+import time
+
+from demo import calls, judging, pictures, programs
+from demo.programs import NAME, DemoError
+from demo.scrape import moved, scrape
+from serving.client import Client, VaeError
+
+
+def main() -> int:
+    """The exit status."""
+    started = time.perf_counter()
+    try:
+        _demo()
+    except (DemoError, VaeError) as exc:
+        print(f"demo: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; `make demo` goes on where it stopped", file=sys.stderr)
+        return 130
+    print(f"\nDone in {time.perf_counter() - started:.0f} s.")
+    return 0
+
+
+def _demo() -> None:
+    _step("1. Train a VAE on 1,797 handwritten digits and export it")
+    bundle = programs.trained_bundle()
+    if bundle is None:
+        programs.train_and_export()
+    else:
+        print(f"{bundle} is there already (remove it to train again)")
+
+    dataset = judging.load_digits()
+    test_images = dataset.test.images.numpy()
+    _step("2. Serve it, and call it through the client")
+    with programs.serving() as server, Client(server.grpc_address) as client:
+        before = scrape(server.metrics_address)
+        answers = calls.ask(client, NAME, test_images)
+        latencies = {count: calls.latency_ms(client, NAME, count=count, calls=200) for count in (1, 64)}
+        lines = moved(before, scrape(server.metrics_address))
+    if not answers.repeatable:
+        raise DemoError("rows of a seed differ when they are asked for alone")
+    _print_answers(answers)
+    for count, (median, tail) in latencies.items():
+        print(f"latency      Sample of {count:>2}: median {median:.1f} ms, 99th percentile {tail:.1f} ms")
+    print("stopped      the server, by SIGTERM: exit code 0")
+
+    _step("3. Prometheus lines that moved")
+    print("\n".join(lines))
+
+    _step("4. Are they digits? A classifier trained on real ones looks at them")
+    verdict = judging.judge(answers, dataset)
+    _print_verdict(verdict)
+
+    _step("5. Pictures")
+    assert dataset.test.labels is not None
+    pictures.draw(answers, test_images, dataset.test.labels.numpy(), verdict.fidelity)
+    for name in ("samples", "pools", "reconstructions", "latent_map"):
+        print(f"{pictures.FOLDER / name}.png")
+
+
+def _step(title: str) -> None:
+    print(f"\n== {title}", flush=True)
+
+
+def _print_answers(answers: calls.Answers) -> None:
+    served, model = answers.served, answers.model
+    print(
+        f"model        {served.name} version {served.version}, sha256 {served.digest[:16]}…, "
+        f"on {model.execution_provider}\n"
+        f"sampled      {len(answers.samples)} images of the prior, {calls.PER_POOL} of each of "
+        f"{len(answers.pools)} pools; {len(answers.posteriors.mean)} test digits encoded: "
+        f"{answers.seconds:.2f} s\n"
+        f"repeatable   rows 5 to 8 of seed {calls.SEED}, asked for alone: bit-equal"
+    )
+    for name in ("nelbo", "rate", "distortion"):
+        if name in model.metrics:
+            print(f"{name:<12} {model.metrics[name].value:.2f} nats per test image")
+
+
+def _print_verdict(verdict: judging.Verdict) -> None:
+    mean = sum(verdict.fidelity.values()) / len(verdict.fidelity)
+    each = ", ".join(f"{name}: {share:.1%}" for name, share in verdict.fidelity.items())
+    print(
+        f"classifier   right on {verdict.accuracy:.1%} of real test digits\n"
+        f"fidelity     {mean:.1%} of pool samples are taken for the pool's digit\n"
+        f"             {each}\n"
+        f"trash        {verdict.trash:.1%} of the prior's samples are no clear digit\n"
+        f"Encode       puts {verdict.pool_accuracy:.1%} of test digits into the pool of their label"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What the demo asks of the service, through the client that users have."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.client import Client, Model, Posteriors, ServedModel
+
+Images = NDArray[Any]
+Floats = NDArray[np.float32]
+
+SEED = 7
+SAMPLES = 96
+PER_POOL = 200
+RECONSTRUCTED = 16
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Everything that the service said."""
+
+    served: ServedModel
+    model: Model
+    samples: Images
+    """[96, C, H, W] from the prior, in the model's value range."""
+    pools: dict[str, Images]
+    """[200, C, H, W] from the pool of every digit, by name."""
+    pool_latents: dict[str, Floats]
+    """[200, Z], the latents of these."""
+    posteriors: Posteriors
+    """Of the test images."""
+    reconstructions: Images
+    """[16, C, H, W] of the first test images."""
+    repeatable: bool
+    """Whether rows 5 to 8 of the seed, asked for alone, were bit-equal to those amid the others."""
+    seconds: float
+    """For all these calls."""
+
+
+def ask(client: Client, name: str, test_images: Images) -> Answers:
+    """Sample from the prior and from every pool, Encode and Reconstruct."""
+    started = time.perf_counter()
+    model = client.model(name)
+    samples = client.sample(name, SAMPLES, seed=SEED, latents=True)
+    again = client.sample(name, 4, seed=SEED, first_row=5, latents=True)
+    assert samples.latents is not None
+    assert again.latents is not None
+    pools, pool_latents = {}, {}
+    for pool in (pool.name for pool in model.pools if not pool.aggregate):
+        drawn = client.sample(name, PER_POOL, seed=SEED, pool=pool, latents=True)
+        assert drawn.latents is not None
+        pools[pool], pool_latents[pool] = drawn.images, drawn.latents.reshape(PER_POOL, -1)
+    posteriors = client.encode(name, test_images, pool_probabilities=True)
+    reconstructions = client.reconstruct(name, test_images[:RECONSTRUCTED]).images
+    return Answers(
+        served=samples.model,
+        model=model,
+        samples=samples.images,
+        pools=pools,
+        pool_latents=pool_latents,
+        posteriors=posteriors,
+        reconstructions=reconstructions,
+        repeatable=np.array_equal(again.latents, samples.latents[5:9]),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def latency_ms(client: Client, name: str, *, count: int, calls: int) -> tuple[float, float]:
+    """Median and 99th percentile of Sample, one call after the other."""
+    client.sample(name, count)
+    seconds = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        client.sample(name, count)
+        seconds.append(time.perf_counter() - started)
+    median, tail = np.quantile(seconds, [0.5, 0.99]) * 1000
+    return float(median), float(tail)

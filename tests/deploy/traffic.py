@@ -1,0 +1,36 @@
+"""Calls of every method to a server, so that its metrics and dashboards have something to show."""
+
+import contextlib
+import time
+
+import numpy as np
+
+from serving.client import Client, VaeError
+
+
+def exercise(address: str, *, seconds: float = 0.0) -> int:
+    """Use every method, right and wrong, again and again for that long and at least once; returns the calls made."""
+    end = time.monotonic() + seconds
+    calls = 0
+    with Client(address) as client:
+        while True:
+            calls += _round(client)
+            if time.monotonic() >= end:
+                return calls
+
+
+def _round(client: Client) -> int:
+    (model, *_) = client.models()
+    about = client.model(model.name)
+    images = np.random.default_rng(0).random((4, *about.image_shape), np.float32)
+    client.sample(model.name, 8)
+    for pool in about.pools:
+        client.sample(model.name, 2, pool=pool.name)
+    sampled = client.sample(model.name, 2, near=images[:1], spread=0.1, latents=True)
+    client.encode(model.name, images)
+    client.decode(model.name, sampled.latents)
+    client.reconstruct(model.name, images)
+    for wrong in ({"pool": "no such pool"}, {"count": 0}):
+        with contextlib.suppress(VaeError, ValueError):
+            client.sample(model.name, **{"count": 1, **wrong})
+    return 8 + len(about.pools)

@@ -1,0 +1,162 @@
+"""A judge of samples: a network trained on the real labelled images, and what it says of generated ones.
+
+Protocol (trash rate, pool fidelity) of Kynkäänniemi et al. 2019 (arXiv:1904.06991) in spirit: a sample counts
+when it lies where real images lie in the network's feature space, and when the network knows what it is.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.errors import TrainingError
+
+FEATURES = 128
+"""Width of the penultimate layer, in which distances are measured."""
+CONFIDENT = 0.9
+"""A sample whose best class has less probability than this is trash."""
+NEIGHBOURS = 5
+"""A sample's distance to the real images is that to its fifth nearest."""
+QUANTILE = 0.99
+"""A sample farther away than this share of real images is trash."""
+MAX_REAL = 10_000
+"""Real images kept to measure distances to."""
+
+
+class Classifier(nn.Module):
+    """Convolutions down to at most 7×7 pixels, then two linear layers; for images of any shape."""
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        stride = 2 if max(height, width) > 14 else 1  # else this layer would take most of the time
+        layers = [*_convolution(channels, 32, kernel=5, stride=stride)]
+        height, width = math.ceil(height / stride), math.ceil(width / stride)
+        channels = 32
+        while max(height, width) > 7:
+            layers += [*_convolution(channels, 64), nn.MaxPool2d(2, ceil_mode=True)]
+            channels, height, width = 64, math.ceil(height / 2), math.ceil(width / 2)
+        self.convolutions = nn.Sequential(*layers, *_convolution(channels, 64), nn.Flatten(), nn.Dropout(0.2))
+        self.penultimate = nn.Linear(64 * height * width, FEATURES)
+        self.last = nn.Linear(FEATURES, classes)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, C, H, W] in [0, 1] → logits [B, classes], features [B, 128]."""
+        features = F.relu(self.penultimate(self.convolutions(image)))
+        return self.last(features), features
+
+
+def _convolution(channels: int, out: int, *, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
+    return convolution, nn.BatchNorm2d(out), nn.ReLU()
+
+
+def train_classifier(
+    images: Tensor, labels: Tensor, *, classes: int, seed: int = 0, steps: int = 1000, batch_size: int = 128
+) -> Classifier:
+    """Train on images [N, C, H, W] in [0, 1] and labels [N]; the same seed gives the same network on a CPU.
+
+    Adam on a one-cycle schedule, each image shifted by up to a tenth of its size.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Classifier((images.shape[1], images.shape[2], images.shape[3]), classes)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.02)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+        order = torch.empty(0, dtype=torch.int64)
+        network.train()
+        for _ in range(steps):
+            if len(order) < min(batch_size, len(images)):
+                order = torch.cat([order, torch.randperm(len(images))])
+            batch, order = order[:batch_size], order[batch_size:]
+            logits, _ = network(_shifted(images[batch]))
+            loss = F.cross_entropy(logits, labels[batch])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+def _shifted(images: Tensor) -> Tensor:
+    """The batch moved by one random offset, the edges repeated."""
+    height, width = images.shape[2:]
+    reach = (max(1, round(height / 14)), max(1, round(width / 14)))
+    padded = F.pad(images, (reach[1], reach[1], reach[0], reach[0]), mode="replicate")
+    top = int(torch.randint(2 * reach[0] + 1, ()))
+    left = int(torch.randint(2 * reach[1] + 1, ()))
+    return padded[:, :, top : top + height, left : left + width]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A trained classifier with the real images' features to compare with."""
+
+    classifier: Classifier
+    real: Tensor
+    """[M, 128] features of training images."""
+    limit: float
+    """Distance to the fifth nearest of ``real`` that 99 % of held-out real images keep within."""
+    accuracy: float
+    """Share of held-out real images put into the right class."""
+
+    @torch.inference_mode()
+    def look(self, images: Tensor, *, rows: int = 512) -> tuple[Tensor, Tensor]:
+        """Class probabilities [N, classes] and penultimate features [N, 128] of images in [0, 1]."""
+        return _look(self.classifier, images, rows=rows)
+
+    def pool_fidelity(self, images: Tensor, label: int) -> float:
+        """Share of samples of one label's pool that the classifier puts into that label."""
+        probabilities, _ = self.look(images)
+        return float((probabilities.argmax(dim=1) == label).float().mean())
+
+    def trash_rate(self, images: Tensor) -> float:
+        """Share of samples that are no clear member of any class, or lie where no real image lies.
+
+        That is: best class below 0.9, or farther from the real images than 99 % of held-out real images are.
+        """
+        probabilities, features = self.look(images)
+        unsure = probabilities.amax(dim=1) < CONFIDENT
+        remote = neighbour_distance(features, self.real) > self.limit
+        return float((unsure | remote).float().mean())
+
+
+def train_judge(
+    train: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    *,
+    classes: int,
+    seed: int = 0,
+    steps: int = 1000,
+) -> Judge:
+    """Train a classifier on ``train`` (images, labels) and calibrate it on ``held_out``.
+
+    Raises:
+        TrainingError: fewer than two classes, or too few images to measure a neighbourhood.
+    """
+    if classes < 2 or len(train[0]) <= NEIGHBOURS or len(held_out[0]) == 0:
+        raise TrainingError(
+            f"classifier: want 2 classes, more than {NEIGHBOURS} images to train on and 1 to test on, "
+            f"came {classes} classes, {len(train[0])} and {len(held_out[0])} images"
+        )
+    classifier = train_classifier(*train, classes=classes, seed=seed, steps=steps)
+    _, real = _look(classifier, train[0][:MAX_REAL])
+    probabilities, features = _look(classifier, held_out[0])
+    limit = torch.quantile(neighbour_distance(features, real), QUANTILE)
+    accuracy = (probabilities.argmax(dim=1) == held_out[1]).float().mean()
+    return Judge(classifier, real, float(limit), float(accuracy))
+
+
+@torch.inference_mode()
+def neighbour_distance(features: Tensor, real: Tensor, *, rows: int = 1000) -> Tensor:
+    """Euclidean distance [N] of each feature vector to its fifth nearest in ``real``."""
+    chunks = [torch.cdist(chunk, real).kthvalue(NEIGHBOURS, dim=1).values for chunk in features.split(rows)]
+    return torch.cat(chunks)
+
+
+@torch.inference_mode()
+def _look(classifier: Classifier, images: Tensor, *, rows: int = 512) -> tuple[Tensor, Tensor]:
+    outputs = [classifier(batch) for batch in images.split(rows)]
+    return torch.cat([F.softmax(logits, dim=1) for logits, _ in outputs]), torch.cat([f for _, f in outputs])

@@ -1,0 +1,1 @@
+"""The sub-commands of ``vae-train``: each module has ``add(subparsers)`` and ``run(args) -> exit code``."""

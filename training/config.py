@@ -1,0 +1,214 @@
+"""Every option of ``vae-train fit``; saved as ``config.json`` in the run folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from training.errors import TrainingError
+
+NAMED_DATA = ("digits", "mnist", "fashion-mnist")
+"""Data sets with a name of their own; anything else is a path."""
+
+MACHINE_FIELDS = frozenset({"data_dir", "cache_dir", "device", "tensorboard"})
+"""Fields that do not change the result: they may differ when a run is resumed elsewhere."""
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataOptions(_Options):
+    """data"""
+
+    data: str = Field(
+        "digits",
+        description="digits, mnist, fashion-mnist, or a path: a folder of images (sub-folders are labels), "
+        "an .npz file (images and, if there are any, labels) or an .npy file (images)",
+    )
+    data_dir: Path | None = Field(
+        None, description="folder with the four IDX files of mnist or fashion-mnist; left out: downloaded"
+    )
+    cache_dir: Path | None = Field(
+        None, description="where downloads are kept; left out: $XDG_CACHE_HOME/vaeserve or ~/.cache/vaeserve"
+    )
+    image_size: tuple[int, int] | None = Field(
+        None, description="HxW or one number: scale and centre-crop the images of a folder to this size"
+    )
+    channels: Literal["auto", "grey", "rgb"] = Field(
+        "auto", description="colour of a folder's images; auto: grey if every file is grey, else rgb"
+    )
+    val_fraction: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share held out for validation where the data bring no split of their own",
+    )
+    test_fraction: float = Field(
+        0.1, gt=0, lt=1, description="share held out for testing where the data bring no split of their own"
+    )
+    split_seed: int = Field(
+        0, ge=0, description="seed of that split; apart from --seed, so that runs can be compared"
+    )
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        """A path is kept absolute, so that a run can be evaluated from any folder."""
+        return value if value in NAMED_DATA else str(Path(value).expanduser().absolute())
+
+    @field_validator("data_dir", "cache_dir")
+    @classmethod
+    def _absolute_dir(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _height_by_width(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = value.lower().split("x")
+        if not (1 <= len(parts) <= 2 and all(part.isdecimal() for part in parts)):
+            raise ValueError(f"want HxW, like 32x48, or one number; came {value!r}")
+        return (int(parts[0]), int(parts[-1]))
+
+    @field_validator("image_size")
+    @classmethod
+    def _large_enough(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value and min(value) < 4:
+            raise ValueError(f"want at least 4x4; came {value[0]}x{value[1]}")
+        return value
+
+
+class ModelOptions(_Options):
+    """model"""
+
+    model: Literal["ae", "vae"] = Field("vae", description="ae: plain autoencoder, the baseline; or vae")
+    beta: float = Field(1.0, ge=0, description="weight of the rate (KL) in the loss; 1 is the ELBO")
+    network: Literal["mlp", "conv"] = Field("conv", description="gated MLP or residual convolutions")
+    latent: int = Field(32, ge=1, le=4096, description="number of latents")
+    width: int | None = Field(
+        None,
+        ge=1,
+        le=8192,
+        description="mlp: hidden units (left out: 512); conv: channels of the first stage (left out: 32)",
+    )
+    depth: int = Field(1, ge=1, le=32, description="mlp: hidden layers; conv: residual blocks per stage")
+    likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
+        "auto",
+        description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour",
+    )
+    binarisation: Literal["auto", "dynamic", "none"] = Field(
+        "auto",
+        description="dynamic: every pixel of a training image is drawn anew each time it is shown; "
+        "auto: dynamic for bernoulli, none for gaussian",
+    )
+    prior: Literal["normal"] = Field("normal", description="p(z)")
+
+
+class TrainingOptions(_Options):
+    """training"""
+
+    epochs: int | None = Field(None, ge=1, description="passes over the training set; instead of --steps")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; instead of --epochs")
+    batch_size: int = Field(128, ge=1, description="images per step; at most the training set")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate at the start of the cosine")
+    learning_rate_floor: float = Field(
+        0.01, ge=0, le=1, description="learning rate at the end, as a share of the one at the start"
+    )
+    warmup: float = Field(
+        0.1, ge=0, le=1, description="share of the steps, 0 to 1, in which beta grows linearly from 0"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
+    clip: float | None = Field(
+        None,
+        gt=0,
+        description="longest gradient; left out: 200 for bernoulli, 10 for each pixel value for gaussian",
+    )
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, order, noise and binarisation")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "float32",
+        description="bfloat16: the networks compute in it, weights and losses stay float32; "
+        "auto: bfloat16 where the device has instructions for it",
+    )
+    log_every: int = Field(50, ge=1, description="steps between rows of log.jsonl and TensorBoard")
+    checkpoint_every: int = Field(
+        500, ge=1, description="steps between checkpoints, each after a look at the validation images"
+    )
+    tensorboard: bool = Field(True, description="write the log for TensorBoard too")
+
+
+class FitConfig(TrainingOptions, ModelOptions, DataOptions):
+    """What to train, on what, and how. The descriptions are the help texts of the command line.
+
+    ``training.presets.resolve`` fills in what depends on the data ("auto", steps); what is saved, and
+    what every function but ``training.data.load`` takes, is a resolved config.
+    """
+
+    preset: Literal["demo", "small", "standard"] | None = Field(
+        None, description="named defaults; left out: chosen by the size of the data set"
+    )
+
+    @property
+    def total_steps(self) -> int:
+        """Of a resolved config."""
+        if self.steps is None:
+            raise ValueError("want a resolved config, its steps are still open")
+        return self.steps
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for broken, message in _conflicts(self):
+            if broken:
+                raise ValueError(message)
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Raises TrainingError, one line that names the flag, unless the values make a config."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as exc:
+            first = exc.errors(include_url=False)[0]
+            message = first["msg"].removeprefix("Value error, ")
+            if not first["loc"]:
+                raise TrainingError(message) from None
+            came = "" if first["type"] == "value_error" else f"; came {first['input']!r}"
+            raise TrainingError(f"{flag(str(first['loc'][0]))}: {message}{came}") from None
+
+
+def flag(field: str) -> str:
+    """The command-line flag of a field."""
+    return "--" + field.replace("_", "-")
+
+
+def _conflicts(config: FitConfig) -> list[tuple[bool, str]]:
+    """Pairs (is it so, message): fields that do not go together."""
+    idx = config.data in ("mnist", "fashion-mnist")
+    named = config.data in NAMED_DATA
+    came = f"came --data {config.data}"
+    fractions = f"--val-fraction {config.val_fraction} and --test-fraction {config.test_fraction}"
+    return [
+        (
+            config.epochs is not None and config.steps is not None,
+            f"--steps {config.steps} and --epochs {config.epochs}: want one of the two",
+        ),
+        (
+            config.val_fraction + config.test_fraction >= 1,
+            f"{fractions}: want their sum below 1, nothing is left to train on",
+        ),
+        (config.data_dir is not None and not idx, f"--data-dir: only for mnist and fashion-mnist, {came}"),
+        (config.image_size is not None and named, f"--image-size: only for a folder of images, {came}"),
+        (config.channels != "auto" and named, f"--channels: only for a folder of images, {came}"),
+        (
+            config.model == "ae" and config.beta != 1,
+            f"--beta {config.beta}: an autoencoder has no rate to weight, want --model vae",
+        ),
+        (
+            config.likelihood == "gaussian" and config.binarisation == "dynamic",
+            "--binarisation dynamic: binary images want --likelihood bernoulli, came gaussian",
+        ),
+    ]

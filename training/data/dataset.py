@@ -1,0 +1,67 @@
+"""Images in memory, as every other part of training sees them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BINARISATION_SEED = 777
+"""The seed with which the VampPrior code (Tomczak & Welling, arXiv:1705.07120) draws its test sets."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Part of a data set."""
+
+    images: Tensor
+    """[N, C, H, W], uint8 in 0..255 or float32 in [0, 1]."""
+    labels: Tensor | None
+    """[N] int64, indices into the data set's label names."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set with its three splits. Without labels, ``label_names`` is empty."""
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+    label_names: tuple[str, ...]
+    sha256: str
+    """Of the images and labels in their original order, so it does not depend on the split."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    def binarised(self, split: Literal["val", "test"]) -> Split:
+        """The split with every pixel drawn once from Bernoulli(pixel): uint8, 0 or 255.
+
+        The draw is the one of the VampPrior code (validation first, then test, from one generator),
+        so likelihoods compare with the literature; it is the same in every run.
+        """
+        return self._binary[split]
+
+    @cached_property
+    def _binary(self) -> dict[str, Split]:
+        # The legacy generator and float32 probabilities are part of the protocol: they fix the bits.
+        generator = np.random.RandomState(BINARISATION_SEED)
+        drawn = {}
+        for name, split in (("val", self.val), ("test", self.test)):
+            pixels = generator.binomial(1, to_unit(split.images).numpy())
+            drawn[name] = Split(torch.from_numpy(pixels.astype(np.uint8) * np.uint8(255)), split.labels)
+        return drawn
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """What the models see: float32 in [0, 1], of the same shape."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images

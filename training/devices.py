@@ -1,0 +1,21 @@
+"""Which device computes, and what it is good at."""
+
+import torch
+
+from training.errors import TrainingError
+
+
+def find_device(name: str) -> torch.device:
+    """Raises TrainingError if CUDA is asked for and not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("--device cuda: no CUDA device is visible to PyTorch; want cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 has instructions of its own there; emulated, it is many times slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())  # the question has no public form in torch 2.9

@@ -1,0 +1,111 @@
+"""Monte Carlo estimates of what a model says about each image, in nats.
+
+N is the number of images, B of those in a chunk, n of draws at once, Z the number of latents.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from training.errors import TrainingError
+from training.evaluate.log_mean_exp import LogMeanExp
+from training.gaussians import gaussian_kl_per_dimension, gaussian_log_density
+from training.models import VAE
+
+FEWEST_DRAWS = 10
+"""Distortion and rate are averaged over at least this many draws of the posterior for each image."""
+IMAGES_AT_ONCE = 64
+PIXELS_AT_ONCE = 1000 * 28 * 28
+"""Decoded at once: enough for the matrix products, few enough for the caches of a CPU."""
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """What was estimated for each image, in float64; for an autoencoder only the first two are there."""
+
+    distortion: Tensor
+    """[N] -E_q[log p(x|z)]; of an autoencoder, -log p(x|z) at its one latent."""
+    mean: Tensor
+    """[N, Z] posterior means."""
+    rate: Tensor | None
+    """[N] KL(q(z|x) ‖ p(z)): in closed form where there is one."""
+    kl: Tensor | None
+    """[N, Z] KL(q(z_j|x) ‖ N(0, 1))."""
+    log_likelihood: Tensor | None
+    """[N] log (1/k) Σ p(x, z_i) / q(z_i|x), a lower bound of log p(x) in expectation."""
+    effective_samples: Tensor | None
+    """[N] of the k importance weights."""
+    largest_share: Tensor | None
+    """[N] share of the heaviest importance weight."""
+
+
+@torch.inference_mode()
+def estimate(model: VAE, images: Tensor, *, k: int, seed: int, progress: bool = False) -> PerImage:
+    """Estimate the ELBO and the importance-weighted bound.
+
+    Exactly k samples enter the bound: Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), equation 8.
+    The same model, images, k and seed give the same result on one machine.
+
+    Args:
+        model: in evaluation mode; works on the device of its weights.
+        images: [N, C, H, W] float32 in [0, 1], binary for a Bernoulli likelihood.
+
+    Raises:
+        TrainingError: k below 1, or no images.
+    """
+    if k < 1:
+        raise TrainingError(f"--k {k}: want at least 1 importance sample")
+    if not len(images):
+        raise TrainingError("evaluation: want at least 1 image, came none")
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    chunks = images.split(IMAGES_AT_ONCE)
+    with tqdm(total=len(images), unit="image", desc="evaluate", disable=None if progress else True) as bar:
+        parts = []
+        for chunk in chunks:
+            parts.append(_chunk(model, chunk.to(device), k, generator))
+            bar.update(len(chunk))
+    return _concatenated(parts)
+
+
+def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator) -> PerImage:
+    mean, log_var = (part.float() for part in model.encoder(image))
+    if model.kind == "ae":
+        distortion = -model.likelihood.log_prob(image, model.decoder(mean))
+        return PerImage(distortion.double(), mean.flatten(1).double(), None, None, None, None, None)
+    weights = LogMeanExp(len(image), image.device)
+    distortion = torch.zeros(len(image), dtype=torch.float64, device=image.device)
+    rate = torch.zeros_like(distortion)
+    draws = max(k, FEWEST_DRAWS)
+    at_once = max(1, PIXELS_AT_ONCE // image.numel())
+    for start in range(0, draws, at_once):
+        n = min(at_once, draws - start)
+        noise = torch.randn((n, *mean.shape), generator=generator).to(image.device)
+        latent = mean + (0.5 * log_var).exp() * noise
+        logits = model.decoder(latent.flatten(0, 1)).unflatten(0, noise.shape[:2])
+        log_prob = model.likelihood.log_prob(image, logits)
+        if start < k:
+            log_ratio = model.prior.log_prob(latent) - gaussian_log_density(latent, mean, log_var)
+            weights.add((log_prob + log_ratio)[: k - start])
+        distortion -= log_prob.double().sum(dim=0)
+        rate += model.prior.rate(mean, log_var, latent).double().expand(n, -1).sum(dim=0)
+    return PerImage(
+        distortion=distortion / draws,
+        mean=mean.flatten(1).double(),
+        rate=rate / draws,
+        kl=gaussian_kl_per_dimension(mean, log_var).flatten(1).double(),
+        log_likelihood=weights.value,
+        effective_samples=weights.effective_samples,
+        largest_share=weights.largest_share,
+    )
+
+
+def _concatenated(parts: list[PerImage]) -> PerImage:
+    def whole(name: str) -> Any:
+        column = [getattr(part, name) for part in parts]
+        return None if column[0] is None else torch.cat(column).cpu()
+
+    return PerImage(**{field.name: whole(field.name) for field in fields(PerImage)})

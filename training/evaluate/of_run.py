@@ -1,0 +1,113 @@
+"""Evaluate the model of a run folder on its own data."""
+
+import logging
+import statistics
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from training import checkpoint
+from training.data import Dataset, to_unit
+from training.errors import TrainingError
+from training.evaluate.estimates import estimate
+from training.evaluate.metrics import Metrics, Protocol, summarise
+from training.journal import read_rows
+from training.runs import LoadedRun, Run
+
+QUICK_IMAGES = 1000
+QUICK_K = 100
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_run(
+    run: Run,
+    loaded: LoadedRun,
+    dataset: Dataset,
+    *,
+    split: Literal["val", "test"] = "test",
+    k: int = 100,
+    seed: int = 0,
+    limit: int | None = None,
+    progress: bool = False,
+) -> Metrics:
+    """Evaluate and write ``metrics.json``.
+
+    Args:
+        k: importance samples of ``nll_<k>``.
+        seed: of the noise, and of the choice of images where ``limit`` asks for fewer than there are.
+        limit: evaluate a random subset of this many images.
+
+    Raises:
+        TrainingError: a limit or k below 1, or an empty split.
+    """
+    if limit is not None and limit < 1:
+        raise TrainingError(f"--images {limit}: want at least 1")
+    binary = loaded.config.binarisation == "dynamic"
+    everything = (dataset.binarised(split) if binary else getattr(dataset, split)).images
+    images = to_unit(_subset(everything, limit, seed))
+    began = time.perf_counter()
+    estimates = estimate(loaded.model, images, k=k, seed=seed, progress=progress)
+    seconds = time.perf_counter() - began
+    training_seconds, training_rate = training_speed(run)
+    protocol = Protocol(
+        dataset=dataset.name,
+        split=split,
+        images=len(images),
+        images_in_split=len(everything),
+        binarisation="dynamic" if binary else "none",
+        likelihood=loaded.model.likelihood.name,
+        k=None if loaded.model.kind == "ae" else k,
+        model_seed=loaded.config.seed,
+        evaluation_seed=seed,
+        step=trained_steps(run),
+        seconds=seconds,
+        images_per_second=len(images) / seconds,
+        training_seconds=training_seconds,
+        training_images_per_second=training_rate,
+    )
+    return _written(summarise(estimates, protocol, pixels=images[0].numel()), run.metrics_file)
+
+
+def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
+    """Of the present weights: what ``vae-train evaluate`` wrote, or else a quick evaluation now."""
+    try:
+        metrics = Metrics.read(run.metrics_file)
+        if metrics.protocol.step == trained_steps(run):
+            return metrics
+    except TrainingError:
+        pass  # none yet
+    log.info("%s: not evaluated yet; doing so on at most %d test images", run.path, QUICK_IMAGES)
+    return evaluate_run(run, loaded, dataset, k=QUICK_K, limit=QUICK_IMAGES, progress=True)
+
+
+def _subset(images: Tensor, limit: int | None, seed: int) -> Tensor:
+    """At random: the first test images of MNIST, for one, are easier than the rest."""
+    if limit is None or limit >= len(images):
+        return images
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:limit]
+    return images[chosen.sort().values]
+
+
+def trained_steps(run: Run) -> int:
+    """Optimiser steps of the model that ``load_run`` gives."""
+    return checkpoint.load_latest(run.checkpoints, owner=run.description().owner, prefix="none of them").step
+
+
+def training_speed(run: Run) -> tuple[float | None, float | None]:
+    """What the log says: seconds, looks at the validation images included, and images/s without them."""
+    rows = read_rows(run.log_file)
+    rates = [row["images_per_s"] for row in rows if row["kind"] == "train"]
+    return (rows[-1]["seconds"] if rows else None), (statistics.median(rates) if rates else None)
+
+
+def _written(metrics: Metrics, path: Path) -> Metrics:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(metrics.to_json())
+    except OSError as exc:
+        raise TrainingError(f"{path}: cannot be written: {exc.strerror}") from None
+    return metrics

@@ -1,0 +1,119 @@
+"""The latent space in two dimensions: where each label's images lie, with the pools fitted to them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.patches import Ellipse
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from serving.bundle import PoolEntry, Pools
+from training.pools import Latents
+from training.report.canvas import FAINT, INK, figure, png, styled
+
+MAX_POINTS = 6000
+NAMED_LABELS = 30
+"""More labels than this are coloured but not written into the map."""
+DEVIATIONS = 2.0
+"""Ellipses are drawn at this many standard deviations: they hold 86 % of a pool."""
+
+Doubles = NDArray[np.float64]
+
+
+def latent_map(latents: Latents, labels: NDArray[np.int64] | None, label_names: Sequence[str]) -> bytes:
+    """PNG. Two latents are shown as they are, more in the plane of ``_plane``, one as a histogram."""
+    points = latents.posterior.mean.astype(np.float64)
+    chosen = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
+    shown = None if labels is None else labels[chosen]
+    colours = _colours(len(label_names))
+    with styled():
+        if points.shape[1] == 1:
+            return _densities(points[:, 0], labels, label_names, colours)
+        centre, axes, name = _plane(points, latents)
+        subtitle = (
+            f"posterior means of {len(chosen):,} training images; "
+            f"ellipses: the pools at {DEVIATIONS:g} standard deviations; dashed: N(0, I)"
+        )
+        made = figure(9.6, 9.0, "Latent map", subtitle)
+        ax = made.add_axes((0.075, 0.065, 0.9, 0.855), aspect="equal", xlabel=f"{name} 1", ylabel=f"{name} 2")
+        flat = (points[chosen] - centre) @ axes
+        colour: Any = "#5b7fa6" if shown is None else colours[shown]
+        size = float(np.clip(20_000 / len(flat), 5, 24))  # points², so that few points are not lost
+        ax.scatter(flat[:, 0], flat[:, 1], s=size, c=colour, alpha=0.5, linewidths=0)
+        _ellipse(ax, -centre @ axes, np.eye(2), edgecolor=FAINT, linestyle=(0, (5, 4)), linewidth=1.2)
+        _draw_pools(
+            ax, latents.entries, latents.pools, (centre, axes), dict(zip(label_names, colours, strict=True))
+        )
+        ax.autoscale_view()
+    return png(made)
+
+
+def _plane(points: Doubles, latents: Latents) -> tuple[Doubles, Doubles, str]:
+    """Origin [Z], two orthonormal directions [Z, 2] and what to call them.
+
+    From three labels on they are the principal directions of the pool centres, in which the pools are
+    farthest apart; else those of the posterior means. Being orthonormal they leave N(0, I) a circle.
+    """
+    if points.shape[1] == 2:
+        return np.zeros(2), np.eye(2), "latent"
+    kinds = [i for i, entry in enumerate(latents.entries) if not entry.aggregate]
+    spread, name = points, "principal direction of the posterior means"
+    if len(kinds) > 2:
+        spread, name = latents.pools.mean[kinds].astype(np.float64), "principal direction of the pool centres"
+    _, directions = np.linalg.eigh(np.cov(spread, rowvar=False))
+    return points.mean(axis=0), directions[:, :-3:-1], name
+
+
+def _draw_pools(
+    ax: Axes,
+    entries: Sequence[PoolEntry],
+    pools: Pools,
+    plane: tuple[Doubles, Doubles],
+    colours: dict[str, Any],
+) -> None:
+    centre, axes = plane
+    for i, entry in enumerate(entries):
+        if entry.aggregate and len(entries) > 1:
+            continue
+        mean = (pools.mean[i].astype(np.float64) - centre) @ axes
+        lower = axes.T @ pools.cholesky[i].astype(np.float64)
+        colour = INK if entry.aggregate else colours[entry.name]
+        _ellipse(ax, mean, lower @ lower.T, edgecolor=colour, linewidth=1.8)
+        if len(entries) <= NAMED_LABELS:
+            name = ax.text(mean[0], mean[1], entry.name, size=13, weight="bold", color=colour)
+            name.set(ha="center", va="center", path_effects=[withStroke(linewidth=3.5, foreground="white")])
+
+
+def _ellipse(ax: Axes, mean: Doubles, covariance: Doubles, **style: Any) -> None:
+    variances, directions = np.linalg.eigh(covariance)
+    width, height = 2 * DEVIATIONS * np.sqrt(np.maximum(variances[::-1], 0))
+    angle = np.degrees(np.arctan2(directions[1, 1], directions[0, 1]))
+    ax.add_patch(Ellipse(tuple(mean), width, height, angle=angle, fill=False, **style))
+
+
+def _densities(
+    values: Doubles, labels: NDArray[np.int64] | None, label_names: Sequence[str], colours: Doubles
+) -> bytes:
+    made = figure(
+        9.6, 5.0, "Latent map", f"density of the posterior means of {len(values):,} training images"
+    )
+    ax = made.add_axes((0.075, 0.12, 0.9, 0.72), xlabel="latent 1", ylabel="images")
+    edges = np.linspace(values.min(), values.max(), 80).tolist()
+    if labels is None:
+        ax.hist(values, edges, color="#5b7fa6")
+    else:
+        groups = [values[labels == i] for i in range(len(label_names))]
+        ax.hist(groups, edges, stacked=True, color=list(colours), label=list(label_names))
+        if len(label_names) <= NAMED_LABELS:
+            ax.legend(ncols=2)
+    return png(made)
+
+
+def _colours(count: int) -> Doubles:
+    """[count, 4] RGBA, well apart."""
+    if count <= 20:
+        return np.asarray(colormaps["tab10" if count <= 10 else "tab20"](np.arange(count)))
+    return np.asarray(colormaps["gist_rainbow"](np.linspace(0, 1, count)))
