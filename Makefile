@@ -9,6 +9,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 BUF_PACKAGE := @bufbuild/buf@1.75.0
 
+include bench.mk deploy.mk
+
 .PHONY: help setup demo test test-slow check protos buf clean
 .DEFAULT_GOAL := help
 

@@ -88,7 +88,8 @@ def _pools(pools: dict[str, Pixels], fidelity: dict[str, float]) -> None:
 
 def _latent_map(answers: Answers, labels: NDArray[np.int64]) -> None:
     means = answers.posteriors.mean.reshape(len(labels), -1).astype(np.float64)
-    centre, axes_of_map, share = principal_axes(means)
+    pool_means = np.stack([latents.mean(axis=0) for latents in answers.pool_latents.values()])
+    centre, axes_of_map, share = principal_axes(pool_means.astype(np.float64))
     figure, axes = plt.subplots(figsize=(8.2, 7.4))
     points = (means - centre) @ axes_of_map
     for index, (name, latents) in enumerate(answers.pool_latents.items()):
@@ -101,8 +102,8 @@ def _latent_map(answers: Answers, labels: NDArray[np.int64]) -> None:
             name, drawn.mean(axis=0), fontsize=17, weight="bold", color=colour, ha="center", va="center",
             path_effects=[patheffects.withStroke(linewidth=4, foreground="white")],
         )  # fmt: skip
-    axes.set_xlabel(f"first principal axis ({share[0]:.0%} of the variance)")
-    axes.set_ylabel(f"second principal axis ({share[1]:.0%})")
+    axes.set_xlabel(f"first principal axis of the pools' centres ({share[0]:.0%} of their variance)")
+    axes.set_ylabel(f"second principal axis of the pools' centres ({share[1]:.0%})")
     axes.set_title(
         f"Where the test digits lie in latent space ({means.shape[1]} latents)\n"
         f"points: encoded test digits; ellipses: their pools, {STANDARD_DEVIATIONS} standard deviations"

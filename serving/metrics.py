@@ -36,12 +36,28 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        r = self.registry
-        call, graph, model = ("model", "method"), ("model", "graph"), ("model",)
+        self._requests()
+        self._batching()
+        self._models()
+        self._latent_space()
+
+    def _requests(self) -> None:
+        r, call, model = self.registry, ("model", "method"), ("model",)
         self.requests = Counter("vae_requests", "RPCs answered, by gRPC code.", (*call, "code"), registry=r)
         self.request_duration = LoopHistogram(
             "vae_request_duration_seconds", "From request to answer.", call, buckets=_SECONDS, registry=r
         )
+        self.inflight = Gauge("vae_inflight_requests", "RPCs being answered.", call, registry=r)
+        self.rejected = Counter(
+            "vae_rejected", "Requests refused at admission.", (*model, "reason"), registry=r
+        )
+        self.samples = Counter("vae_samples", "Images sampled, by source.", (*model, "source"), registry=r)
+        self.pool_samples = Counter(
+            "vae_pool_samples", "Images sampled from pools, by pool.", (*model, "pool"), registry=r
+        )
+
+    def _batching(self) -> None:
+        r, graph = self.registry, ("model", "graph")
         self.queue_duration = LoopHistogram(
             "vae_queue_duration_seconds", "From queue to first batch.", graph, buckets=_SECONDS, registry=r
         )
@@ -56,10 +72,10 @@ class Metrics:
         )
         self.batches = Counter("vae_batches", "Batches run.", (*graph, "cut_reason"), registry=r)
         self.queue_rows = Gauge("vae_queue_rows", "Rows waiting for a batch.", graph, registry=r)
-        self.rejected = Counter(
-            "vae_rejected", "Requests refused at admission.", (*model, "reason"), registry=r
-        )
-        self.inflight = Gauge("vae_inflight_requests", "RPCs being answered.", call, registry=r)
+        self.queue_limit_rows = Gauge("vae_queue_limit_rows", "Rows that may wait.", graph, registry=r)
+
+    def _models(self) -> None:
+        r, model = self.registry, ("model",)
         self.model_info = Info("vae_model", "The bundle in service.", model, registry=r)
         self.model_ready = Gauge("vae_model_ready", "1 while the model is in service.", model, registry=r)
         self.model_load = Gauge(
@@ -68,33 +84,19 @@ class Metrics:
         self.reloads = Counter(
             "vae_reloads", "Versions put into service or refused.", (*model, "outcome"), registry=r
         )
-        self.refused_versions = Gauge(
-            "vae_refused_versions",
-            "Versions newer than the one in service that were refused.",
-            model,
-            registry=r,
-        )
-        self.queue_limit_rows = Gauge("vae_queue_limit_rows", "Rows that may wait.", graph, registry=r)
-        self.pool_samples = Counter(
-            "vae_pool_samples", "Images sampled from pools, by pool.", (*model, "pool"), registry=r
-        )
-        self.samples = Counter("vae_samples", "Images sampled, by source.", (*model, "source"), registry=r)
-        self.latent_drift = Gauge(
-            "vae_latent_drift",
-            "Encode traffic against the training set's posterior means.",
-            (*model, "statistic"),
-            registry=r,
-        )
-        self.posterior_kl = Gauge(
-            "vae_posterior_kl_nats",
-            "KL(q(z|x) || N(0, I)) of Encode traffic, nats per image.",
-            model,
-            registry=r,
-        )
-        self.active_units = Gauge(
-            "vae_active_units", "Latents whose posterior mean varies in Encode traffic.", model, registry=r
-        )
+        newer_refused = "Versions newer than the one in service that were refused."
+        self.refused_versions = Gauge("vae_refused_versions", newer_refused, model, registry=r)
         self.onnxruntime = Info("vae_onnxruntime", "ONNX Runtime in use.", registry=r)
+
+    def _latent_space(self) -> None:
+        """Of Encode traffic."""
+        r, model = self.registry, ("model",)
+        drift = "Encode traffic against the training set's posterior means."
+        self.latent_drift = Gauge("vae_latent_drift", drift, (*model, "statistic"), registry=r)
+        kl = "KL(q(z|x) || N(0, I)) of Encode traffic, nats per image."
+        self.posterior_kl = Gauge("vae_posterior_kl_nats", kl, model, registry=r)
+        active = "Latents whose posterior mean varies in Encode traffic."
+        self.active_units = Gauge("vae_active_units", active, model, registry=r)
 
     def start_model(
         self, model: str, *, methods: Sequence[str], sources: Sequence[str], pools: Sequence[str]

@@ -29,6 +29,13 @@ def seed_of(request: pb.SampleRequest | pb.EncodeRequest) -> int:
     return request.seed if request.HasField("seed") else secrets.randbits(64)
 
 
+def first_row_of(request: pb.SampleRequest | pb.EncodeRequest) -> int:
+    """The index of a request's first row in its seed's noise."""
+    if not 0 <= request.first_row <= _MAX_FIRST_ROW:
+        raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
+    return request.first_row
+
+
 def source_of(request: pb.SampleRequest) -> str:
     """One of ``SOURCES``."""
     return request.WhichOneof("source") or "prior"
@@ -65,8 +72,7 @@ async def open_source(request: pb.SampleRequest, model: Model, timeout_s: float 
     Raises:
         InvalidInput, NotFound: before anything was drawn or queued.
     """
-    if not 0 <= request.first_row <= _MAX_FIRST_ROW:
-        raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
+    first_row_of(request)
     spread = 1.0
     if request.HasField("temperature"):
         spread = tensors.finite_at_least_zero(request.temperature, "temperature")
@@ -84,9 +90,9 @@ async def open_source(request: pb.SampleRequest, model: Model, timeout_s: float 
     return Source(model, seed_of(request), spread, pool, centre)
 
 
-def posterior(mean: Rows, log_var: Rows, seed: int, model: Model) -> Rows:
+def posterior(mean: Rows, log_var: Rows, seed: int, first_row: int, model: Model) -> Rows:
     """One sample of each posterior N(mean, exp(log_var)): [rows, *latent_shape]."""
-    noise = standard_normal(seed, 0, len(mean), model.latents).reshape(mean.shape)
+    noise = standard_normal(seed, first_row, len(mean), model.latents).reshape(mean.shape)
     return (mean + np.exp(0.5 * log_var.astype(np.float64)) * noise).astype(np.float32)
 
 

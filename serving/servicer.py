@@ -68,6 +68,7 @@ class VaeService:
 
     async def Encode(self, request: pb.EncodeRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
+            first_row = sampling.first_row_of(request)
             images = await self._read(request.images, model)
             mean, log_var = await model.encode(images, context.time_remaining())
             fields = [
@@ -77,7 +78,7 @@ class VaeService:
             ]
             if request.include_latents:
                 seed = sampling.seed_of(request)
-                drawn = sampling.posterior(mean, log_var, seed, model)
+                drawn = sampling.posterior(mean, log_var, seed, first_row, model)
                 fields.append(replies.tensor(pb.EncodeResponse.LATENTS_FIELD_NUMBER, drawn))
                 fields.append(replies.number(pb.EncodeResponse.SEED_FIELD_NUMBER, seed))
             if request.include_pool_probabilities and model.pools and model.pools.kinds:

@@ -11,7 +11,7 @@ from training.errors import TrainingError
 NAMED_DATA = ("digits", "mnist", "fashion-mnist")
 """Data sets with a name of their own; anything else is a path."""
 
-MACHINE_FIELDS = frozenset({"data_dir", "cache_dir", "device", "tensorboard"})
+MACHINE_FIELDS = frozenset({"data_dir", "cache_dir", "device", "threads", "tensorboard"})
 """Fields that do not change the result: they may differ when a run is resumed elsewhere."""
 
 
@@ -133,6 +133,9 @@ class TrainingOptions(_Options):
         "float32",
         description="bfloat16: the networks compute in it, weights and losses stay float32; "
         "auto: bfloat16 where the device has instructions for it",
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; left out: one for each core, as torch does"
     )
     log_every: int = Field(50, ge=1, description="steps between rows of log.jsonl and TensorBoard")
     checkpoint_every: int = Field(

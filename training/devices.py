@@ -14,6 +14,12 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def use_threads(count: int | None) -> None:
+    """On the CPU, for all that follows in this process; None leaves them as they are."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 has instructions of its own there; emulated, it is many times slower than float32."""
     if device.type == "cuda":

@@ -103,6 +103,7 @@ class Client(_Connection):
     encode = _blocking(Operations.encode)
     decode = _blocking(Operations.decode)
     reconstruct = _blocking(Operations.reconstruct)
+    interpolate = _blocking(Operations.interpolate)
 
     def __enter__(self) -> Self:
         return self
@@ -147,6 +148,7 @@ class AsyncClient(_Connection):
     encode = _awaitable(Operations.encode)
     decode = _awaitable(Operations.decode)
     reconstruct = _awaitable(Operations.reconstruct)
+    interpolate = _awaitable(Operations.interpolate)
 
     async def __aenter__(self) -> Self:
         return self

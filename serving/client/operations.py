@@ -112,8 +112,7 @@ class Operations:
 
         Args:
             images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files.
-            latents: ask for one sample of each posterior too, with ``seed``; for at most the model's
-                ``max_rows`` images.
+            latents: ask for one sample of each posterior too, with ``seed``.
             pool_probabilities: ask which pool each image belongs to.
 
         Raises:
@@ -125,10 +124,13 @@ class Operations:
             seed=_checked_seed(seed),
             include_pool_probabilities=pool_probabilities,
         )
-        parts = yield from self._parts(request.model, len(images))
-        if latents and len(parts) > 1:  # the noise of a request begins with row 0 of its seed
-            raise ValueError(f"latents: want at most {parts[0].stop} images, came {len(images)}")
-        responses = yield from self._answers("Encode", request, len(images), _fill_images(request, images))
+        fill_images = _fill_images(request, images)
+
+        def fill(rows: slice) -> None:
+            fill_images(rows)
+            request.first_row = rows.start
+
+        responses = yield from self._answers("Encode", request, len(images), fill)
         first = responses[0]
         asked = first.HasField("pool_probabilities")
         return results.Posteriors(
@@ -188,6 +190,46 @@ class Operations:
             latents=wire.from_tensors(r.latents for r in responses) if latents else None,
         )
 
+    def interpolate(
+        self,
+        model: str,
+        steps: int,
+        *,
+        images: wire.ImageRows | None = None,
+        latents: wire.Rows | None = None,
+        spherical: bool = False,
+        format: Format = "float32",
+        version: int = 0,
+    ) -> Operation[results.Reconstructions]:
+        """Walk through latent space from point to point, ``steps`` from each to the next.
+
+        Args:
+            images, latents: the points, at least two: images [N, C, H, W] or latents [N, *latent_shape].
+            spherical: turn from one direction to the other instead of going straight.
+
+        Raises:
+            VaeError: from the server; ValueError: for arguments that cannot be sent.
+        """
+        if (images is None) == (latents is None):
+            raise ValueError("images or latents: want one of them")
+        request = pb.InterpolateRequest(
+            model=_ref(model, version),
+            images=None if images is None else wire.to_images(images),
+            latents=None if latents is None else wire.to_latents(latents),
+            steps=steps,
+            path=pb.INTERPOLATION_PATH_SPHERICAL if spherical else pb.INTERPOLATION_PATH_LINEAR,
+            image_format=wire.image_format(format),
+            include_latents=True,
+        )
+        response = yield Call("Interpolate", request)
+        decoded, png = wire.from_images([response.images])
+        return results.Reconstructions(
+            model=wire.from_served(response.model),
+            images=decoded,
+            png=png,
+            latents=wire.from_tensors([response.latents]),
+        )
+
     def _answers(
         self, method: str, request: Any, rows: int, fill: Callable[[slice], None]
     ) -> Operation[list[Any]]:
@@ -200,7 +242,7 @@ class Operations:
             fill(part)
             response = yield Call(method, request)
             request.model.version = response.model.version
-            if method == "Sample":
+            if method in ("Sample", "Encode"):
                 request.seed = response.seed
             responses.append(response)
         return responses

@@ -52,7 +52,11 @@ def archive(root: Path, name: str = "toy") -> bytes:
 
 
 def fetch(folder: Path, url: str, content: bytes, token: str = "secret") -> subprocess.CompletedProcess[str]:
-    environment = {"MODEL_URL": url, "MODEL_SHA256": hashlib.sha256(content).hexdigest(), "MODEL_TOKEN": token}
+    environment = {
+        "MODEL_URL": url,
+        "MODEL_SHA256": hashlib.sha256(content).hexdigest(),
+        "MODEL_TOKEN": token,
+    }
     command = [sys.executable, SCRIPT, folder]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

@@ -96,8 +96,9 @@ def test_posterior_samples(client):
     first = client.encode("toy", IMAGES[:10], latents=True)
     again = client.encode("toy", IMAGES[:10], latents=True, seed=first.seed)
     np.testing.assert_array_equal(first.latents, again.latents)
-    with pytest.raises(ValueError, match="want at most 10 images, came 25"):
-        client.encode("toy", IMAGES, latents=True)
+    split = client.encode("toy", IMAGES, latents=True, seed=first.seed)  # in three calls
+    np.testing.assert_array_equal(split.latents[:10], first.latents)
+    assert len(np.unique(split.latents - split.mean, axis=0)) == len(IMAGES), "noise was used twice"
 
 
 def test_models(client):
@@ -269,3 +270,13 @@ def test_command_line_errors(address, tmp_path, arguments, status, message):
     assert (done.returncode, done.stdout) == (status, "")
     assert len(done.stderr.splitlines()) == 1
     assert message in done.stderr
+
+
+def test_interpolate(client):
+    """The walk meets its points; images and latents need not be guessed at."""
+    points = np.float32([[1, 0, 0], [0, 1, 0]])
+    walk = client.interpolate("toy", 4, latents=points, spherical=True)
+    np.testing.assert_allclose(walk.latents[[0, -1]], points, atol=1e-6)
+    np.testing.assert_allclose(walk.images, toy.decode(walk.latents), atol=1e-6)
+    with pytest.raises(ValueError, match="want one of them"):
+        client.interpolate("toy", 4)

@@ -25,7 +25,19 @@ from training.presets import resolve
 from training.runs import DatasetFacts, Run, RunDescription, load_run
 from training.state import State
 
-TINY = ["--network", "mlp", "--width", "16", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
+TINY = [
+    "--network",
+    "mlp",
+    "--width",
+    "16",
+    "--threads",
+    "1",
+    "--latent",
+    "4",
+    "--batch-size",
+    "32",
+    "--no-tensorboard",
+]
 CLOCK = {"seconds", "images_per_s"}
 
 
@@ -52,7 +64,7 @@ def assert_same_runs(one: Path, other: Path) -> None:
     assert rows(one) == rows(other)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def one_thread():
     """These networks are too small to be shared among threads, and threads wait for each other."""
     before = torch.get_num_threads()
@@ -81,6 +93,7 @@ def test_a_run_leaves_what_the_next_commands_need(straight, capsys):
         "step-00000300.safetensors",
         "step-00000200.safetensors",
     ]
+    assert not (straight / "tensorboard").exists()
     log = read_rows(straight / "log.jsonl")
     assert [row["step"] for row in log if row["kind"] == "val"] == [100, 200, 300]
     losses = [row["loss"] for row in log if row["kind"] == "train"]
@@ -176,6 +189,12 @@ def test_divergence_stops_and_names_the_last_good_checkpoint(tmp_path, capsys):
     assert (f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was written") in err
 
 
+def test_threads_are_set(tmp_path):
+    """--threads reaches torch."""
+    assert fit(tmp_path / "run", *TINY, "--steps", "2", "--threads", "2") == 0
+    assert torch.get_num_threads() == 2
+
+
 def test_bad_data_leaves_nothing_behind(tmp_path, capsys):
     """One line on stderr that names the option, exit code 2, and no run folder."""
     assert fit(tmp_path / "run", "--data", str(tmp_path / "nothing")) == 2
@@ -245,7 +264,7 @@ KNOBS = {
 ELSEWHERE = {
     "preset", "epochs",  # test_config: resolved into the others
     "data", "data_dir", "cache_dir", "image_size", "channels",  # test_data
-    "binarisation", "prior", "device", "log_every", "checkpoint_every", "tensorboard",
+    "binarisation", "prior", "device", "threads", "log_every", "checkpoint_every", "tensorboard",
 }  # fmt: skip
 
 

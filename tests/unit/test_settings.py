@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import onnxruntime
 import pytest
 
@@ -70,3 +72,12 @@ def test_cuda_is_never_replaced_in_silence():
     assert providers.choose("auto") == providers.Provider("cpu", obstacle)
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         assert "onnxruntime-gpu" in obstacle
+
+
+def test_every_setting_is_in_the_readme():
+    """The README's table names each flag, its variable, its default and what it does."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        flag, variable = f"--{name.replace('_', '-')}", f"VAE_{name.upper()}"
+        assert f"| `{flag}` | `{variable}` | {default} | {field.description} |" in readme

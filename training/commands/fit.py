@@ -45,12 +45,13 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     from training import checkpoint
-    from training.devices import find_device
+    from training.devices import find_device, use_threads
     from training.loop import train
     from training.state import State
 
     folder, described, dataset = _resumed(args) if args.resume else _begun(args)
     config = described.config
+    use_threads(config.threads)
     state = State.fresh(config, dataset.image_shape, find_device(config.device))
     if args.resume and checkpoint.files(folder.checkpoints):
         state.restore(checkpoint.load_latest(folder.checkpoints, owner=described.owner))
@@ -148,7 +149,9 @@ def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run"
     else:
         distortion, rate = outcome.validation["distortion"], outcome.validation["rate"]
         bound = "" if config.model == "ae" else f"−ELBO {distortion + rate:.2f} nats per image: "
-        print(f"validated averaged weights: {bound}distortion {distortion:.2f}, rate {rate:.2f}")
+        sigma = state.ema.model.likelihood.sigma
+        density = "" if sigma is None else f"; σ {sigma:.3f} (a density, so it may be below 0)"
+        print(f"validated averaged weights: {bound}distortion {distortion:.2f}, rate {rate:.2f}{density}")
     name = folder.path.resolve().name
     export = ["vae-train", "export", "--run", str(folder.path), "--repository", "models", "--name", name]
     print(f"next:\n  {shlex.join(export)}")

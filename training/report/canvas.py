@@ -16,6 +16,7 @@ DPI = 100
 TILE_PX = 52
 """An image of the grid is enlarged, by whole factors, to about this size."""
 GAP_PX = 4
+LONGEST_NAME = 20
 INK = "#1c2833"
 FAINT = "#7b8794"
 STYLE: Any = {
@@ -78,7 +79,8 @@ def image_grid(
     height, width = tiles[0][0].shape[:2]
     columns = max(len(row) for row in tiles)
     with styled():
-        label_px = 24 + max(7 * max(map(len, names)), 1)
+        names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
+        label_px = 30 + round(8.5 * max(map(len, names)))
         tops = [
             i * (height + GAP_PX) + 3 * GAP_PX * sum(rule <= i for rule in rules) for i in range(len(rows))
         ]

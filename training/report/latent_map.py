@@ -16,7 +16,9 @@ from training.report.canvas import FAINT, INK, figure, png, styled
 
 MAX_POINTS = 6000
 NAMED_LABELS = 30
-"""More labels than this are coloured but not written into the map."""
+"""More labels than this are coloured but not named, unless their names are short."""
+SHORT_NAME = 3
+"""Letters of a name that fits into the map."""
 DEVIATIONS = 2.0
 """Ellipses are drawn at this many standard deviations: they hold 86 % of a pool."""
 
@@ -74,17 +76,20 @@ def _draw_pools(
     plane: tuple[Doubles, Doubles],
     colours: dict[str, Any],
 ) -> None:
+    """An ellipse a pool. Short names stand at its centre, where there is room for them, others in a legend."""
     centre, axes = plane
-    for i, entry in enumerate(entries):
-        if entry.aggregate and len(entries) > 1:
-            continue
+    kinds = [(i, entry) for i, entry in enumerate(entries) if not entry.aggregate or len(entries) == 1]
+    short = max(len(entry.name) for _, entry in kinds) <= SHORT_NAME
+    for i, entry in kinds:
         mean = (pools.mean[i].astype(np.float64) - centre) @ axes
         lower = axes.T @ pools.cholesky[i].astype(np.float64)
         colour = INK if entry.aggregate else colours[entry.name]
-        _ellipse(ax, mean, lower @ lower.T, edgecolor=colour, linewidth=1.8)
-        if len(entries) <= NAMED_LABELS:
+        _ellipse(ax, mean, lower @ lower.T, edgecolor=colour, linewidth=1.8, label=entry.name)
+        if short:
             name = ax.text(mean[0], mean[1], entry.name, size=13, weight="bold", color=colour)
             name.set(ha="center", va="center", path_effects=[withStroke(linewidth=3.5, foreground="white")])
+    if not short and len(kinds) <= NAMED_LABELS:
+        ax.legend(loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def _ellipse(ax: Axes, mean: Doubles, covariance: Doubles, **style: Any) -> None:
@@ -97,9 +102,7 @@ def _ellipse(ax: Axes, mean: Doubles, covariance: Doubles, **style: Any) -> None
 def _densities(
     values: Doubles, labels: NDArray[np.int64] | None, label_names: Sequence[str], colours: Doubles
 ) -> bytes:
-    made = figure(
-        9.6, 5.0, "Latent map", f"density of the posterior means of {len(values):,} training images"
-    )
+    made = figure(9.6, 5.0, "Latent map", f"posterior means of {len(values):,} training images")
     ax = made.add_axes((0.075, 0.12, 0.9, 0.72), xlabel="latent 1", ylabel="images")
     edges = np.linspace(values.min(), values.max(), 80).tolist()
     if labels is None:

@@ -44,7 +44,7 @@ def samples(model: VAE, latents: Latents, *, seed: int = 0) -> bytes:
         rows.append(
             _decoded(model, draw(latents.pools, i, COLUMNS, seed=seed).unflatten(1, model.latent_shape))
         )
-        names.append("all pools" if entry.aggregate else entry.name)
+        names.append(entry.name)
     more = (
         f"; {len(latents.entries) - len(shown)} more pools are not shown"
         if len(latents.entries) > len(shown)

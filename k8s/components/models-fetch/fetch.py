@@ -1,7 +1,8 @@
 """Downloads a model archive, compares its sha256 and unpacks it: ``fetch.py FOLDER``.
 
-From the environment: ``MODEL_URL``, ``MODEL_SHA256`` and, if the store wants one, ``MODEL_TOKEN``. If anything
-is not as it should be it ends with one line and exit code 1, and nothing is unpacked. Standard library only.
+From the environment: ``MODEL_URL``, ``MODEL_SHA256`` and, if the store wants one, ``MODEL_TOKEN``. Ends with
+one line, and exit code 1 if anything is not as it should be. Bytes with another sha256 are never unpacked.
+Standard library only.
 """
 
 import hashlib

@@ -26,15 +26,15 @@ from serving.pb.vae.v1 import models_pb2 as vae_dot_v1_dot_models__pb2
 from serving.pb.vae.v1 import tensors_pb2 as vae_dot_v1_dot_tensors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18vae/v1/vae_service.proto\x12\x06vae.v1\x1a\x13vae/v1/models.proto\x1a\x14vae/v1/tensors.proto\"l\n\rNeighbourhood\x12\x1f\n\x05image\x18\x01 \x01(\x0b\x32\x0e.vae.v1.ImagesH\x00\x12 \n\x06latent\x18\x02 \x01(\x0b\x32\x0e.vae.v1.TensorH\x00\x12\x0e\n\x06spread\x18\x03 \x01(\x02\x42\x08\n\x06\x63\x65ntre\"\xa6\x02\n\rSampleRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\tfirst_row\x18\x04 \x01(\x03\x12\x0e\n\x04pool\x18\x05 \x01(\tH\x00\x12.\n\rneighbourhood\x18\x06 \x01(\x0b\x32\x15.vae.v1.NeighbourhoodH\x00\x12\x18\n\x0btemperature\x18\x07 \x01(\x02H\x02\x88\x01\x01\x12)\n\x0cimage_format\x18\x08 \x01(\x0e\x32\x13.vae.v1.ImageFormat\x12\x17\n\x0finclude_latents\x18\t \x01(\x08\x42\x08\n\x06sourceB\x07\n\x05_seedB\x0e\n\x0c_temperature\"\x83\x01\n\x0eSampleResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x1e\n\x06images\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x04 \x01(\x0b\x32\x0e.vae.v1.Tensor\"W\n\x13SampleStreamRequest\x12%\n\x06sample\x18\x01 \x01(\x0b\x32\x15.vae.v1.SampleRequest\x12\x19\n\x11rows_per_response\x18\x02 \x01(\x03\"\x9c\x01\n\x14SampleStreamResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x1e\n\x06images\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x04 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x11\n\tfirst_row\x18\x05 \x01(\x03\"\xa9\x01\n\rEncodeRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x17\n\x0finclude_latents\x18\x03 \x01(\x08\x12\x11\n\x04seed\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\"\n\x1ainclude_pool_probabilities\x18\x05 \x01(\x08\x42\x07\n\x05_seed\"\xdd\x01\n\x0e\x45ncodeResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1c\n\x04mean\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x1f\n\x07log_var\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x1f\n\x07latents\x18\x04 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12*\n\x12pool_probabilities\x18\x06 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\r\n\x05pools\x18\x07 \x03(\t\"|\n\rDecodeRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\x1f\n\x07latents\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12)\n\x0cimage_format\x18\x03 \x01(\x0e\x32\x13.vae.v1.ImageFormat\"T\n\x0e\x44\x65\x63odeResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\"\x99\x01\n\x12ReconstructRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12)\n\x0cimage_format\x18\x03 \x01(\x0e\x32\x13.vae.v1.ImageFormat\x12\x17\n\x0finclude_latents\x18\x04 \x01(\x08\"z\n\x13ReconstructResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Tensor\"\x80\x02\n\x12InterpolateRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.ImagesH\x00\x12!\n\x07latents\x18\x03 \x01(\x0b\x32\x0e.vae.v1.TensorH\x00\x12\r\n\x05steps\x18\x04 \x01(\x03\x12\'\n\x04path\x18\x05 \x01(\x0e\x32\x19.vae.v1.InterpolationPath\x12)\n\x0cimage_format\x18\x06 \x01(\x0e\x32\x13.vae.v1.ImageFormat\x12\x17\n\x0finclude_latents\x18\x07 \x01(\x08\x42\x08\n\x06points\"z\n\x13InterpolateResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Tensor\"\x13\n\x11ListModelsRequest\"3\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.vae.v1.Model\"2\n\x0fGetModelRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.vae.v1.Model*x\n\x11InterpolationPath\x12\"\n\x1eINTERPOLATION_PATH_UNSPECIFIED\x10\x00\x12\x1d\n\x19INTERPOLATION_PATH_LINEAR\x10\x01\x12 \n\x1cINTERPOLATION_PATH_SPHERICAL\x10\x02\x32\x98\x04\n\nVaeService\x12\x37\n\x06Sample\x12\x15.vae.v1.SampleRequest\x1a\x16.vae.v1.SampleResponse\x12K\n\x0cSampleStream\x12\x1b.vae.v1.SampleStreamRequest\x1a\x1c.vae.v1.SampleStreamResponse0\x01\x12\x37\n\x06\x45ncode\x12\x15.vae.v1.EncodeRequest\x1a\x16.vae.v1.EncodeResponse\x12\x37\n\x06\x44\x65\x63ode\x12\x15.vae.v1.DecodeRequest\x1a\x16.vae.v1.DecodeResponse\x12\x46\n\x0bReconstruct\x12\x1a.vae.v1.ReconstructRequest\x1a\x1b.vae.v1.ReconstructResponse\x12\x46\n\x0bInterpolate\x12\x1a.vae.v1.InterpolateRequest\x1a\x1b.vae.v1.InterpolateResponse\x12\x43\n\nListModels\x12\x19.vae.v1.ListModelsRequest\x1a\x1a.vae.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.vae.v1.GetModelRequest\x1a\x18.vae.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18vae/v1/vae_service.proto\x12\x06vae.v1\x1a\x13vae/v1/models.proto\x1a\x14vae/v1/tensors.proto\"l\n\rNeighbourhood\x12\x1f\n\x05image\x18\x01 \x01(\x0b\x32\x0e.vae.v1.ImagesH\x00\x12 \n\x06latent\x18\x02 \x01(\x0b\x32\x0e.vae.v1.TensorH\x00\x12\x0e\n\x06spread\x18\x03 \x01(\x02\x42\x08\n\x06\x63\x65ntre\"\xa6\x02\n\rSampleRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\tfirst_row\x18\x04 \x01(\x03\x12\x0e\n\x04pool\x18\x05 \x01(\tH\x00\x12.\n\rneighbourhood\x18\x06 \x01(\x0b\x32\x15.vae.v1.NeighbourhoodH\x00\x12\x18\n\x0btemperature\x18\x07 \x01(\x02H\x02\x88\x01\x01\x12)\n\x0cimage_format\x18\x08 \x01(\x0e\x32\x13.vae.v1.ImageFormat\x12\x17\n\x0finclude_latents\x18\t \x01(\x08\x42\x08\n\x06sourceB\x07\n\x05_seedB\x0e\n\x0c_temperature\"\x83\x01\n\x0eSampleResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x1e\n\x06images\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x04 \x01(\x0b\x32\x0e.vae.v1.Tensor\"W\n\x13SampleStreamRequest\x12%\n\x06sample\x18\x01 \x01(\x0b\x32\x15.vae.v1.SampleRequest\x12\x19\n\x11rows_per_response\x18\x02 \x01(\x03\"\x9c\x01\n\x14SampleStreamResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x1e\n\x06images\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x04 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x11\n\tfirst_row\x18\x05 \x01(\x03\"\xbc\x01\n\rEncodeRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x17\n\x0finclude_latents\x18\x03 \x01(\x08\x12\x11\n\x04seed\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\"\n\x1ainclude_pool_probabilities\x18\x05 \x01(\x08\x12\x11\n\tfirst_row\x18\x06 \x01(\x03\x42\x07\n\x05_seed\"\xdd\x01\n\x0e\x45ncodeResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1c\n\x04mean\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x1f\n\x07log_var\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x1f\n\x07latents\x18\x04 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12*\n\x12pool_probabilities\x18\x06 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12\r\n\x05pools\x18\x07 \x03(\t\"|\n\rDecodeRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\x1f\n\x07latents\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Tensor\x12)\n\x0cimage_format\x18\x03 \x01(\x0e\x32\x13.vae.v1.ImageFormat\"T\n\x0e\x44\x65\x63odeResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\"\x99\x01\n\x12ReconstructRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12)\n\x0cimage_format\x18\x03 \x01(\x0e\x32\x13.vae.v1.ImageFormat\x12\x17\n\x0finclude_latents\x18\x04 \x01(\x08\"z\n\x13ReconstructResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Tensor\"\x80\x02\n\x12InterpolateRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.ImagesH\x00\x12!\n\x07latents\x18\x03 \x01(\x0b\x32\x0e.vae.v1.TensorH\x00\x12\r\n\x05steps\x18\x04 \x01(\x03\x12\'\n\x04path\x18\x05 \x01(\x0e\x32\x19.vae.v1.InterpolationPath\x12)\n\x0cimage_format\x18\x06 \x01(\x0e\x32\x13.vae.v1.ImageFormat\x12\x17\n\x0finclude_latents\x18\x07 \x01(\x08\x42\x08\n\x06points\"z\n\x13InterpolateResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.vae.v1.ServedModel\x12\x1e\n\x06images\x18\x02 \x01(\x0b\x32\x0e.vae.v1.Images\x12\x1f\n\x07latents\x18\x03 \x01(\x0b\x32\x0e.vae.v1.Tensor\"\x13\n\x11ListModelsRequest\"3\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.vae.v1.Model\"2\n\x0fGetModelRequest\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.vae.v1.ModelRef\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.vae.v1.Model*x\n\x11InterpolationPath\x12\"\n\x1eINTERPOLATION_PATH_UNSPECIFIED\x10\x00\x12\x1d\n\x19INTERPOLATION_PATH_LINEAR\x10\x01\x12 \n\x1cINTERPOLATION_PATH_SPHERICAL\x10\x02\x32\x98\x04\n\nVaeService\x12\x37\n\x06Sample\x12\x15.vae.v1.SampleRequest\x1a\x16.vae.v1.SampleResponse\x12K\n\x0cSampleStream\x12\x1b.vae.v1.SampleStreamRequest\x1a\x1c.vae.v1.SampleStreamResponse0\x01\x12\x37\n\x06\x45ncode\x12\x15.vae.v1.EncodeRequest\x1a\x16.vae.v1.EncodeResponse\x12\x37\n\x06\x44\x65\x63ode\x12\x15.vae.v1.DecodeRequest\x1a\x16.vae.v1.DecodeResponse\x12\x46\n\x0bReconstruct\x12\x1a.vae.v1.ReconstructRequest\x1a\x1b.vae.v1.ReconstructResponse\x12\x46\n\x0bInterpolate\x12\x1a.vae.v1.InterpolateRequest\x1a\x1b.vae.v1.InterpolateResponse\x12\x43\n\nListModels\x12\x19.vae.v1.ListModelsRequest\x1a\x1a.vae.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.vae.v1.GetModelRequest\x1a\x18.vae.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vae.v1.vae_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INTERPOLATIONPATH']._serialized_start=2315
-  _globals['_INTERPOLATIONPATH']._serialized_end=2435
+  _globals['_INTERPOLATIONPATH']._serialized_start=2334
+  _globals['_INTERPOLATIONPATH']._serialized_end=2454
   _globals['_NEIGHBOURHOOD']._serialized_start=79
   _globals['_NEIGHBOURHOOD']._serialized_end=187
   _globals['_SAMPLEREQUEST']._serialized_start=190
@@ -46,29 +46,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAMPLESTREAMRESPONSE']._serialized_start=710
   _globals['_SAMPLESTREAMRESPONSE']._serialized_end=866
   _globals['_ENCODEREQUEST']._serialized_start=869
-  _globals['_ENCODEREQUEST']._serialized_end=1038
-  _globals['_ENCODERESPONSE']._serialized_start=1041
-  _globals['_ENCODERESPONSE']._serialized_end=1262
-  _globals['_DECODEREQUEST']._serialized_start=1264
-  _globals['_DECODEREQUEST']._serialized_end=1388
-  _globals['_DECODERESPONSE']._serialized_start=1390
-  _globals['_DECODERESPONSE']._serialized_end=1474
-  _globals['_RECONSTRUCTREQUEST']._serialized_start=1477
-  _globals['_RECONSTRUCTREQUEST']._serialized_end=1630
-  _globals['_RECONSTRUCTRESPONSE']._serialized_start=1632
-  _globals['_RECONSTRUCTRESPONSE']._serialized_end=1754
-  _globals['_INTERPOLATEREQUEST']._serialized_start=1757
-  _globals['_INTERPOLATEREQUEST']._serialized_end=2013
-  _globals['_INTERPOLATERESPONSE']._serialized_start=2015
-  _globals['_INTERPOLATERESPONSE']._serialized_end=2137
-  _globals['_LISTMODELSREQUEST']._serialized_start=2139
-  _globals['_LISTMODELSREQUEST']._serialized_end=2158
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2160
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2211
-  _globals['_GETMODELREQUEST']._serialized_start=2213
-  _globals['_GETMODELREQUEST']._serialized_end=2263
-  _globals['_GETMODELRESPONSE']._serialized_start=2265
-  _globals['_GETMODELRESPONSE']._serialized_end=2313
-  _globals['_VAESERVICE']._serialized_start=2438
-  _globals['_VAESERVICE']._serialized_end=2974
+  _globals['_ENCODEREQUEST']._serialized_end=1057
+  _globals['_ENCODERESPONSE']._serialized_start=1060
+  _globals['_ENCODERESPONSE']._serialized_end=1281
+  _globals['_DECODEREQUEST']._serialized_start=1283
+  _globals['_DECODEREQUEST']._serialized_end=1407
+  _globals['_DECODERESPONSE']._serialized_start=1409
+  _globals['_DECODERESPONSE']._serialized_end=1493
+  _globals['_RECONSTRUCTREQUEST']._serialized_start=1496
+  _globals['_RECONSTRUCTREQUEST']._serialized_end=1649
+  _globals['_RECONSTRUCTRESPONSE']._serialized_start=1651
+  _globals['_RECONSTRUCTRESPONSE']._serialized_end=1773
+  _globals['_INTERPOLATEREQUEST']._serialized_start=1776
+  _globals['_INTERPOLATEREQUEST']._serialized_end=2032
+  _globals['_INTERPOLATERESPONSE']._serialized_start=2034
+  _globals['_INTERPOLATERESPONSE']._serialized_end=2156
+  _globals['_LISTMODELSREQUEST']._serialized_start=2158
+  _globals['_LISTMODELSREQUEST']._serialized_end=2177
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2179
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2230
+  _globals['_GETMODELREQUEST']._serialized_start=2232
+  _globals['_GETMODELREQUEST']._serialized_end=2282
+  _globals['_GETMODELRESPONSE']._serialized_start=2284
+  _globals['_GETMODELRESPONSE']._serialized_end=2332
+  _globals['_VAESERVICE']._serialized_start=2457
+  _globals['_VAESERVICE']._serialized_end=2993
 # @@protoc_insertion_point(module_scope)

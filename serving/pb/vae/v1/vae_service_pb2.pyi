@@ -85,18 +85,20 @@ class SampleStreamResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., first_row: _Optional[int] = ...) -> None: ...
 
 class EncodeRequest(_message.Message):
-    __slots__ = ("model", "images", "include_latents", "seed", "include_pool_probabilities")
+    __slots__ = ("model", "images", "include_latents", "seed", "include_pool_probabilities", "first_row")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_POOL_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ModelRef
     images: _tensors_pb2.Images
     include_latents: bool
     seed: int
     include_pool_probabilities: bool
-    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., include_latents: bool = ..., seed: _Optional[int] = ..., include_pool_probabilities: bool = ...) -> None: ...
+    first_row: int
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., include_latents: bool = ..., seed: _Optional[int] = ..., include_pool_probabilities: bool = ..., first_row: _Optional[int] = ...) -> None: ...
 
 class EncodeResponse(_message.Message):
     __slots__ = ("model", "mean", "log_var", "latents", "seed", "pool_probabilities", "pools")
