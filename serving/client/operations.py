@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from serving.client import results, wire
+from serving.client import requests, results, wire
 from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
@@ -47,7 +47,7 @@ class Operations:
 
     def model(self, model: str = "", *, version: int = 0) -> Operation[results.Model]:
         """One model: its shapes, pools and figures."""
-        response = yield Call("GetModel", pb.GetModelRequest(model=_ref(model, version)))
+        response = yield Call("GetModel", pb.GetModelRequest(model=requests.ref(model, version)))
         return wire.from_model(response.model)
 
     def sample(  # noqa: PLR0913  # all but two are options of the one request, by keyword
@@ -80,15 +80,15 @@ class Operations:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
         request = pb.SampleRequest(
-            model=_ref(model, version),
-            seed=_checked_seed(seed),
+            model=requests.ref(model, version),
+            seed=requests.checked_seed(seed),
             pool=pool,
-            neighbourhood=_neighbourhood(pool, near, near_latent, spread),
+            neighbourhood=requests.neighbourhood(pool, near, near_latent, spread),
             temperature=temperature,
             image_format=wire.image_format(format),
             include_latents=latents,
         )
-        responses = yield from self._answers("Sample", request, count, _fill_rows(request, first_row))
+        responses = yield from self._answers("Sample", request, count, requests.fill_rows(request, first_row))
         images, png = wire.from_images([response.images for response in responses])
         return results.Samples(
             model=wire.from_served(responses[0].model),
@@ -119,12 +119,12 @@ class Operations:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
         request = pb.EncodeRequest(
-            model=_ref(model, version),
+            model=requests.ref(model, version),
             include_latents=latents,
-            seed=_checked_seed(seed),
+            seed=requests.checked_seed(seed),
             include_pool_probabilities=pool_probabilities,
         )
-        fill_images = _fill_images(request, images)
+        fill_images = requests.fill_images(request, images)
 
         def fill(rows: slice) -> None:
             fill_images(rows)
@@ -151,7 +151,7 @@ class Operations:
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
-        request = pb.DecodeRequest(model=_ref(model, version), image_format=wire.image_format(format))
+        request = pb.DecodeRequest(model=requests.ref(model, version), image_format=wire.image_format(format))
 
         def fill(rows: slice) -> None:
             request.latents.CopyFrom(wire.to_latents(latents[rows]))
@@ -178,9 +178,11 @@ class Operations:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
         request = pb.ReconstructRequest(
-            model=_ref(model, version), image_format=wire.image_format(format), include_latents=latents
+            model=requests.ref(model, version),
+            image_format=wire.image_format(format),
+            include_latents=latents,
         )
-        fill = _fill_images(request, images)
+        fill = requests.fill_images(request, images)
         responses = yield from self._answers("Reconstruct", request, len(images), fill)
         decoded, png = wire.from_images([response.images for response in responses])
         return results.Reconstructions(
@@ -213,7 +215,7 @@ class Operations:
         if (images is None) == (latents is None):
             raise ValueError("images or latents: want one of them")
         request = pb.InterpolateRequest(
-            model=_ref(model, version),
+            model=requests.ref(model, version),
             images=None if images is None else wire.to_images(images),
             latents=None if latents is None else wire.to_latents(latents),
             steps=steps,
@@ -257,46 +259,3 @@ class Operations:
             self._max_rows[key] = response.model.max_rows
         size = self._max_rows[key]
         return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-
-
-def _ref(name: str, version: int) -> models_pb2.ModelRef:
-    return models_pb2.ModelRef(name=name, version=version)
-
-
-def _checked_seed(seed: int | None) -> int | None:
-    if seed is not None and not 0 <= seed < 2**64:
-        raise ValueError(f"seed: want 0 to 2**64-1, came {seed}")
-    return seed
-
-
-def _neighbourhood(
-    pool: str | None, image: wire.ImageRows | None, latent: wire.Rows | None, spread: float | None
-) -> pb.Neighbourhood | None:
-    if image is None and latent is None:
-        if spread is not None:
-            raise ValueError("spread: want near or near_latent with it")
-        return None
-    if pool is not None:
-        raise ValueError("pool and near or near_latent: want one of them")
-    if spread is None or (image is not None and latent is not None):
-        raise ValueError("near or near_latent: want one of them, and spread with it")
-    if image is not None:
-        return pb.Neighbourhood(image=wire.to_images(image), spread=spread)
-    assert latent is not None
-    return pb.Neighbourhood(latent=wire.to_latents(latent), spread=spread)
-
-
-def _fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], None]:
-    def fill(rows: slice) -> None:
-        request.count, request.first_row = rows.stop - rows.start, first_row + rows.start
-
-    return fill
-
-
-def _fill_images(
-    request: pb.EncodeRequest | pb.ReconstructRequest, images: wire.ImageRows
-) -> Callable[[slice], None]:
-    def fill(rows: slice) -> None:
-        request.images.CopyFrom(wire.to_images(images[rows]))
-
-    return fill

@@ -76,7 +76,7 @@ def _draw_pools(
     plane: tuple[Doubles, Doubles],
     colours: dict[str, Any],
 ) -> None:
-    """An ellipse a pool. Short names stand at its centre, where there is room for them, others in a legend."""
+    """An ellipse a pool. Short names stand at its centre, longer ones in a legend."""
     centre, axes = plane
     kinds = [(i, entry) for i, entry in enumerate(entries) if not entry.aggregate or len(entries) == 1]
     short = max(len(entry.name) for _, entry in kinds) <= SHORT_NAME

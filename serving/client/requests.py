@@ -1,0 +1,50 @@
+"""Parts of requests, checked before they are sent."""
+
+from collections.abc import Callable
+
+from serving.client import wire
+from serving.pb.vae.v1 import models_pb2
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+
+
+def ref(name: str, version: int) -> models_pb2.ModelRef:
+    return models_pb2.ModelRef(name=name, version=version)
+
+
+def checked_seed(seed: int | None) -> int | None:
+    if seed is not None and not 0 <= seed < 2**64:
+        raise ValueError(f"seed: want 0 to 2**64-1, came {seed}")
+    return seed
+
+
+def neighbourhood(
+    pool: str | None, image: wire.ImageRows | None, latent: wire.Rows | None, spread: float | None
+) -> pb.Neighbourhood | None:
+    if image is None and latent is None:
+        if spread is not None:
+            raise ValueError("spread: want near or near_latent with it")
+        return None
+    if pool is not None:
+        raise ValueError("pool and near or near_latent: want one of them")
+    if spread is None or (image is not None and latent is not None):
+        raise ValueError("near or near_latent: want one of them, and spread with it")
+    if image is not None:
+        return pb.Neighbourhood(image=wire.to_images(image), spread=spread)
+    assert latent is not None
+    return pb.Neighbourhood(latent=wire.to_latents(latent), spread=spread)
+
+
+def fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], None]:
+    def fill(rows: slice) -> None:
+        request.count, request.first_row = rows.stop - rows.start, first_row + rows.start
+
+    return fill
+
+
+def fill_images(
+    request: pb.EncodeRequest | pb.ReconstructRequest, images: wire.ImageRows
+) -> Callable[[slice], None]:
+    def fill(rows: slice) -> None:
+        request.images.CopyFrom(wire.to_images(images[rows]))
+
+    return fill
