@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from serving.settings import PREFIX, Settings
@@ -22,15 +23,15 @@ Document = dict[str, Any]
 def schema_problems(root: Path) -> list[str]:
     """The compose specification's schema; needs no engine."""
     files = [root / name for name in FILES]
-    command = (tools.find("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *files)
-    return tools.problems_of(tools.run(*command))
+    done = tools.run(tools.find("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *files)
+    return tools.problems_of(done)
 
 
 def config_problems(root: Path) -> list[str]:
     """`docker compose config`, which also interpolates and merges; needs the plugin but no engine."""
     docker = tools.find("docker")
     if tools.run(docker, "compose", "version").returncode:
-        tools.pytest.skip("the plugin `docker compose` is not installed")
+        pytest.skip("the plugin `docker compose` is not installed")
     chosen = [flag for name in FILES for flag in ("-f", str(root / name))]
     commands = (chosen[:2], chosen, [*chosen[:2], "--profile", "dashboards"])
     done = [tools.run(docker, "compose", *flags, "config", "-q", cwd=root) for flags in commands]

@@ -12,9 +12,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 from PIL import Image
@@ -123,22 +125,23 @@ def stop_under_load(stack: Stack) -> None:
         for _ in range(8):
             pool.submit(_call_until, over, stack.grpc, calls)
         time.sleep(3)
-        stopped = time.monotonic()
+        start = time.monotonic()
         stack.compose("stop", "server")
-        took = timed(stopped)
+        took = timed(start)
         over.set()
     state = stack.inspect("server")["State"]
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False), state
-    before = [code for start, _, code in calls if start < stopped]
-    underway = sum(start < stopped < end for start, end, _ in calls)
-    lost = [code for _, _, code in calls if code not in ("OK", "UNAVAILABLE")] + [
-        c for c in before if c != "OK"
-    ]
+    told = max(stamp for stamp, text in stack.logs("server") if "stopping:" in text)
+    # A call needs a moment to arrive: one sent in the last 50 ms may have come too late to be accepted.
+    accepted = [(end, code) for start, end, code in calls if start < told - 0.05]
+    underway = sum(end > told for end, _ in accepted)
     assert underway, "no call was under way"
-    assert not lost, lost
+    assert {code for _, code in accepted} == {"OK"}, Counter(code for _, code in accepted)
+    later = Counter(code for start, _, code in calls if start >= told - 0.05)
     say(
-        f"exit code 0 after {took}; {len(before)} calls before SIGTERM, {underway} of them under way: all answered"
+        f"exit code 0 after {took}; {len(accepted)} calls before SIGTERM, {underway} of them under way: all answered"
     )
+    say(f"calls after SIGTERM: {dict(later)}")
 
 
 def _call_until(over: threading.Event, address: str, calls: list[tuple[float, float, str]]) -> None:
@@ -146,13 +149,13 @@ def _call_until(over: threading.Event, address: str, calls: list[tuple[float, fl
     with grpc.insecure_channel(address) as channel:
         stub = VaeServiceStub(channel)
         while not over.is_set():
-            start, code = time.monotonic(), "OK"
+            start, code = time.time(), "OK"
             try:
-                stub.Sample(pb.SampleRequest(count=512), timeout=30)
+                stub.Sample(pb.SampleRequest(count=2048), timeout=30)
             except grpc.RpcError as exc:
                 code = exc.code().name
                 time.sleep(0.01)
-            calls.append((start, time.monotonic(), code))
+            calls.append((start, time.time(), code))
 
 
 def alert(stack: Stack) -> None:
@@ -210,12 +213,13 @@ def bad_input(stack: Stack) -> None:
     """Whatever is wrong, one line says so and nothing restarts for ever."""
     stack.compose("stop", "server")
     refused = stack.compose("up", "-d", "--wait", "server", check=False, VAE_THREADS="many")
-    state = until(lambda: _ended(stack), 90)
+    container = until(lambda: _ended(stack), 90)
+    assert container
     say(
-        f"VAE_THREADS=many: up --wait ends with {refused.returncode}, {state['RestartCount']} restarts: {_said(stack)}"
+        f"VAE_THREADS=many: up --wait ends with {refused.returncode}, {container['RestartCount']} restarts: {_said(stack)}"
     )
     assert refused.returncode
-    assert state["RestartCount"] <= 5
+    assert container["RestartCount"] <= 5
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused = stack.compose("up", "-d", "--wait", "server", check=False, GRPC_PORT=port)
@@ -228,7 +232,7 @@ def bad_input(stack: Stack) -> None:
     stack.compose("up", "-d", "--wait")
 
 
-def _ended(stack: Stack) -> dict[str, int] | None:
+def _ended(stack: Stack) -> dict[str, Any] | None:
     container = stack.inspect("server")
     return container if container["State"]["Status"] == "exited" else None
 

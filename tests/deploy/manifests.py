@@ -218,7 +218,7 @@ def settings_are_the_servers(rendering: Rendering) -> Iterator[str]:
                 continue
             given = {name.removeprefix(PREFIX).lower(): v for name, v in values.items() if v is not None}
             try:
-                Settings(**given)
+                Settings.model_validate(given)
             except ValueError as exc:
                 yield f"{pod.owner}: {exc}"
 
@@ -242,7 +242,8 @@ def servers_fit_their_limits(rendering: Rendering) -> Iterator[str]:
                 host, _, port = str(values.get(name, ":0")).rpartition(":")
                 if host not in ("0.0.0.0", "[::]") or int(port) not in own:
                     yield f"{pod.owner}: {name} {values.get(name)}: want all interfaces and one of the ports {own}"
-            stopping = _pre_stop_s(container) + sum(float(values[n]) for n in ("VAE_DRAIN_S", "VAE_GRACE_S"))
+            drain, grace = (float(values.get(name) or "inf") for name in ("VAE_DRAIN_S", "VAE_GRACE_S"))
+            stopping = _pre_stop_s(container) + drain + grace
             budget = pod.spec.get("terminationGracePeriodSeconds", 30)
             if not 0 < stopping < budget or not _pre_stop_s(container):
                 yield f"{pod.owner}: stopping takes up to {stopping:g} s, want that and a preStop below {budget} s"
