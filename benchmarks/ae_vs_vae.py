@@ -177,7 +177,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Samples of an AE beside those of a VAE.")
     parser.add_argument("--data", default="mnist", help="as of vae-train fit; with labels (default: mnist)")
     parser.add_argument("--data-dir", type=Path, help="as of vae-train fit")
-    parser.add_argument("--steps", type=int, default=2500, help="of each training (default: 2500)")
+    parser.add_argument("--steps", type=int, default=4000, help="of each training (default: 4000)")
     parser.add_argument("--seed", type=int, default=0, help="of both trainings (default: 0)")
     parser.add_argument("--samples", type=int, default=10_000, help="judged in each row (default: 10000)")
     parser.add_argument("--judge-steps", type=int, default=1000, help="of the classifier (default: 1000)")

@@ -2,8 +2,8 @@
 
 import os
 
-# torch's OpenMP threads spin while they wait for each other. On a machine that is busy with anything else
-# a thread then waits a whole time slice for one that does not run: small models were 2.7 times slower
-# beside two other programs, and a demo of seconds took minutes. Read when torch is loaded, so it must be
-# set before.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# torch's OpenMP threads spin while they wait for each other, by default so long that on a machine that is
+# busy with anything else a thread burns whole time slices waiting for one that does not run: training was up
+# to 20 times slower beside one other program. Sleeping at once costs a third on a quiet machine; this many
+# turns, some tens of microseconds, cost nothing there. Read when torch is loaded, so it must be set before.
+os.environ.setdefault("GOMP_SPINCOUNT", "50000")

@@ -1,7 +1,9 @@
 """A judge of samples: a network trained on the real labelled images, and what it says of generated ones.
 
-Protocol (trash rate, pool fidelity) of Kynkäänniemi et al. 2019 (arXiv:1904.06991) in spirit: a sample counts
-when it lies where real images lie in the network's feature space, and when the network knows what it is.
+A sample is trash if the network is not sure which class it belongs to, or if it lies where no real image
+lies in the network's features (neighbourhoods as in Kynkäänniemi et al. 2019, arXiv:1904.06991). A network
+that has seen real images alone is sure of anything, noise included; so this one also learns a class "none of
+them" from spoiled images (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606).
 """
 
 import math
@@ -17,6 +19,7 @@ FEATURES = 128
 """Width of the penultimate layer, in which distances are measured."""
 CONFIDENT = 0.9
 """A sample whose best class has less probability than this is trash."""
+FEWEST_IMAGES = 8
 NEIGHBOURS = 5
 """A sample's distance to the real images is that to its fifth nearest."""
 QUANTILE = 0.99
@@ -40,10 +43,10 @@ class Classifier(nn.Module):
             channels, height, width = 64, math.ceil(height / 2), math.ceil(width / 2)
         self.convolutions = nn.Sequential(*layers, *_convolution(channels, 64), nn.Flatten(), nn.Dropout(0.2))
         self.penultimate = nn.Linear(64 * height * width, FEATURES)
-        self.last = nn.Linear(FEATURES, classes)
+        self.last = nn.Linear(FEATURES, classes + 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, C, H, W] in [0, 1] → logits [B, classes], features [B, 128]."""
+        """[B, C, H, W] in [0, 1] → logits [B, classes + 1], features [B, 128]; the last class is "none"."""
         features = F.relu(self.penultimate(self.convolutions(image)))
         return self.last(features), features
 
@@ -58,7 +61,8 @@ def train_classifier(
 ) -> Classifier:
     """Train on images [N, C, H, W] in [0, 1] and labels [N]; the same seed gives the same network on a CPU.
 
-    Adam on a one-cycle schedule, each image shifted by up to a tenth of its size.
+    Adam on a one-cycle schedule; each image is shifted by up to a tenth of its size and softened a little,
+    and beside them are half as many spoiled ones.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -71,8 +75,10 @@ def train_classifier(
             if len(order) < min(batch_size, len(images)):
                 order = torch.cat([order, torch.randperm(len(images))])
             batch, order = order[:batch_size], order[batch_size:]
-            logits, _ = network(_shifted(images[batch]))
-            loss = F.cross_entropy(logits, labels[batch])
+            real, label = _shifted(images[batch]), labels[batch]
+            spoiled = _spoiled(real, label)
+            logits, _ = network(torch.cat([_softened(real), spoiled]))
+            loss = F.cross_entropy(logits, torch.cat([label, label.new_full((len(spoiled),), classes)]))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -90,6 +96,39 @@ def _shifted(images: Tensor) -> Tensor:
     return padded[:, :, top : top + height, left : left + width]
 
 
+def _softened(images: Tensor) -> Tensor:
+    """Blurred a little, each by its own amount: a decoder gives means, which are softer than images."""
+    reach = round(min(images.shape[2:]) / 28)
+    blurred = F.avg_pool2d(images, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+    return torch.lerp(images, blurred, _one_each(images))
+
+
+def _spoiled(images: Tensor, labels: Tensor) -> Tensor:
+    """At most half as many images that are none of the classes, in equal parts of four kinds."""
+    first, second, third, fourth = images[: 4 * (len(images) // 8)].chunk(4)
+    others = torch.randperm(len(first))
+    unlike = labels[: len(first)] != labels[: len(first)][others]
+    overlaid = torch.lerp(first, first[others], 0.3 + 0.4 * _one_each(first))[unlike]
+    faint = torch.lerp(second, _one_each(second), 0.7 + 0.25 * _one_each(second))
+    grain = int(torch.randint(2, max(images.shape[2:]) + 1, ()))
+    noise = torch.rand((len(third), images.shape[1], grain, grain))
+    clouds = F.interpolate(noise, size=images.shape[2:], mode="bilinear") * _one_each(third)
+    return torch.cat([overlaid, faint, clouds, _rearranged(fourth)])
+
+
+def _one_each(images: Tensor) -> Tensor:
+    """A random number in [0, 1] for each image, of a shape that fits its pixels."""
+    return torch.rand((len(images), 1, 1, 1))
+
+
+def _rearranged(images: Tensor) -> Tensor:
+    """Cut into 3×3 pieces, rows and columns of which change places."""
+    for axis in (2, 3):
+        pieces = images.tensor_split(3, dim=axis)
+        images = torch.cat([pieces[i] for i in torch.randperm(3)], dim=axis)
+    return images
+
+
 @dataclass(frozen=True)
 class Judge:
     """A trained classifier with the real images' features to compare with."""
@@ -104,7 +143,7 @@ class Judge:
 
     @torch.inference_mode()
     def look(self, images: Tensor, *, rows: int = 512) -> tuple[Tensor, Tensor]:
-        """Class probabilities [N, classes] and penultimate features [N, 128] of images in [0, 1]."""
+        """Probabilities [N, classes + 1], the last for "none", and features [N, 128]; images in [0, 1]."""
         return _look(self.classifier, images, rows=rows)
 
     def pool_fidelity(self, images: Tensor, label: int) -> float:
@@ -118,7 +157,7 @@ class Judge:
         That is: best class below 0.9, or farther from the real images than 99 % of held-out real images are.
         """
         probabilities, features = self.look(images)
-        unsure = probabilities.amax(dim=1) < CONFIDENT
+        unsure = probabilities[:, :-1].amax(dim=1) < CONFIDENT
         remote = neighbour_distance(features, self.real) > self.limit
         return float((unsure | remote).float().mean())
 
@@ -136,9 +175,9 @@ def train_judge(
     Raises:
         TrainingError: fewer than two classes, or too few images to measure a neighbourhood.
     """
-    if classes < 2 or len(train[0]) <= NEIGHBOURS or len(held_out[0]) == 0:
+    if classes < 2 or len(train[0]) < FEWEST_IMAGES or len(held_out[0]) == 0:
         raise TrainingError(
-            f"classifier: want 2 classes, more than {NEIGHBOURS} images to train on and 1 to test on, "
+            f"classifier: want 2 classes, {FEWEST_IMAGES} images to train on and 1 to test on, "
             f"came {classes} classes, {len(train[0])} and {len(held_out[0])} images"
         )
     classifier = train_classifier(*train, classes=classes, seed=seed, steps=steps)

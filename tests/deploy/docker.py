@@ -6,7 +6,6 @@ import re
 import subprocess
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from tests.deploy import live_prometheus, tools
@@ -31,12 +30,10 @@ class Stack:
     def prometheus(self) -> str:
         return f"127.0.0.1:{self.ports['PROMETHEUS_PORT']}"
 
-    def run(
-        self, *command: str, check: bool = True, cwd: Path = tools.ROOT, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ("docker", *command),
-            cwd=cwd, env=self.environment | environment, capture_output=True, text=True, timeout=1800, check=False,
+            cwd=tools.ROOT, env=self.environment | environment, capture_output=True, text=True, timeout=1800, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"docker {' '.join(command)}: {done.stdout}{done.stderr}"
         return done

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,9 @@ from tests.deploy import live_prometheus, monitoring, tools, traffic
 from tests.deploy.docker import Stack, last_line, seconds, timed
 from tests.deploy.live_prometheus import until
 
+VERSION = tomllib.loads((tools.ROOT / "pyproject.toml").read_text())["project"]["version"]
+SERVER, TRAINER = f"vaeserve:{VERSION}-cpu", f"vaeserve-training:{VERSION}-cpu"
+
 
 def say(text: str) -> None:
     print(f"   {text}", flush=True)
@@ -39,7 +43,7 @@ def build(stack: Stack) -> None:
     stack.compose("build", "--quiet")
     say(f"built in {timed(start)} (layers that have not changed are reused)")
     base = size(stack, "python:3.11-slim")
-    for image in ("vaeserve:0.1.0-cpu", "vaeserve-training:0.1.0-cpu"):
+    for image in (SERVER, TRAINER):
         say(f"{image}: {(size(stack, image) - base) / 1e6:.0f} MB on top of python:3.11-slim")
 
 
@@ -179,8 +183,8 @@ def upgrade_model(stack: Stack) -> None:
     _in_repository(stack, "cp -r digits/2 digits/3 && sed -i s/digits/digitz/ digits/3/manifest.json")
     until(lambda: "VaeReloadRefused" in stack.alerts(), 120, pause_s=1)
     _serves(stack, 2)
-    refusal = next(text for _, text in stack.logs("server") if "version refused" in text)
-    say(f"broken version 3: VaeReloadRefused fires, version 2 goes on; {refusal.partition(': ')[2]}")
+    refusal = next(text for _, text in stack.logs("server") if " refused: " in text)
+    say(f"broken version 3: VaeReloadRefused fires, version 2 goes on; logged: {refusal.split(': ', 1)[1]}")
     _in_repository(stack, "rm -r digits/2 digits/3")
     _serves(stack, 1)
     until(lambda: "VaeReloadRefused" not in stack.alerts(), 60, pause_s=1)
@@ -199,9 +203,9 @@ def _in_repository(stack: Stack, command: str) -> None:
 
 def upgrade_image(stack: Stack) -> None:
     """Another tag and back, in two commands; the model stays."""
-    for name in ("vaeserve", "vaeserve-training"):
-        stack.run("tag", f"{name}:0.1.0-cpu", f"{name}:0.1.1-cpu")
-    for tag in ("0.1.1", "0.1.0"):
+    for image in (SERVER, TRAINER):
+        stack.run("tag", image, image.replace(VERSION, f"{VERSION}-next"))
+    for tag in (f"{VERSION}-next", VERSION):
         start = time.monotonic()
         stack.compose("up", "-d", "--wait", "--no-build", VAESERVE_TAG=tag)
         assert stack.inspect("server")["Config"]["Image"] == f"vaeserve:{tag}-cpu"
@@ -225,7 +229,7 @@ def bad_input(stack: Stack) -> None:
         refused = stack.compose("up", "-d", "--wait", "server", check=False, GRPC_PORT=port)
         assert refused.returncode
         say(f"taken port: {last_line(refused)}")
-    for title, code, command in _refusals():
+    for title, code, command in _refusals(stack):
         done = stack.run("run", "--rm", "--read-only", "--cap-drop", "ALL", *command, check=False)
         assert done.returncode == code, (title, done)
         say(f"{title}: exit code {code}: {last_line(done)}")
@@ -241,22 +245,25 @@ def _said(stack: Stack) -> str:
     return stack.logs("server")[-1][1]
 
 
-def _refusals() -> list[tuple[str, int, tuple[str, ...]]]:
+def _refusals(stack: Stack) -> list[tuple[str, int, tuple[str, ...]]]:
     """What, exit code, and the command that brings it about."""
+    cuda = f"vaeserve:{VERSION}-cuda"
+    if stack.run("image", "inspect", cuda, check=False).returncode:
+        cuda = SERVER
+        say(f"the CUDA image is not built: {cuda} stands in for it")
     newer = Path(tempfile.mkdtemp(prefix="vaeserve-")) / "digits/1"
     newer.mkdir(parents=True)
     (newer / "manifest.json").write_text(json.dumps({"format": 99}))
     for folder in (newer, newer.parent, newer.parents[1]):
         folder.chmod(0o755)
-    server, trainer = "vaeserve:0.1.0-cpu", "vaeserve-training:0.1.0-cpu"
     return [
-        ("empty repository", 2, ("--tmpfs", "/models", server)),
-        ("a bundle newer than the server", 2, ("-v", f"{newer.parents[1]}:/models:ro", server)),
-        ("no GPU", 2, ("-e", "VAE_PROVIDER=cuda", server)),
+        ("empty repository", 2, ("--tmpfs", "/models", SERVER)),
+        ("a bundle newer than the server", 2, ("-v", f"{newer.parents[1]}:/models:ro", SERVER)),
+        ("no GPU", 2, ("-e", "VAE_PROVIDER=cuda", cuda)),
         (
             "unwritable repository",
             2,
-            ("--tmpfs", "/models:mode=555", "--entrypoint", "first-bundle", trainer),
+            ("--tmpfs", "/models:mode=555", "--entrypoint", "first-bundle", TRAINER),
         ),
     ]
 

@@ -28,9 +28,11 @@ def _round(client: Client) -> int:
         client.sample(model.name, 2, pool=pool.name)
     sampled = client.sample(model.name, 2, near=images[:1], spread=0.1, latents=True)
     client.encode(model.name, images)
+    assert sampled.latents is not None
     client.decode(model.name, sampled.latents)
     client.reconstruct(model.name, images)
-    for wrong in ({"pool": "no such pool"}, {"count": 0}):
-        with contextlib.suppress(VaeError, ValueError):
-            client.sample(model.name, **{"count": 1, **wrong})
+    with contextlib.suppress(VaeError):
+        client.sample(model.name, 1, pool="no such pool")
+    with contextlib.suppress(VaeError):
+        client.sample("no such model", 1)
     return 8 + len(about.pools)

@@ -42,10 +42,10 @@ def test_trash_is_called_trash(judge, digits):
 
 
 def test_features_and_probabilities(judge, digits):
-    """[N, classes] that sum to 1, and [N, 128] features that depend on no batch-mates."""
+    """[N, classes + "none"] that sum to 1, and [N, 128] features that depend on no batch-mates."""
     images, _ = digits[1]
     probabilities, features = judge.look(images[:20])
-    assert (probabilities.shape, features.shape) == ((20, 10), (20, 128))
+    assert (probabilities.shape, features.shape) == ((20, 11), (20, 128))
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(20))
     torch.testing.assert_close(judge.look(images[:1])[1], features[:1], rtol=1e-4, atol=1e-4)
 
@@ -67,7 +67,7 @@ def test_same_seed_same_network(digits):
 def test_images_of_any_shape(shape):
     """Small, non-square, any channels."""
     logits, features = Classifier(shape, classes=3).eval()(torch.rand(2, *shape))
-    assert (logits.shape, features.shape) == ((2, 3), (2, 128))
+    assert (logits.shape, features.shape) == ((2, 4), (2, 128))
 
 
 def test_distance_is_that_to_the_fifth_nearest():
@@ -81,5 +81,5 @@ def test_too_little_to_judge_by_is_refused(digits):
     images, labels = digits[0]
     with pytest.raises(TrainingError, match="came 1 classes"):
         train_judge((images, labels * 0), (images, labels * 0), classes=1)
-    with pytest.raises(TrainingError, match="5 and 5 images"):
-        train_judge((images[:5], labels[:5]), (images[:5], labels[:5]), classes=10)
+    with pytest.raises(TrainingError, match="7 and 7 images"):
+        train_judge((images[:7], labels[:7]), (images[:7], labels[:7]), classes=10)

@@ -57,6 +57,7 @@ def _configure() -> Path:
         "http_port": free_port(),
         "metrics_port": free_port(),
         "parallel_workers": 0,
+        "metrics_dir": str(folder),
         "debug": False,
     }
     (folder / "model-settings.json").write_text(json.dumps(model))
