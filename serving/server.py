@@ -85,8 +85,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await repository.start()
         await server.start()
         stack.push_async_callback(_stop, server, calls, health_servicer, settings)
-        for service in ("", SERVICE):
-            await health_servicer.set(service, _SERVING)
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
         yield Running(grpc_address, metrics_address, repository, metrics)
@@ -118,6 +116,8 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
         known = new or old
         assert known is not None
         await health_servicer.set(known.name, _SERVING if new else _NOT_SERVING)
+        for service in ("", SERVICE):
+            await health_servicer.set(service, _SERVING if repository.models else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
         if new:
             pools = [pool.name for pool in new.manifest.pools]
@@ -131,7 +131,8 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
                 }
             )
 
-    return Repository(settings.repository, load, announce, metrics)
+    repository = Repository(settings.repository, load, announce, metrics)
+    return repository
 
 
 def _grpc_server(settings: Settings) -> Any:

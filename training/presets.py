@@ -28,7 +28,7 @@ PRESETS = {
     "small": Preset("up to 20,000 images of any size", {"steps": 2000, "latent": 64, "precision": "auto"}),
     "standard": Preset(
         "more images; tuned on MNIST",
-        {"steps": 4000, "latent": 40, "warmup": 0.2, "precision": "auto", "checkpoint_every": 1000},
+        {"steps": 6000, "latent": 40, "warmup": 0.15, "precision": "auto", "checkpoint_every": 1000},
     ),
 }
 FEW_IMAGES = 20_000
