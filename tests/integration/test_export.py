@@ -152,7 +152,7 @@ def test_colour_images_without_labels(tmp_path):
         (["export", "--run", "{run}", "--repository", "{out}", "--name", "a/b"], "--name 'a/b': want"),
         (
             ["export", "--run", "{run}", "--repository", "{run}/config.json", "--name", "x"],
-            "cannot be written",
+            "want a folder, came a file",
         ),
         (["report", "--run", "{out}"], "cannot read config.json"),
     ],
