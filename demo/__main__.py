@@ -87,7 +87,8 @@ def _print_verdict(verdict: judging.Verdict) -> None:
         f"classifier   right on {verdict.accuracy:.1%} of real test digits\n"
         f"fidelity     {mean:.1%} of pool samples are taken for the pool's digit\n"
         f"             {each}\n"
-        f"trash        {verdict.trash:.1%} of the prior's samples are no clear digit\n"
+        f"trash        {verdict.trash:.1%} of the prior's samples are no clear digit, "
+        f"{verdict.pool_trash:.1%} of the pools', {verdict.real_trash:.1%} of real test digits\n"
         f"Encode       puts {verdict.pool_accuracy:.1%} of test digits into the pool of their label"
     )
 

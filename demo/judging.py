@@ -22,6 +22,10 @@ class Verdict(NamedTuple):
     """By pool: samples that the classifier takes for that digit."""
     trash: float
     """Samples of the prior that are no clear member of any class or unlike any real digit."""
+    pool_trash: float
+    """The same of the pools' samples."""
+    real_trash: float
+    """The same of real test digits: what a perfect model would have."""
     pool_accuracy: float
     """Test digits whose likeliest pool, by Encode, is that of their label."""
 
@@ -48,6 +52,8 @@ def judge(answers: Answers, dataset: Dataset) -> Verdict:
         accuracy=judging.accuracy,
         fidelity=fidelity,
         trash=judging.trash_rate(_unit(answers, answers.samples)),
+        pool_trash=judging.trash_rate(torch.cat([_unit(answers, rows) for rows in answers.pools.values()])),
+        real_trash=judging.trash_rate(to_unit(dataset.test.images)),
         pool_accuracy=float((labels == dataset.test.labels).float().mean()),
     )
 

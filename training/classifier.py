@@ -147,9 +147,12 @@ class Judge:
         return _look(self.classifier, images, rows=rows)
 
     def pool_fidelity(self, images: Tensor, label: int) -> float:
-        """Share of samples of one label's pool that the classifier puts into that label."""
+        """Share of samples of one label's pool that look more like that label than like any other.
+
+        Whether they look like any of them is the trash rate's question.
+        """
         probabilities, _ = self.look(images)
-        return float((probabilities.argmax(dim=1) == label).float().mean())
+        return float((probabilities[:, :-1].argmax(dim=1) == label).float().mean())
 
     def trash_rate(self, images: Tensor) -> float:
         """Share of samples that are no clear member of any class, or lie where no real image lies.
