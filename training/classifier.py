@@ -108,12 +108,12 @@ def _spoiled(images: Tensor, labels: Tensor) -> Tensor:
     first, second, third, fourth = images[: 4 * (len(images) // 8)].chunk(4)
     others = torch.randperm(len(first))
     unlike = labels[: len(first)] != labels[: len(first)][others]
-    overlaid = torch.lerp(first, first[others], 0.3 + 0.4 * _one_each(first))[unlike]
+    overlaid = torch.lerp(first, first[others], 0.35 + 0.3 * _one_each(first))[unlike]
     faint = torch.lerp(second, _one_each(second), 0.7 + 0.25 * _one_each(second))
     grain = int(torch.randint(2, max(images.shape[2:]) + 1, ()))
     noise = torch.rand((len(third), images.shape[1], grain, grain))
     clouds = F.interpolate(noise, size=images.shape[2:], mode="bilinear") * _one_each(third)
-    return torch.cat([overlaid, faint, clouds, _rearranged(fourth)])
+    return torch.cat([overlaid, faint, clouds, _torn(fourth)])
 
 
 def _one_each(images: Tensor) -> Tensor:
@@ -121,12 +121,10 @@ def _one_each(images: Tensor) -> Tensor:
     return torch.rand((len(images), 1, 1, 1))
 
 
-def _rearranged(images: Tensor) -> Tensor:
-    """Cut into 3×3 pieces, rows and columns of which change places."""
-    for axis in (2, 3):
-        pieces = images.tensor_split(3, dim=axis)
-        images = torch.cat([pieces[i] for i in torch.randperm(3)], dim=axis)
-    return images
+def _torn(images: Tensor) -> Tensor:
+    """Rolled by a third to two thirds of both sizes, so that the middle lies at the corners."""
+    height, width = (int(size / 3 + torch.rand(()) * size / 3) for size in images.shape[2:])
+    return images.roll((height, width), dims=(2, 3))
 
 
 @dataclass(frozen=True)

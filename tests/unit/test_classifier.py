@@ -8,7 +8,7 @@ from training.config import FitConfig
 from training.data import load, to_unit
 from training.errors import TrainingError
 
-STEPS = 120
+STEPS = 240
 
 
 @pytest.fixture(scope="module")
