@@ -107,16 +107,17 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    async def submit(self, rows: Rows, *, timeout_s: float | None = None) -> Outputs:
+    async def submit(self, rows: Rows, *, timeout_s: float | None = None, continues: bool = False) -> Outputs:
         """The graph's outputs for ``rows``, in their order.
 
-        ``timeout_s`` is what is left of the caller's deadline.
+        ``timeout_s`` is what is left of the caller's deadline. ``continues`` says that the rows belong to a
+        request that was admitted with its first rows; a full queue does not refuse them.
 
         Raises:
             ShuttingDown, Overloaded, DeadlineUnreachable: refused, nothing was queued.
             ExecutionFailed: the graph failed on the batch these rows were in.
         """
-        self._admit(len(rows), timeout_s)
+        self._admit(len(rows), timeout_s, continues=continues)
         entry = _Entry(rows, self._loop.create_future(), time.perf_counter())
         self._waiting.append(entry)
         self._queue_rows += len(rows)
@@ -142,18 +143,22 @@ class Batcher:
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
-    def _admit(self, rows: int, timeout_s: float | None) -> None:
+    def _admit(self, rows: int, timeout_s: float | None, *, continues: bool) -> None:
         if self._closing:
             raise ShuttingDown("this server is shutting down")
         # A request larger than the whole queue is taken when nothing else waits.
-        if self._queue_rows and self._queue_rows + rows > self._max_queue_rows:
+        if not continues and self._queue_rows and self._queue_rows + rows > self._max_queue_rows:
             self._metrics.rejected("queue_full")
             raise Overloaded(
                 f"{self._queue_rows} rows are waiting, {rows} more would exceed the queue's "
                 f"{self._max_queue_rows}",
                 retry_after_s=max(self._pace.seconds(self._queue_rows) / self._executors, 0.01),
             )
-        if timeout_s is None:
+        self.check_deadline(rows, timeout_s)
+
+    def check_deadline(self, rows: int, timeout_s: float | None) -> None:
+        """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
+        if timeout_s is None or not rows:
             return
         needed_s = self._pace.seconds(self._queue_rows + rows) / self._executors
         if needed_s > timeout_s:

@@ -22,8 +22,11 @@ _ACTIVE_VARIANCE = 0.01
 class DriftMonitor:
     """Watches one model's encoder; ``update`` may be called from several threads."""
 
-    def __init__(self, reference: Reference, metrics: Metrics, model: str) -> None:
+    def __init__(
+        self, reference: Reference, metrics: Metrics, model: str, *, learned_prior: bool = False
+    ) -> None:
         self._reference = reference
+        self._learned_prior = learned_prior
         latents = len(reference.mean)
         self._lock = threading.Lock()
         self._rows = 0.0
@@ -60,8 +63,13 @@ class DriftMonitor:
         return float(np.abs(np.log(ratio)).mean())
 
     def kl(self) -> float:
-        """Nats per image; NaN before the first image, like every statistic here."""
-        return float((self._sums[2] / self._rows).sum()) if self._rows else float("nan")
+        """Nats per image; NaN before the first image, like every statistic here.
+
+        NaN also where the prior is learned: KL(q(z|x) ‖ N(0, I)) is not the rate there, and an estimate of
+        the rate wants samples, which Score draws.
+        """
+        known = self._rows and not self._learned_prior
+        return float((self._sums[2] / self._rows).sum()) if known else float("nan")
 
     def active_units(self) -> float:
         _, variance = self._moments()

@@ -40,6 +40,16 @@ class NotFound(ServingError):
         self.name = name
 
 
+class NotOffered(ServingError):
+    """The model in service cannot do this, whatever the request; a bundle with what is missing could."""
+
+    reason = "NOT_OFFERED"
+
+    def __init__(self, missing: str, description: str) -> None:
+        super().__init__(description)
+        self.missing = missing
+
+
 class Overloaded(ServingError):
     """The queue is full; the same request may succeed after ``retry_after_s``."""
 

@@ -93,7 +93,7 @@ class Metrics:
         r, model = self.registry, ("model",)
         drift = "Encode traffic against the training set's posterior means."
         self.latent_drift = Gauge("vae_latent_drift", drift, (*model, "statistic"), registry=r)
-        kl = "KL(q(z|x) || N(0, I)) of Encode traffic, nats per image."
+        kl = "KL(q(z|x) || N(0, I)), the rate, of Encode traffic, nats per image; NaN for a learned prior."
         self.posterior_kl = Gauge("vae_posterior_kl_nats", kl, model, registry=r)
         active = "Latents whose posterior mean varies in Encode traffic."
         self.active_units = Gauge("vae_active_units", active, model, registry=r)

@@ -8,28 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from serving import replies
 from serving.batching import Batcher, Outputs, Run
-from serving.bundle import Bundle, BundleError, Manifest, Pools, Reference
+from serving.bundle import Bundle, Manifest, Pools, Reference
 from serving.drift import DriftMonitor
+from serving.golden import prove_parity
 from serving.metrics import GraphMetrics, Metrics
 from serving.pb.vae.v1 import models_pb2, vae_service_pb2
 from serving.pools import PoolSet
 from serving.providers import Provider
 from serving.runtime import Session
+from serving.scoring import BLOCK, Scorer
 
 Rows = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
 _MODEL_FIELD = vae_service_pb2.SampleResponse.MODEL_FIELD_NUMBER  # the same in every response
-
-GOLDEN_TOLERANCE = 1e-3
-"""Largest absolute difference to the trainer's PyTorch outputs. Wider than the exporter's 1e-4: another
-CPU or a GPU adds in another order."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +57,20 @@ class Model:
         self.pools = loaded.pools
         self.max_rows = min(limits.max_rows, max(1, limits.max_message_bytes // row_bytes(self.manifest)))
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
-        drift = DriftMonitor(loaded.reference, metrics, self.name) if loaded.reference else None
+        learned_prior = loaded.prior is not None
+        reference = loaded.reference
+        drift = (
+            DriftMonitor(reference, metrics, self.name, learned_prior=learned_prior) if reference else None
+        )
 
-        queue_rows = max(limits.max_queue_rows, limits.max_batch_rows)
-
-        def batcher(run: Run, graph: str) -> Batcher:
+        def batcher(run: Run, graph: str, weight: int = 1) -> Batcher:
+            """``weight``: rows of the decoder that one row of the graph stands for."""
+            batch_rows = max(1, limits.max_batch_rows // weight)
+            queue_rows = max(limits.max_queue_rows // weight, batch_rows)
             metrics.queue_limit_rows.labels(self.name, graph).set(queue_rows)
             return Batcher(
                 run,
-                max_batch_rows=limits.max_batch_rows,
+                max_batch_rows=batch_rows,
                 max_queue_rows=queue_rows,
                 executors=limits.threads if provider.name == "cpu" else 1,
                 metrics=GraphMetrics(metrics, self.name, graph),
@@ -84,6 +85,10 @@ class Model:
 
         self._encoder = batcher(encode, "encoder")
         self._decoder = batcher(loaded.decoder, "decoder")
+        self._prior = batcher(loaded.prior, "prior") if loaded.prior else None
+        quantiles = reference.score_quantiles if reference else None
+        self.scorer = Scorer(loaded.score, self.manifest, batcher, quantiles) if loaded.score else None
+        """None for a bundle without a score graph."""
         self._leases = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -103,10 +108,21 @@ class Model:
         """[rows, C, H, W] → mean and log-variance of the posterior, [rows, *latent_shape] each."""
         mean, log_var = await self._encoder.submit(images, timeout_s=timeout_s)
         if (self._scale, self._shift) != (1.0, 0.0):
-            # The convention of latent diffusion: what callers see is (z - shift)·scale.
-            mean = (mean - np.float32(self._shift)) * np.float32(self._scale)
             log_var = log_var + np.float32(2.0 * math.log(abs(self._scale)))
-        return mean, log_var
+        return self._shown(mean), log_var
+
+    async def prior_latents(self, noise: Rows, timeout_s: float | None) -> Rows:
+        """From N(0, I) to latents of the prior, both [rows, *latent_shape]; the same unless it is learned."""
+        if self._prior is None:
+            return noise
+        (latents,) = await self._prior.submit(noise, timeout_s=timeout_s)
+        return self._shown(latents)
+
+    def _shown(self, latents: Rows) -> Rows:
+        """As callers see them: (z - shift)·scale, the convention of latent diffusion."""
+        if (self._scale, self._shift) == (1.0, 0.0):
+            return latents
+        return (latents - np.float32(self._shift)) * np.float32(self._scale)
 
     async def decode(self, latents: Rows, timeout_s: float | None) -> Rows:
         """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range."""
@@ -118,7 +134,8 @@ class Model:
     async def aclose(self) -> None:
         """Wait for the requests that lease the model, then let go of the graphs."""
         await self._unused.wait()
-        await asyncio.gather(self._encoder.aclose(), self._decoder.aclose())
+        parts = (self._encoder, self._decoder, self._prior, self.scorer)
+        await asyncio.gather(*(part.aclose() for part in parts if part))
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,8 @@ class _Loaded:
     bundle: Bundle
     encoder: Session
     decoder: Session
+    prior: Session | None
+    score: Session | None
     pools: PoolSet | None
     reference: Reference | None
 
@@ -157,23 +176,36 @@ def row_bytes(manifest: Manifest) -> int:
 def _load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> _Loaded:
     manifest = bundle.manifest
     latents = math.prod(manifest.latent_shape)
-    sessions = {
+    sessions: dict[str, Session] = {
         role: Session(bundle.content(graph.file), graph, provider, role=role)
         for role, graph in manifest.graphs.items()
-        if role in ("encoder", "decoder")
     }
     loaded = _Loaded(
         bundle=bundle,
         encoder=sessions["encoder"],
         decoder=sessions["decoder"],
+        prior=sessions.get("prior"),
+        score=sessions.get("score"),
         pools=_pools(bundle, latents),
         reference=_reference(bundle, latents),
     )
-    _prove_parity(loaded)
-    for rows in {1, max_batch_rows}:
-        loaded.encoder(np.zeros((rows, *manifest.image.shape), np.float32))
-        loaded.decoder(np.zeros((rows, *manifest.latent_shape), np.float32))
+    prove_parity(bundle, sessions)
+    _warm_up(loaded, max_batch_rows)
     return loaded
+
+
+def _warm_up(loaded: _Loaded, max_batch_rows: int) -> None:
+    image, latent = loaded.bundle.manifest.image.shape, loaded.bundle.manifest.latent_shape
+    for rows in {1, max_batch_rows}:
+        images, latents = np.zeros((rows, *image), np.float32), np.zeros((rows, *latent), np.float32)
+        loaded.encoder(images)
+        loaded.decoder(latents)
+        if loaded.prior:
+            loaded.prior(latents)
+        if loaded.score:
+            loaded.score(images, latents[:, None])
+            blocks = max(1, rows // BLOCK)
+            loaded.score(images[:blocks], np.zeros((blocks, BLOCK, *latent), np.float32))
 
 
 def _pools(bundle: Bundle, latents: int) -> PoolSet | None:
@@ -188,27 +220,3 @@ def _reference(bundle: Bundle, latents: int) -> Reference | None:
     if "reference.safetensors" not in bundle.manifest.files:
         return None
     return Reference.from_bytes(bundle.content("reference.safetensors"), latents=latents)
-
-
-def _prove_parity(loaded: _Loaded) -> None:
-    """Run the golden inputs and compare with what PyTorch answered when the bundle was sealed."""
-    if "golden.safetensors" not in loaded.bundle.manifest.files:
-        return
-    try:
-        golden = load(loaded.bundle.content("golden.safetensors"))
-        mean, log_var = loaded.encoder(golden["image"])
-        (decoded,) = loaded.decoder(golden["latent"])
-    except (SafetensorError, KeyError) as exc:
-        raise BundleError(f"golden.safetensors: cannot be used: {exc}") from None
-    except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
-        raise BundleError(f"golden.safetensors: the graphs cannot run it: {str(exc)[:200]}") from None
-    for name, came in (("mean", mean), ("log_var", log_var), ("decoded", decoded)):
-        wanted = golden.get(name)
-        if wanted is None or wanted.shape != came.shape:
-            raise BundleError(f"golden.safetensors: {name}: want shape {came.shape}")
-        difference = float(np.abs(wanted - came).max())
-        if not difference <= GOLDEN_TOLERANCE:
-            raise BundleError(
-                f"golden.safetensors: {name}: differs from PyTorch by {difference:.2g}, "
-                f"want at most {GOLDEN_TOLERANCE:g}"
-            )

@@ -20,7 +20,7 @@ _WARNINGS_OFF = 3
 
 
 class Session:
-    """A graph with one input. Calls are thread-safe: ONNX Runtime allows concurrent runs.
+    """A graph. Calls are thread-safe: ONNX Runtime allows concurrent runs.
 
     The operators run on the calling thread; the batcher's executors are the parallelism. Two
     single-threaded runs side by side beat one run with two threads on batches.
@@ -41,18 +41,19 @@ class Session:
             raise BundleError(f"{graph.file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
         if wanted not in self._session.get_providers():
             raise StartupError(f"provider {provider.name}: ONNX Runtime could not start it for {graph.file}")
-        (self._input,) = graph.inputs.values()
+        self._inputs = list(graph.inputs.values())
         self._outputs = list(graph.outputs.values())
         self._check(graph, role)
 
-    def __call__(self, rows: Rows) -> tuple[Rows, ...]:
-        """[rows, …] → one array for each output of the manifest, in its order."""
-        return tuple(self._session.run(self._outputs, {self._input: rows}))
+    def __call__(self, *rows: Rows) -> tuple[Rows, ...]:
+        """[rows, …] for each input of the manifest → one array for each of its outputs, in their order."""
+        return tuple(self._session.run(self._outputs, dict(zip(self._inputs, rows, strict=True))))
 
     def _check(self, graph: Graph, role: str) -> None:
         inputs = {node.name: node for node in self._session.get_inputs()}
         outputs = {node.name: node for node in self._session.get_outputs()}
-        for name, nodes in [(self._input, inputs), *((name, outputs) for name in self._outputs)]:
+        wanted = [(name, inputs) for name in self._inputs] + [(name, outputs) for name in self._outputs]
+        for name, nodes in wanted:
             if name not in nodes:
                 raise BundleError(f"{graph.file}: the {role} has no tensor {name!r}, only {', '.join(nodes)}")
             node = nodes[name]
@@ -60,8 +61,9 @@ class Session:
                 raise BundleError(
                     f"{graph.file}: {name}: want float32 with a dynamic batch, came {node.type} {node.shape}"
                 )
-        if set(inputs) != {self._input}:
-            raise BundleError(f"{graph.file}: want the one input {self._input!r}, came {', '.join(inputs)}")
+        if set(inputs) != set(self._inputs):
+            known = ", ".join(self._inputs)
+            raise BundleError(f"{graph.file}: want no inputs but {known}, came {', '.join(inputs)}")
 
 
 def _first_line(exc: Exception) -> str:

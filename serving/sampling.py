@@ -1,6 +1,7 @@
 """Where the latents of a SampleRequest come from: the prior, a pool or a neighbourhood.
 
-Row i depends on the seed, i and the source alone; no arithmetic here depends on the number of rows.
+Row i depends on the seed, i and the source alone; no arithmetic here depends on the number of rows. Only
+a learned prior is a graph, whose last bits may differ with the batch, like those of images.
 """
 
 import secrets
@@ -24,12 +25,12 @@ MAX_STREAM_ROWS = 2**40
 """Rows of one stream: more than anyone waits for, and far from overflowing the row index."""
 
 
-def seed_of(request: pb.SampleRequest | pb.EncodeRequest) -> int:
+def seed_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:
     """The seed asked for, or a fresh one."""
     return request.seed if request.HasField("seed") else secrets.randbits(64)
 
 
-def first_row_of(request: pb.SampleRequest | pb.EncodeRequest) -> int:
+def first_row_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:
     """The index of a request's first row in its seed's noise."""
     if not 0 <= request.first_row <= _MAX_FIRST_ROW:
         raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
@@ -53,7 +54,7 @@ class Source:
     centre: Doubles | None
     """[1, Z], of a neighbourhood."""
 
-    def draw(self, first_row: int, rows: int) -> Rows:
+    async def draw(self, first_row: int, rows: int, timeout_s: float | None) -> Rows:
         """float32 latents [rows, *latent_shape]."""
         noise = standard_normal(self.seed, first_row, rows, self.model.latents)
         noise *= self.spread
@@ -62,7 +63,8 @@ class Source:
         elif self.centre is not None:
             latents = self.centre + noise
         else:
-            latents = noise
+            shaped = _rounded(noise).reshape(rows, *self.model.manifest.latent_shape)
+            return _finite(await self.model.prior_latents(shaped, timeout_s))
         return _rounded(latents).reshape(rows, *self.model.manifest.latent_shape)
 
 
@@ -113,7 +115,10 @@ async def _centre(request: pb.Neighbourhood, model: Model, timeout_s: float | No
 def _rounded(latents: Doubles) -> Rows:
     """To float32, refusing what does not fit."""
     with np.errstate(over="ignore"):
-        rounded = latents.astype(np.float32)
-    if not np.isfinite(rounded).all():
+        return _finite(latents.astype(np.float32))
+
+
+def _finite(latents: Rows) -> Rows:
+    if not np.isfinite(latents).all():
         raise InvalidInput("temperature", "the latents exceed float32; want a smaller temperature or spread")
-    return rounded
+    return latents

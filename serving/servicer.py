@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from serving import images as formats
-from serving import interpolation, replies, sampling, tensors
+from serving import interpolation, replies, sampling, scoring, tensors
 from serving.errors import InvalidInput
 from serving.metrics import Metrics
 from serving.model import Model
@@ -112,6 +112,37 @@ class VaeService:
                 else (),
             )
 
+    async def Score(self, request: pb.ScoreRequest, context: Context) -> bytes:
+        with self._resolve(request.model) as model:
+            scorer = scoring.scorer_of(model.scorer, model.name)
+            samples = scoring.samples_of(request)
+            first_row, seed = sampling.first_row_of(request), sampling.seed_of(request)
+            images = await self._read(request.images, model)
+            scores = await scorer.score(
+                images,
+                samples=samples,
+                seed=seed,
+                first_row=first_row,
+                time_remaining=context.time_remaining,
+            )
+            columns = {
+                pb.ScoreResponse.NELBO_FIELD_NUMBER: scores.nelbo,
+                pb.ScoreResponse.DISTORTION_FIELD_NUMBER: scores.distortion,
+                pb.ScoreResponse.RATE_FIELD_NUMBER: scores.rate,
+                pb.ScoreResponse.NLL_FIELD_NUMBER: scores.nll,
+                pb.ScoreResponse.QUANTILE_FIELD_NUMBER: scorer.quantile(scores.nelbo),
+            }
+            return replies.join(
+                model.served,
+                replies.number(pb.ScoreResponse.SEED_FIELD_NUMBER, seed),
+                replies.number(pb.ScoreResponse.SAMPLES_FIELD_NUMBER, samples),
+                *(
+                    replies.tensor(field, column.astype(np.float32))
+                    for field, column in columns.items()
+                    if column is not None
+                ),
+            )
+
     async def Interpolate(self, request: pb.InterpolateRequest, context: Context) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
@@ -151,7 +182,7 @@ class VaeService:
     ) -> list[tuple[replies.Part, ...]]:
         """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
         model = source.model
-        latents = source.draw(first, rows)
+        latents = await source.draw(first, rows, context.time_remaining())
         images = await model.decode(latents, context.time_remaining())
         self._count(request, rows, model)
         fields = [
@@ -241,4 +272,5 @@ def describe(model: Model) -> models_pb2.Model:
         execution_provider=model.provider.name,
         max_rows=model.max_rows,
         dataset=manifest.training.dataset,
+        offers_score=model.scorer is not None,
     )

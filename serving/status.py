@@ -17,6 +17,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 CODES: dict[type[errors.ServingError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.NotOffered: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineUnreachable: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
@@ -62,6 +63,11 @@ def _details(error: errors.ServingError) -> list[Message]:
                     resource_type=error.kind, resource_name=error.name, description=str(error)
                 )
             )
+        case errors.NotOffered():
+            missing = error_details_pb2.PreconditionFailure.Violation(
+                type="GRAPH", subject=error.missing, description=str(error)
+            )
+            details.append(error_details_pb2.PreconditionFailure(violations=[missing]))
         case errors.Overloaded():
             delay = Duration()
             delay.FromNanoseconds(int(error.retry_after_s * 1e9))

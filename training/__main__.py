@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from training.cli import Parser
-from training.commands import evaluate, export, fit, report
+from training.commands import evaluate, export, fit, import_onnx, pools, report
 from training.errors import TrainingError
 
-COMMANDS = (fit, evaluate, export, report)
+COMMANDS = (fit, evaluate, pools, export, import_onnx, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -150,17 +150,26 @@ class Judge:
         Whether they look like any of them is the trash rate's question.
         """
         probabilities, _ = self.look(images)
-        return float((probabilities[:, :-1].argmax(dim=1) == label).float().mean())
+        return float((likeliest_class(probabilities) == label).float().mean())
 
     def trash_rate(self, images: Tensor) -> float:
-        """Share of samples that are no clear member of any class, or lie where no real image lies.
+        """Share of samples that are no clear member of any class, or lie where no real image lies."""
+        return float(self.is_trash(*self.look(images)).float().mean())
 
-        That is: best class below 0.9, or farther from the real images than 99 % of held-out real images are.
+    def is_trash(self, probabilities: Tensor, features: Tensor) -> Tensor:
+        """[N] bool, from what ``look`` gives of N images.
+
+        Trash has a best class below 0.9, or is farther from the real images than 99 % of held-out real
+        images are.
         """
-        probabilities, features = self.look(images)
         unsure = probabilities[:, :-1].amax(dim=1) < CONFIDENT
         remote = neighbour_distance(features, self.real) > self.limit
-        return float((unsure | remote).float().mean())
+        return unsure | remote
+
+
+def likeliest_class(probabilities: Tensor) -> Tensor:
+    """[N] of probabilities [N, classes + 1]: the best class, "none of them" left out."""
+    return probabilities[:, :-1].argmax(dim=1)
 
 
 def train_judge(
@@ -182,7 +191,15 @@ def train_judge(
             f"came {classes} classes, {len(train[0])} and {len(held_out[0])} images"
         )
     classifier = train_classifier(*train, classes=classes, seed=seed, steps=steps)
-    _, real = _look(classifier, train[0][:MAX_REAL])
+    return calibrated(classifier, train[0], held_out)
+
+
+def calibrated(classifier: Classifier, train: Tensor, held_out: tuple[Tensor, Tensor]) -> Judge:
+    """A judge from a trained classifier; samples are compared with ``train`` [N, C, H, W].
+
+    The limit of their distance, and the accuracy, come from ``held_out`` (images, labels).
+    """
+    _, real = _look(classifier, train[:MAX_REAL])
     probabilities, features = _look(classifier, held_out[0])
     limit = torch.quantile(neighbour_distance(features, real), QUANTILE)
     accuracy = (probabilities.argmax(dim=1) == held_out[1]).float().mean()

@@ -11,8 +11,10 @@ from training.errors import TrainingError
 NAMED_DATA = ("digits", "mnist", "fashion-mnist")
 """Data sets with a name of their own; anything else is a path."""
 
-MACHINE_FIELDS = frozenset({"data_dir", "cache_dir", "device", "threads", "tensorboard"})
-"""Fields that do not change the result: they may differ when a run is resumed elsewhere."""
+MACHINE_FIELDS = frozenset(
+    {"data_dir", "cache_dir", "in_memory", "strict", "device", "threads", "accumulate", "tensorboard"}
+)
+"""Fields that do not change the result but for rounding: they may differ when a run is resumed elsewhere."""
 
 
 class _Options(BaseModel):
@@ -31,7 +33,17 @@ class DataOptions(_Options):
         None, description="folder with the four IDX files of mnist or fashion-mnist; left out: downloaded"
     )
     cache_dir: Path | None = Field(
-        None, description="where downloads are kept; left out: $XDG_CACHE_HOME/vaeserve or ~/.cache/vaeserve"
+        None,
+        description="where downloads and memory-mapped images are kept; left out: $XDG_CACHE_HOME/vaeserve "
+        "or ~/.cache/vaeserve",
+    )
+    in_memory: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="no: decode the images of a folder or an .npy file once, into memory-mapped files of "
+        "their size in --cache-dir, and read each batch from there; auto: from 2 GiB on",
+    )
+    strict: bool = Field(
+        False, description="refuse a folder with files that cannot be read, instead of leaving them out"
     )
     image_size: tuple[int, int] | None = Field(
         None, description="HxW or one number: scale and centre-crop the images of a folder to this size"
@@ -84,8 +96,21 @@ class DataOptions(_Options):
 class ModelOptions(_Options):
     """model"""
 
-    model: Literal["ae", "vae"] = Field("vae", description="ae: plain autoencoder, the baseline; or vae")
+    model: Literal["ae", "vae", "iwae"] = Field(
+        "vae",
+        description="ae: plain autoencoder, the baseline; vae; or iwae: trained on the tighter bound of "
+        "--importance-samples samples, with doubly reparameterised gradients",
+    )
+    importance_samples: int | None = Field(
+        None, ge=1, le=10_000, description="samples of each posterior in training, iwae alone (left out: 5)"
+    )
     beta: float = Field(1.0, ge=0, description="weight of the rate (KL) in the loss; 1 is the ELBO")
+    free_bits: float = Field(
+        0.0,
+        ge=0,
+        description="nats that each latent may tell about an image for nothing; against latents that "
+        "collapse; vae with --prior normal alone",
+    )
     network: Literal["mlp", "conv"] = Field("conv", description="gated MLP or residual convolutions")
     latent: int = Field(32, ge=1, le=4096, description="number of latents")
     width: int | None = Field(
@@ -104,7 +129,11 @@ class ModelOptions(_Options):
         description="dynamic: every pixel of a training image is drawn anew each time it is shown; "
         "auto: dynamic for bernoulli, none for gaussian",
     )
-    prior: Literal["normal"] = Field("normal", description="p(z)")
+    prior: Literal["normal", "flow"] = Field(
+        "normal", description="p(z): N(0, I), or a real NVP flow of it, learned with the rest"
+    )
+    couplings: int = Field(6, ge=1, le=64, description="flow: affine couplings")
+    coupling_width: int = Field(256, ge=1, le=8192, description="flow: hidden units of a coupling")
 
 
 class TrainingOptions(_Options):
@@ -113,12 +142,24 @@ class TrainingOptions(_Options):
     epochs: int | None = Field(None, ge=1, description="passes over the training set; instead of --steps")
     steps: int | None = Field(None, ge=1, description="optimiser steps; instead of --epochs")
     batch_size: int = Field(128, ge=1, description="images per step; at most the training set")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts that a batch is computed in, one after the other: less memory, the same result",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate at the start of the cosine")
     learning_rate_floor: float = Field(
         0.01, ge=0, le=1, description="learning rate at the end, as a share of the one at the start"
     )
     warmup: float = Field(
         0.1, ge=0, le=1, description="share of the steps, 0 to 1, in which beta grows linearly from 0"
+    )
+    beta_cycles: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="how often in a training beta grows from 0 again; each cycle spends --warmup of it "
+        "on that",
     )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
     clip: float | None = Field(
@@ -190,25 +231,60 @@ def flag(field: str) -> str:
 
 def _conflicts(config: FitConfig) -> list[tuple[bool, str]]:
     """Pairs (is it so, message): fields that do not go together."""
+    return [*_data_conflicts(config), *_model_conflicts(config)]
+
+
+def _data_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
     idx = config.data in ("mnist", "fashion-mnist")
     named = config.data in NAMED_DATA
     came = f"came --data {config.data}"
     fractions = f"--val-fraction {config.val_fraction} and --test-fraction {config.test_fraction}"
     return [
         (
-            config.epochs is not None and config.steps is not None,
-            f"--steps {config.steps} and --epochs {config.epochs}: want one of the two",
-        ),
-        (
             config.val_fraction + config.test_fraction >= 1,
             f"{fractions}: want their sum below 1, nothing is left to train on",
         ),
         (config.data_dir is not None and not idx, f"--data-dir: only for mnist and fashion-mnist, {came}"),
+        (
+            config.in_memory == "no" and (named or config.data.endswith(".npz")),
+            f"--in-memory no: only for a folder of images or an .npy file, {came}",
+        ),
         (config.image_size is not None and named, f"--image-size: only for a folder of images, {came}"),
         (config.channels != "auto" and named, f"--channels: only for a folder of images, {came}"),
+    ]
+
+
+def _model_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
+    return [
+        (
+            config.epochs is not None and config.steps is not None,
+            f"--steps {config.steps} and --epochs {config.epochs}: want one of the two",
+        ),
         (
             config.model == "ae" and config.beta != 1,
             f"--beta {config.beta}: an autoencoder has no rate to weight, want --model vae",
+        ),
+        (
+            config.model == "iwae" and config.beta != 1,
+            f"--beta {config.beta}: a bound of the likelihood wants 1 with --model iwae",
+        ),
+        (
+            config.model != "iwae" and (config.importance_samples or 1) > 1,
+            f"--importance-samples {config.importance_samples}: only for --model iwae, "
+            f"came --model {config.model}",
+        ),
+        (
+            config.free_bits > 0 and (config.model != "vae" or config.prior != "normal"),
+            f"--free-bits {config.free_bits}: only for --model vae with --prior normal, which has a rate "
+            f"for each latent; came --model {config.model} --prior {config.prior}",
+        ),
+        (
+            config.prior == "flow" and config.model == "ae",
+            "--prior flow: an autoencoder has no prior, want --model vae or iwae",
+        ),
+        (
+            config.prior == "flow" and config.latent < 2,
+            f"--prior flow: a coupling wants at least 2 latents, came --latent {config.latent}",
         ),
         (
             config.likelihood == "gaussian" and config.binarisation == "dynamic",

@@ -4,14 +4,18 @@ No generator lives longer than a step, so a resumed run needs no generator state
 uninterrupted one, and no step can disturb another.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.data import Split, to_unit
+from training.data import to_unit
+
+CPU = torch.device("cpu")
 
 
 class Stream(IntEnum):
@@ -45,33 +49,70 @@ def batch_rows(seed: int, step: int, count: int, batch_size: int) -> Tensor:
 
 def binarise(images: Tensor, source: torch.Generator) -> Tensor:
     """Each pixel drawn from Bernoulli(pixel): [..., C, H, W] uint8 or [0, 1] floats -> 0 or 1 in float32."""
-    if images.dtype == torch.uint8:
+    return (thresholds(images.shape, images.dtype, source) < images).float()
+
+
+def thresholds(shape: tuple[int, ...], dtype: torch.dtype, source: torch.Generator) -> Tensor:
+    """Uniform numbers r with P(r < x) = x for a pixel x of this type, on the device of ``source``."""
+    if dtype == torch.uint8:
         # P(r < x) = x / 255 exactly for r uniform in 0..254, at a quarter of the cost of float draws.
-        uniform = torch.randint(
-            0, 255, images.shape, generator=source, dtype=torch.uint8, device=images.device
-        )
-        return (uniform < images).float()
-    return torch.bernoulli(images, generator=source)
+        return torch.randint(0, 255, shape, generator=source, dtype=torch.uint8, device=source.device)
+    return torch.rand(shape, generator=source, device=source.device)
 
 
+class Batch(NamedTuple):
+    """What one look at the model takes."""
+
+    image: Tensor
+    """[B, C, H, W] in [0, 1]"""
+    noise: Tensor
+    """As ``VAE.noise_shape`` says."""
+
+
+@dataclass(frozen=True)
 class Batches:
-    """The training images of each step, with the noise of their posteriors."""
+    """The training images of each step, with the noise of their posteriors.
 
-    def __init__(
-        self, split: Split, *, seed: int, batch_size: int, binary: bool, latent_shape: tuple[int, ...]
-    ) -> None:
-        self.images = split.images
-        self.seed = seed
-        self.batch_size = batch_size
-        self.binary = binary
-        self.latent_shape = latent_shape
+    A process of a data-parallel training takes its share of them, and may take that in several
+    micro-batches; all of them together are the same whatever their number.
+    """
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Image [B, C, H, W] in [0, 1] and noise [B, Z]."""
-        device = self.images.device
-        rows = batch_rows(self.seed, step, len(self.images), self.batch_size).to(device)
-        source = generator(self.seed, Stream.STEP, step, device)
-        images = self.images[rows]
-        image = binarise(images, source) if self.binary else to_unit(images)
-        noise = torch.randn((self.batch_size, *self.latent_shape), generator=source, device=device)
-        return image, noise
+    images: Tensor
+    """[N, C, H, W], in memory, on the device or memory-mapped."""
+    seed: int
+    batch_size: int
+    """Of the step: the micro-batches of all processes together."""
+    binary: bool
+    """Draw every pixel anew, see ``binarise``."""
+    noise_shape: tuple[int, ...]
+    """Of the whole step."""
+    batch_axis: int = 0
+    """Of the noise."""
+    device: torch.device = CPU
+    """Where the numbers are drawn and the model computes."""
+    share: tuple[int, int] = (0, 1)
+    """Which part of how many equal ones this process takes."""
+    accumulate: int = 1
+    """Micro-batches that the share is cut into."""
+
+    def at(self, step: int) -> list[Batch]:
+        """The micro-batches of this process, equal in size.
+
+        The numbers are drawn for the whole step, which costs little, and looked at in part.
+        """
+        part, parts = self.share
+        size = self.batch_size // parts
+        mine = slice(part * size, (part + 1) * size)
+        source = generator(self.seed, Stream.STEP, step, self.device)
+        rows = batch_rows(self.seed, step, len(self.images), self.batch_size)[mine]
+        images = self.images[rows.to(self.images.device)].to(self.device)
+        if self.binary:
+            whole = (self.batch_size, *self.images.shape[1:])
+            image = (thresholds(whole, self.images.dtype, source)[mine] < images).float()
+        else:
+            image = to_unit(images)
+        noise = torch.randn(self.noise_shape, generator=source, device=self.device)
+        noise = noise.narrow(self.batch_axis, mine.start, size)
+        micro = size // self.accumulate
+        cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), strict=True)
+        return [Batch(*cut) for cut in cuts]

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.config import FitConfig
-from training.losses import Elbo
+from training.losses import Bound
 from training.runs import Run
 
 Row = dict[str, Any]
@@ -70,7 +70,7 @@ class Journal:
         schedule = {"beta": beta, "learning_rate": learning_rate}
         self._write("train", step, {**terms, **schedule, "images_per_s": images_per_s})
         self._show(
-            {name: f"{terms[name]:.2f}" for name in Elbo._fields} | {"images/s": f"{images_per_s:,.0f}"}
+            {name: f"{terms[name]:.2f}" for name in Bound._fields} | {"images/s": f"{images_per_s:,.0f}"}
         )
 
     def val_row(self, step: int, terms: Mapping[str, float], *, sigma: float | None) -> None:

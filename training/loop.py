@@ -1,11 +1,13 @@
 """The training loop."""
 
 import math
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from training import checkpoint
 from training.config import FitConfig
-from training.data import Dataset, Split
+from training.data import Dataset
+from training.distributed import ALONE, World
 from training.draws import Batches
 from training.errors import TrainingError
 from training.interrupts import deferred
@@ -24,68 +26,91 @@ class Outcome(NamedTuple):
     the training was stopped, or had no step left to take."""
 
 
-def train(state: State, dataset: Dataset, config: FitConfig, run: Run, *, owner: str) -> Outcome:
+def train(
+    state: State, dataset: Dataset, config: FitConfig, run: Run, *, owner: str, world: World = ALONE
+) -> Outcome:
     """Train from ``state.step`` to the last step of ``config``, logging and saving on the way.
+
+    Rank 0 alone looks at the validation images and writes. A signal to any process stops all of them after
+    the same step.
 
     Raises:
         TrainingError: the loss is no longer finite; the message names the last good checkpoint.
+        PeerLost: another process of the training is gone.
     """
-    batches = _batches(state, dataset, config)
-    held_out = dataset.binarised("val") if config.binarisation == "dynamic" else dataset.val
-    averaged = state.ema.model
-    validation = None
-    with Journal(run, config, step=state.step) as journal, deferred() as stop:
-        while state.step < config.total_steps and not stop:
-            image, noise = batches.at(state.step)
+    batches = _batches(state, dataset, config, world)
+    validation, stopped_by = None, 0
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(run, config, step=state.step)) if world.is_main else None
+        stop = stack.enter_context(deferred())
+        while state.step < config.total_steps and not stopped_by:
             beta, learning_rate = beta_at(state.step, config), learning_rate_at(state.step, config)
-            terms = train_step(
-                state,
-                image,
-                noise,
-                beta=beta,
-                learning_rate=learning_rate,
-                clip=config.clip,
-                bfloat16=config.precision == "bfloat16",
-            )
+            step = batches.at(state.step)
+            terms = train_step(state, step, config, beta=beta, learning_rate=learning_rate, world=world)
             state.window.add(terms)
-            journal.advance()
+            stopped_by = world.largest(stop.signal or 0)
+            if journal:
+                journal.advance()
             if _is_due(state.step, config.log_every, config):
-                means = _require_finite(state.window.means(), state, run)
-                journal.train_row(state.step, means, beta=beta, learning_rate=learning_rate)
+                means = world.together(lambda: _finite_means(state, run))
+                if journal:
+                    journal.train_row(state.step, means, beta=beta, learning_rate=learning_rate)
                 state.window.clear()
             if _is_due(state.step, config.checkpoint_every, config):
-                validation = validate(averaged, held_out, seed=config.seed, beta=config.beta)
-                _require_finite(validation, state, run)
-                journal.val_row(state.step, validation, sigma=averaged.likelihood.sigma)
-                _save(state, run, owner)
-        if stop:
-            _save(state, run, owner)
+                validation = world.from_main(lambda: _look(state, dataset, config, run, journal))
+                world.from_main(lambda: _save(state, run, owner))
+        if stopped_by:
+            world.from_main(lambda: _save(state, run, owner))
     finished = state.step == config.total_steps
-    return Outcome(None if finished else stop.signal, validation if finished else None)
+    return Outcome(None if finished else stopped_by, validation if finished else None)
 
 
 def _is_due(step: int, every: int, config: FitConfig) -> bool:
     return step % every == 0 or step == config.total_steps
 
 
-def _batches(state: State, dataset: Dataset, config: FitConfig) -> Batches:
+def _batches(state: State, dataset: Dataset, config: FitConfig, world: World) -> Batches:
     device = next(state.model.parameters()).device
+    images = dataset.train.images
+    noise_shape = state.model.noise_shape(config.batch_size)
     return Batches(
-        Split(dataset.train.images.to(device), None),
+        images if dataset.mapped else images.to(device),
         seed=config.seed,
         batch_size=config.batch_size,
         binary=config.binarisation == "dynamic",
-        latent_shape=state.model.latent_shape,
+        noise_shape=noise_shape,
+        batch_axis=len(noise_shape) - len(state.model.latent_shape) - 1,
+        device=device,
+        share=(world.rank, world.size),
+        accumulate=config.accumulate,
     )
 
 
+def _look(
+    state: State, dataset: Dataset, config: FitConfig, run: Run, journal: Journal | None
+) -> dict[str, float]:
+    """Loss, distortion and rate of the averaged weights on the validation images."""
+    held_out = dataset.binarised("val") if config.binarisation == "dynamic" else dataset.val
+    averaged = state.ema.model
+    validation = validate(averaged, held_out, seed=config.seed, beta=config.beta)
+    _require_finite(validation, state, run)
+    if journal:
+        journal.val_row(state.step, validation, sigma=averaged.likelihood.sigma)
+    return validation
+
+
 def _save(state: State, run: Run, owner: str) -> None:
-    _require_finite(state.window.means(), state, run)
+    _finite_means(state, run)
     checkpoint.save(run.checkpoints, state.step, state.tensors(), owner=owner)
 
 
+def _finite_means(state: State, run: Run) -> dict[str, float]:
+    """Of the steps since the last row; looked at only when a row or a checkpoint is due, since each look
+    holds up a GPU."""
+    return _require_finite(state.window.means(), state, run)
+
+
 def _require_finite(terms: dict[str, float], state: State, run: Run) -> dict[str, float]:
-    """``terms``; looked at only when a row or a checkpoint is due, since each look holds up a GPU."""
     broken = [name for name, value in terms.items() if not math.isfinite(value)]
     if broken:
         saved = checkpoint.files(run.checkpoints)

@@ -6,6 +6,7 @@
 ``tensorboard/``  the same for TensorBoard
 ``metrics.json``  written by ``vae-train evaluate``
 ``report/``       pictures, written by ``vae-train report``
+``pools.json``    and ``pools.safetensors``: kinds found without labels, by ``vae-train pools``
 """
 
 import json
@@ -55,8 +56,11 @@ class RunDescription(BaseModel):
 
     @property
     def owner(self) -> str:
-        """Names this configuration in its checkpoints; where files lie and the device do not matter."""
-        document = self.model_dump(mode="json")
+        """Names this configuration in its checkpoints; where files lie and the device do not matter.
+
+        Nor do options at their defaults, so that a run outlives the coming of a new option.
+        """
+        document = self.model_dump(mode="json", exclude_defaults=True)
         document["config"] = {k: v for k, v in document["config"].items() if k not in MACHINE_FIELDS}
         return checkpoint.owner_of(document)
 
@@ -96,7 +100,8 @@ class Run:
 
     def clear(self) -> None:
         """Remove a run, and nothing else that may lie in its folder; config.json goes first."""
-        for file in (self.config_file, self.log_file, self.metrics_file):
+        found = (self.path / "pools.json", self.path / "pools.safetensors")
+        for file in (self.config_file, self.log_file, self.metrics_file, *found):
             file.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.tensorboard, self.report):
             shutil.rmtree(folder, ignore_errors=True)

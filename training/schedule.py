@@ -13,6 +13,10 @@ def learning_rate_at(step: int, config: FitConfig) -> float:
 
 
 def beta_at(step: int, config: FitConfig) -> float:
-    """β, growing linearly over the first ``warmup`` share of the steps: without it, many latents collapse."""
-    ramp = config.warmup * config.total_steps
-    return config.beta * min(1.0, (step + 1) / ramp) if ramp else config.beta
+    """β, growing linearly over the first ``warmup`` share of each cycle: without it, many latents collapse.
+
+    Several cycles: Fu et al. 2019 (arXiv:1903.10145); each begins with latents that are worth using.
+    """
+    cycle = config.total_steps / config.beta_cycles
+    ramp = config.warmup * cycle
+    return config.beta * min(1.0, (step % cycle + 1) / ramp) if ramp else config.beta

@@ -10,6 +10,7 @@ from training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from training.config import FitConfig
 from training.draws import Stream, generator
 from training.ema import Ema
+from training.errors import TrainingError
 from training.models import VAE, build_model
 from training.window import Window
 
@@ -48,13 +49,22 @@ class State:
         return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up a checkpoint of the same configuration."""
+        """Take up a checkpoint of the same configuration.
+
+        Raises:
+            TrainingError: its tensors are not those of this model.
+        """
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}, "window": {}}
         for key, value in checkpoint.tensors.items():
             part, name = key.split(".", 1)
             parts[part][name] = value
-        self.model.load_state_dict(parts["model"])
-        self.ema.model.load_state_dict(parts["ema"])
-        restore_optimizer(self.optimizer, parts["optimizer"])
-        self.window.sums = parts["window"]["sums"]
+        try:
+            self.model.load_state_dict(parts["model"])
+            self.ema.model.load_state_dict(parts["ema"])
+            restore_optimizer(self.optimizer, parts["optimizer"])
+            self.window.sums = parts["window"]["sums"]
+        except (RuntimeError, KeyError, ValueError) as exc:
+            raise TrainingError(
+                f"{checkpoint.path}: does not fit the run's config.json: {exc!s:.200}"
+            ) from None
         self.step = checkpoint.step

@@ -15,6 +15,8 @@ from serving.bundle.archive import BundleError
 
 Floats = NDArray[np.float32]
 
+_REFERENCE = "reference.safetensors"
+
 
 @dataclass(frozen=True)
 class Pools:
@@ -41,7 +43,7 @@ class Pools:
 class Reference:
     """What the training set looks like in latent space (``reference.safetensors``).
 
-    The served model compares live traffic with it (drift).
+    The served model compares live traffic with it (drift), and the score of an image (its quantile).
     """
 
     mean: Floats
@@ -51,24 +53,37 @@ class Reference:
     posterior_variance: Floats
     """[Z] mean over images of the posterior variance."""
     kl: Floats
-    """[Z] nats, mean over images of KL(q(z_j|x) ‖ N(0, 1))."""
+    """[Z] nats, mean over images of KL(q(z_j|x) ‖ N(0, 1)); not the rate where the prior is learned."""
+    score_quantiles: Floats | None = None
+    """[Q] nats, ascending: evenly spaced quantiles, from 0 to 1, of -ELBO over the training images as a
+    server sees them; None without a score graph, and in bundles from before there was one."""
 
     def to_bytes(self) -> bytes:
-        return save(dict(self.__dict__))
+        return save({name: tensor for name, tensor in vars(self).items() if tensor is not None})
 
     @classmethod
     def from_bytes(cls, content: bytes, *, latents: int) -> Self:
         """Raises BundleError unless shapes fit the manifest and every value is finite."""
         z = (latents,)
         shapes = {"mean": z, "covariance": (latents, latents), "posterior_variance": z, "kl": z}
-        return cls(**_checked("reference.safetensors", content, shapes))
+        quantiles = _tensors(_REFERENCE, content).get("score_quantiles")
+        if quantiles is not None:
+            shapes["score_quantiles"] = (max(2, quantiles.size),)
+        checked = _checked(_REFERENCE, content, shapes)
+        if quantiles is not None and (np.diff(quantiles) < 0).any():
+            raise BundleError(f"{_REFERENCE}: score_quantiles: want them ascending")
+        return cls(**checked)
+
+
+def _tensors(file: str, content: bytes) -> dict[str, Floats]:
+    try:
+        return load(content)
+    except SafetensorError as exc:
+        raise BundleError(f"{file}: not a safetensors file: {exc}") from None
 
 
 def _checked(file: str, content: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Floats]:
-    try:
-        tensors = load(content)
-    except SafetensorError as exc:
-        raise BundleError(f"{file}: not a safetensors file: {exc}") from None
+    tensors = _tensors(file, content)
     for name, shape in shapes.items():
         tensor = tensors.get(name)
         if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:

@@ -47,7 +47,8 @@ class Graph(_Part):
     opset: Annotated[int, Field(ge=17, le=20)]
     ir_version: Annotated[int, Field(ge=8, le=10)]
     parity: dict[str, Finite]
-    """Largest absolute difference to PyTorch, by batch size; empty for a graph from outside."""
+    """Largest difference to PyTorch, by batch size; empty for a graph from outside. Absolute, but for the
+    score relative to its size, or to a nat a pixel where it is smaller."""
 
 
 class Likelihood(_Part):

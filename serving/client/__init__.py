@@ -5,7 +5,6 @@ It needs the base install alone: grpcio, protobuf, numpy and Pillow.
 
 from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClient, Client
 from serving.client.errors import VaeError
-from serving.client.operations import Format
 from serving.client.results import (
     Decoded,
     Metric,
@@ -14,8 +13,10 @@ from serving.client.results import (
     Posteriors,
     Reconstructions,
     Samples,
+    Scores,
     ServedModel,
 )
+from serving.client.streams import Format
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -30,6 +31,7 @@ __all__ = [
     "Posteriors",
     "Reconstructions",
     "Samples",
+    "Scores",
     "ServedModel",
     "VaeError",
 ]

@@ -1,4 +1,4 @@
-"""``vae-client``: sample, encode, decode, reconstruct and models from the command line.
+"""``vae-client``: sample, encode, decode, reconstruct, score and models from the command line.
 
 Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files; an error
 is one line on stderr.
@@ -60,22 +60,26 @@ def _connect(options: argparse.Namespace) -> Client:
 
 
 def _sample(client: Client, options: argparse.Namespace) -> None:
-    samples = client.sample(
-        options.model,
-        options.count,
-        seed=options.seed,
-        first_row=options.first_row,
-        pool=options.pool,
-        temperature=options.temperature,
-        format=_format(options.out),
-        latents=options.out.suffix == ".npz",
-    )
-    if options.out.suffix == ".png":
-        files.write_grid(options.out, samples.images, columns=options.columns)
+    as_arrays = options.out.suffix == ".npz"
+    asked = {
+        "seed": options.seed,
+        "first_row": options.first_row,
+        "pool": options.pool,
+        "temperature": options.temperature,
+        "format": _format(options.out),
+        "latents": as_arrays,
+    }
+    if options.stream:
+        parts = list(client.sample_stream(options.model, options.count, **asked))
     else:
-        content = {"images": samples.images, "latents": samples.latents, "seed": np.uint64(samples.seed)}
-        files.write_arrays(options.out, content)
-    _done(options.out, f"{len(samples.images)} images, seed {samples.seed}", samples.model.name)
+        parts = [client.sample(options.model, options.count, **asked)]
+    images, first = np.concatenate([part.images for part in parts]), parts[0]
+    if as_arrays:
+        latents = np.concatenate([part.latents for part in parts])
+        files.write_arrays(options.out, {"images": images, "latents": latents, "seed": np.uint64(first.seed)})
+    else:
+        files.write_grid(options.out, images, columns=options.columns)
+    _done(options.out, f"{len(images)} images, seed {first.seed}", first.model.name)
 
 
 def _encode(client: Client, options: argparse.Namespace) -> None:
@@ -127,15 +131,31 @@ def _over(above: files.Rows, below: files.Rows, columns: int) -> files.Rows:
     return np.stack(rows, axis=1).reshape(-1, *above.shape[1:])
 
 
+def _score(client: Client, options: argparse.Namespace) -> None:
+    images = files.read_images(options.images, client.model(options.model), fit=options.fit)
+    scores = client.score(options.model, images, samples=options.samples, seed=options.seed)
+    columns = {name: getattr(scores, name) for name in ("nelbo", "distortion", "rate", "nll", "quantile")}
+    if options.out is None:
+        known = {name: column for name, column in columns.items() if column is not None}
+        rows = [
+            [str(row), *(f"{column[row]:.3f}" for column in known.values())] for row in range(len(images))
+        ]
+        _print_table([["ROW", *map(str.upper, known)], *rows])
+        return
+    files.write_arrays(options.out, columns | {"seed": np.uint64(scores.seed), "samples": scores.samples})
+    _done(options.out, f"{len(images)} scores, {scores.samples} samples each", scores.model.name)
+
+
 def _models(client: Client, options: argparse.Namespace) -> None:
     models = client.models()
     if options.json:
         print(json.dumps([dataclasses.asdict(model) for model in models], indent=2, default=str))
         return
-    table: list[tuple[str, ...]] = [
-        ("NAME", "VERSION", "KIND", "IMAGE", "LATENT", "PRIOR", "POOLS", "MAX ROWS", "ON", "DIGEST")
-    ]
-    table += [_row(model) for model in models]
+    head = ("NAME", "VERSION", "KIND", "IMAGE", "LATENT", "PRIOR", "POOLS", "MAX ROWS", "ON", "DIGEST")
+    _print_table([head, *map(_row, models)])
+
+
+def _print_table(table: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -172,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--count", type=int, default=64, help="number of images (default: 64)")
     sample.add_argument("--seed", type=int, help="gives the same images again (default: drawn by the server)")
     sample.add_argument("--first-row", type=int, default=0, help="row of the seed to begin with (default: 0)")
+    sample.add_argument("--stream", action="store_true", help="in one streamed call instead of several")
     sample.add_argument("--pool", help="pool to sample from (default: the prior)")
     sample.add_argument("--temperature", type=float, help="below 1 gives more typical images (default: 1)")
     _add_out(sample, ".png", ".npz")
@@ -189,6 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     reconstruct = _add(commands, "reconstruct", _reconstruct, "images encoded and decoded again")
     _add_images(reconstruct)
     _add_out(reconstruct, ".png", ".npz")
+
+    score = _add(commands, "score", _score, "how well the model explains images, in nats")
+    _add_images(score)
+    score.add_argument("--samples", type=int, default=16, help="of each posterior (default: 16)")
+    score.add_argument("--seed", type=int, help="seed of these samples (default: drawn by the server)")
+    _add_out(score, ".npz", required=False)
 
     models = commands.add_parser("models", help="what is served", description="What is served.")
     models.set_defaults(command=_models)
@@ -227,7 +254,7 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fit", action="store_true", help="scale and crop image files of another size")
 
 
-def _add_out(parser: argparse.ArgumentParser, *suffixes: str) -> None:
+def _add_out(parser: argparse.ArgumentParser, *suffixes: str, required: bool = True) -> None:
     def out(value: str) -> Path:
         path = Path(value)
         if path.suffix not in suffixes:
@@ -237,7 +264,8 @@ def _add_out(parser: argparse.ArgumentParser, *suffixes: str) -> None:
         return path
 
     kinds = "a grid as .png, or arrays as .npz" if ".png" in suffixes else "arrays as .npz"
-    parser.add_argument("--out", type=out, required=True, help=f"file to write: {kinds}")
+    unless = "" if required else " (default: print them)"
+    parser.add_argument("--out", type=out, required=required, help=f"file to write: {kinds}{unless}")
     if ".png" in suffixes:
         parser.add_argument("--columns", type=int, help="columns of the grid")
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
@@ -11,6 +11,7 @@ import grpc
 
 from serving.client import channel, errors
 from serving.client.operations import Operation, Operations
+from serving.client.streams import Stream
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 
 P = ParamSpec("P")
@@ -81,11 +82,34 @@ def _awaitable(
     return _documented(method, operation)
 
 
-def _documented(method: Method, operation: Callable[..., Operation[Any]]) -> Method:
+def _iterable(
+    operation: Callable[Concatenate[Operations, P], Stream[T]],
+) -> Callable[Concatenate["Client", P], Iterator[T]]:
+    """The method of ``Client`` for a stream."""
+
+    def method(client: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return client._iterate(operation(client._operations, *args, **kwargs))
+
+    return _documented(method, operation, Iterator)
+
+
+def _async_iterable(
+    operation: Callable[Concatenate[Operations, P], Stream[T]],
+) -> Callable[Concatenate["AsyncClient", P], AsyncGenerator[T, None]]:
+    """The method of ``AsyncClient`` for a stream."""
+
+    def method(client: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+        return client._iterate(operation(client._operations, *args, **kwargs))
+
+    return _documented(method, operation, AsyncIterator)
+
+
+def _documented(method: Method, operation: Callable[..., Any], container: Any = None) -> Method:
     """The method with the name, docstring and signature of the operation, but for what it returns."""
     functools.update_wrapper(method, operation)
     signature = inspect.signature(operation)
     result = get_args(signature.return_annotation)[-1]
+    result = result if container is None else container[result]
     vars(method)["__signature__"] = signature.replace(return_annotation=result)
     return method
 
@@ -100,9 +124,11 @@ class Client(_Connection):
     models = _blocking(Operations.models)
     model = _blocking(Operations.model)
     sample = _blocking(Operations.sample)
+    sample_stream = _iterable(Operations.sample_stream)
     encode = _blocking(Operations.encode)
     decode = _blocking(Operations.decode)
     reconstruct = _blocking(Operations.reconstruct)
+    score = _blocking(Operations.score)
     interpolate = _blocking(Operations.interpolate)
 
     def __enter__(self) -> Self:
@@ -134,6 +160,16 @@ class Client(_Connection):
             except grpc.RpcError as exc:
                 raise errors.from_rpc(exc) from None
 
+    def _iterate(self, stream: Stream[T]) -> Iterator[T]:
+        call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
+        try:
+            for response in call:
+                yield stream.read(response)
+        except grpc.RpcError as exc:
+            raise errors.from_rpc(exc) from None
+        finally:
+            call.cancel()
+
 
 class AsyncClient(_Connection):
     """The same for asyncio; make it inside the event loop that uses it.
@@ -145,9 +181,11 @@ class AsyncClient(_Connection):
     models = _awaitable(Operations.models)
     model = _awaitable(Operations.model)
     sample = _awaitable(Operations.sample)
+    sample_stream = _async_iterable(Operations.sample_stream)
     encode = _awaitable(Operations.encode)
     decode = _awaitable(Operations.decode)
     reconstruct = _awaitable(Operations.reconstruct)
+    score = _awaitable(Operations.score)
     interpolate = _awaitable(Operations.interpolate)
 
     async def __aenter__(self) -> Self:
@@ -178,3 +216,13 @@ class AsyncClient(_Connection):
                 response = await rpc(call.request, timeout=self._timeout_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as exc:
                 raise errors.from_rpc(exc) from None
+
+    async def _iterate(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
+        call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
+        try:
+            async for response in call:
+                yield stream.read(response)
+        except grpc.aio.AioRpcError as exc:
+            raise errors.from_rpc(exc) from None
+        finally:
+            call.cancel()

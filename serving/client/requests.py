@@ -34,6 +34,31 @@ def neighbourhood(
     return pb.Neighbourhood(latent=wire.to_latents(latent), spread=spread)
 
 
+def sample(  # noqa: PLR0913  # the options of one request
+    model: str,
+    *,
+    seed: int | None,
+    pool: str | None,
+    near: wire.ImageRows | None,
+    near_latent: wire.Rows | None,
+    spread: float | None,
+    temperature: float | None,
+    format: str,
+    latents: bool,
+    version: int,
+) -> pb.SampleRequest:
+    """Everything but the rows."""
+    return pb.SampleRequest(
+        model=ref(model, version),
+        seed=checked_seed(seed),
+        pool=pool,
+        neighbourhood=neighbourhood(pool, near, near_latent, spread),
+        temperature=temperature,
+        image_format=wire.image_format(format),
+        include_latents=latents,
+    )
+
+
 def fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], None]:
     def fill(rows: slice) -> None:
         request.count, request.first_row = rows.stop - rows.start, first_row + rows.start
@@ -42,9 +67,22 @@ def fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], No
 
 
 def fill_images(
-    request: pb.EncodeRequest | pb.ReconstructRequest, images: wire.ImageRows
+    request: pb.EncodeRequest | pb.ReconstructRequest | pb.ScoreRequest, images: wire.ImageRows
 ) -> Callable[[slice], None]:
     def fill(rows: slice) -> None:
         request.images.CopyFrom(wire.to_images(images[rows]))
+
+    return fill
+
+
+def fill_seeded_images(
+    request: pb.EncodeRequest | pb.ScoreRequest, images: wire.ImageRows
+) -> Callable[[slice], None]:
+    """The same for a request whose noise goes by row."""
+    fill_them = fill_images(request, images)
+
+    def fill(rows: slice) -> None:
+        fill_them(rows)
+        request.first_row = rows.start
 
     return fill

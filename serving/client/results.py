@@ -37,6 +37,8 @@ class Samples:
     png: list[bytes]
     latents: Floats | None
     """[N, *latent_shape], if they were asked for."""
+    first_row: int = 0
+    """Index of the first of these rows in the seed's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,27 @@ class Posteriors:
     """[N, pools], each row sums to 1, if they were asked for and the model has pools."""
     pools: list[str]
     """The columns of ``pool_probabilities``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How well the model explains each image, in nats summed over pixels; the larger, the less likely."""
+
+    model: ServedModel
+    seed: int
+    """Gives the same values again, with the same ``samples``."""
+    samples: int
+    """Of each posterior."""
+    nelbo: Floats
+    """[N] −ELBO: distortion + rate."""
+    distortion: Floats
+    """[N] −log p(x|z), mean over the samples."""
+    rate: Floats
+    """[N] KL(q(z|x) ‖ p(z))."""
+    nll: Floats
+    """[N] estimate of −log p(x) by importance weighting."""
+    quantile: Floats | None
+    """[N] share of the training images with a lower −ELBO, 0 to 1, if the bundle has their quantiles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,3 +145,5 @@ class Model:
     max_rows: int
     """Rows of one request; the client splits larger jobs by it."""
     dataset: str
+    offers_score: bool
+    """Whether ``score`` can be called."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serving import images as formats
 from serving.client import results
-from serving.pb.vae.v1 import models_pb2
+from serving.pb.vae.v1 import models_pb2, vae_service_pb2
 from serving.pb.vae.v1 import tensors_pb2 as pb
 
 Rows = NDArray[Any]
@@ -78,6 +78,37 @@ def from_images(messages: Sequence[pb.Images]) -> tuple[Rows, list[bytes]]:
     return formats.from_png(files, formats.png_shape(files[0])), files
 
 
+def from_samples(responses: Sequence[Any], *, first_row: int, latents: bool) -> results.Samples:
+    """The rows of several responses to Sample, or of one of a stream."""
+    images, png = from_images([response.images for response in responses])
+    return results.Samples(
+        model=from_served(responses[0].model),
+        seed=responses[0].seed,
+        images=images,
+        png=png,
+        latents=from_tensors(response.latents for response in responses) if latents else None,
+        first_row=first_row,
+    )
+
+
+def from_scores(responses: Sequence[vae_service_pb2.ScoreResponse]) -> results.Scores:
+    first = responses[0]
+
+    def column(name: str) -> Rows:
+        return from_tensors(getattr(response, name) for response in responses)
+
+    return results.Scores(
+        model=from_served(first.model),
+        seed=first.seed,
+        samples=first.samples,
+        nelbo=column("nelbo"),
+        distortion=column("distortion"),
+        rate=column("rate"),
+        nll=column("nll"),
+        quantile=column("quantile") if first.HasField("quantile") else None,
+    )
+
+
 def from_served(message: models_pb2.ServedModel) -> results.ServedModel:
     return results.ServedModel(message.name, message.version, message.digest)
 
@@ -101,6 +132,7 @@ def from_model(message: models_pb2.Model) -> results.Model:
         execution_provider=message.execution_provider,
         max_rows=message.max_rows,
         dataset=message.dataset,
+        offers_score=message.offers_score,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from serving.client import AsyncClient, Client, VaeError
 from serving.client.__main__ import main
+from serving.noise import standard_normal
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1 import vae_service_pb2_grpc
 from tests.support import toy
@@ -25,7 +26,7 @@ IMAGES = np.random.default_rng(3).random((25, *toy.IMAGE_SHAPE), np.float32)
 def address(tmp_path_factory):
     """A server in a process of its own that takes 10 rows a request."""
     repository = tmp_path_factory.mktemp("models")
-    toy.make_bundle(repository)
+    toy.make_bundle(repository, with_score=True, quantiles=np.linspace(10, 30, 101, dtype=np.float32))
     toy.make_bundle(repository, "colour", image_shape=(3, 8, 5))
     with serving(repository, "--max-rows", "10") as server:
         yield server.grpc_address
@@ -99,6 +100,40 @@ def test_posterior_samples(client):
     split = client.encode("toy", IMAGES, latents=True, seed=first.seed)  # in three calls
     np.testing.assert_array_equal(split.latents[:10], first.latents)
     assert len(np.unique(split.latents - split.mean, axis=0)) == len(IMAGES), "noise was used twice"
+
+
+def test_score(client):
+    """In parts of the server's limit and in one call per image, the scores of one seed."""
+    scores = client.score("toy", IMAGES, samples=5, seed=3)  # parts of 2 images
+    assert (scores.samples, scores.seed, scores.model.name) == (5, 3, "toy")
+    noise = standard_normal(3, 0, 25 * 5, toy.LATENTS).reshape(25, 5, -1)
+    distortion, rate, _ = toy.score(IMAGES, noise)
+    np.testing.assert_allclose(scores.distortion, distortion, atol=1e-3)
+    np.testing.assert_allclose(scores.rate, rate, atol=1e-4)
+    np.testing.assert_allclose(scores.nelbo, scores.distortion + scores.rate, atol=1e-4)
+    assert scores.nll.mean() <= scores.nelbo.mean()
+    assert ((scores.quantile >= 0) & (scores.quantile <= 1)).all()
+    unseeded = client.score("toy", IMAGES)
+    again = client.score("toy", IMAGES, seed=unseeded.seed)
+    np.testing.assert_allclose(again.nll, unseeded.nll, atol=1e-4)
+    with pytest.raises(VaeError, match=r"FAILED_PRECONDITION: model colour: .* no score graph") as refusal:
+        client.score("colour", client.sample("colour", 1).images)
+    assert refusal.value.reason == "NOT_OFFERED"
+
+
+def test_sample_stream(client):
+    """The rows of ``sample``, beyond one request's limit; arguments are checked at once; it can be left."""
+    whole = client.sample("toy", 45, seed=6, latents=True)
+    parts = list(client.sample_stream("toy", 45, seed=6, latents=True, rows_per_response=7))
+    assert [part.first_row for part in parts] == list(range(0, 45, 7))
+    np.testing.assert_array_equal(np.concatenate([part.latents for part in parts]), whole.latents)
+    np.testing.assert_allclose(np.concatenate([part.images for part in parts]), whole.images, atol=1e-6)
+    first = next(client.sample_stream("toy", 10**9, format="png"))
+    assert len(first.png) == len(first.images) == 10
+    with pytest.raises(ValueError, match="seed: want"):
+        client.sample_stream("toy", 5, seed=-1)
+    with pytest.raises(VaeError, match="NOT_FOUND"):
+        next(client.sample_stream("none", 5))
 
 
 def test_models(client):
@@ -218,18 +253,33 @@ def test_nobody_there():
 
 
 def test_command_line(address, tmp_path, capsys, monkeypatch):
-    """Sample, encode, decode, reconstruct and models, each from the file that the one before wrote."""
+    """Sample, encode, decode, reconstruct, score and models, each from the file that the one before wrote."""
     monkeypatch.setenv("VAE_ADDRESS", address)
-    grid, sampled, encoded = (str(tmp_path / name) for name in ("grid.png", "sampled.npz", "encoded.npz"))
+    grid = str(tmp_path / "grid.png")
+    sampled, streamed, encoded, scored = (
+        str(tmp_path / f"{name}.npz") for name in ("sampled", "streamed", "encoded", "scored")
+    )
     toy_model = ["--model", "toy"]
     assert main(["sample", *toy_model, "--count", "64", "--seed", "7", "--out", grid]) == 0
+    assert f"{grid}: 64 images, seed 7 from toy" in capsys.readouterr().out
     assert main(["sample", *toy_model, "--count", "12", "--pool", "one", "--out", sampled]) == 0
     assert main(["encode", *toy_model, sampled, "--out", encoded]) == 0
     assert main(["decode", *toy_model, encoded, "--out", str(tmp_path / "decoded.png")]) == 0
     assert main(["reconstruct", *toy_model, sampled, "--out", str(tmp_path / "pairs.png")]) == 0
+    assert main(["sample", *toy_model, "--stream", "--count", "30", "--seed", "7", "--out", streamed]) == 0
+    assert main(["score", *toy_model, sampled, "--samples", "3", "--out", scored]) == 0
+    with np.load(scored) as arrays:
+        assert arrays["quantile"].shape == arrays["nll"].shape == (12,)
+        assert arrays["samples"] == 3
+    with np.load(streamed) as arrays:
+        assert arrays["latents"].shape == (30, toy.LATENTS)
+    capsys.readouterr()
+    assert main(["score", *toy_model, sampled]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["ROW", "NELBO", "DISTORTION", "RATE", "NLL", "QUANTILE"]
+    assert len(table) == 13
     assert main(["models", "--json"]) == 0
     said = capsys.readouterr().out
-    assert f"{grid}: 64 images, seed 7 from toy" in said
     assert [model["name"] for model in json.loads(said[said.index("[") :])] == ["colour", "toy"]
     with np.load(encoded) as arrays:
         assert arrays["mean"].shape == (12, toy.LATENTS)

@@ -263,7 +263,8 @@ KNOBS = {
 }
 ELSEWHERE = {
     "preset", "epochs",  # test_config: resolved into the others
-    "data", "data_dir", "cache_dir", "image_size", "channels",  # test_data
+    "data", "data_dir", "cache_dir", "image_size", "channels", "in_memory", "strict",  # test_data
+    "accumulate",  # test_distributed
     "binarisation", "prior", "device", "threads", "log_every", "checkpoint_every", "tensorboard",
 }  # fmt: skip
 

@@ -1,5 +1,7 @@
 """The judge of samples, on scikit-learn's digits."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from training.classifier import Classifier, Judge, neighbour_distance, train_cla
 from training.config import FitConfig
 from training.data import load, to_unit
 from training.errors import TrainingError
+from training.evaluate.samples import Looks, Yardstick, pool_rows
 
 STEPS = 240
 
@@ -48,6 +51,36 @@ def test_features_and_probabilities(judge, digits):
     assert (probabilities.shape, features.shape) == ((20, 11), (20, 128))
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(20))
     torch.testing.assert_close(judge.look(images[:1])[1], features[:1], rtol=1e-4, atol=1e-4)
+
+
+def test_yardstick_orders_what_is_known(judge, digits):
+    """Other real digits are near; digits of one class lack variety alone; noise is far, no digit and trash."""
+    (train, labels), (held_out, _) = digits
+    yardstick = Yardstick(judge, held_out, torch.full((10,), 0.1).double(), seed=0)
+    noise = torch.rand(180, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    rows = []
+    for images in (train[:180], train[labels == 0], noise):
+        looks = Looks(*judge.look(images))
+        rows.append(yardstick.distances(looks) | yardstick.classes(looks))
+    real, zeros, noisy = rows
+    assert real["fd"] < zeros["fd"] < noisy["fd"]
+    assert real["kid"] < zeros["kid"] < noisy["kid"]
+    assert min(real["precision"], real["recall"], zeros["precision"]) > 0.7
+    assert max(zeros["recall"], noisy["precision"]) < 0.2
+    assert real["class_kl"] < 0.05
+    assert zeros["class_kl"] == pytest.approx(math.log(10), abs=0.1)
+    assert noisy["trash_rate"] > real["trash_rate"] + 0.4
+
+
+def test_fidelity_is_the_share_of_the_own_class(judge, digits):
+    """Real digits under their labels: nearly all. With every label moved on by one: nearly none."""
+    images, labels = digits[1]
+    looks = Looks(*judge.look(images))
+    names = tuple("0123456789")
+    right = pool_rows(judge, looks, labels, names)
+    assert [row["samples"] for row in right.values()] == torch.bincount(labels).tolist()
+    assert min(row["fidelity"] for row in right.values()) > 0.8
+    assert max(row["fidelity"] for row in pool_rows(judge, looks, (labels + 1) % 10, names).values()) < 0.15
 
 
 def test_same_seed_same_network(digits):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections import abc
 
 import grpc
 import numpy as np
@@ -184,7 +185,7 @@ def test_unreadable_details_do_not_hide_the_error():
         assert (error.code, error.details, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, (), None)
 
 
-@pytest.mark.parametrize("name", ["sample", "encode", "decode", "reconstruct", "models", "model"])
+@pytest.mark.parametrize("name", ["sample", "encode", "decode", "reconstruct", "score", "models", "model"])
 def test_both_clients_show_their_methods(name):
     """Each method has the documentation and signature of the operation and says what it gives back."""
     for client in (Client, AsyncClient):
@@ -193,6 +194,14 @@ def test_both_clients_show_their_methods(name):
         assert next(iter(inspect.signature(method).parameters)) == "self"
         assert "Generator" not in str(inspect.signature(method).return_annotation)
     assert inspect.iscoroutinefunction(getattr(AsyncClient, name))
+
+
+def test_both_clients_stream():
+    """``sample_stream`` gives an iterator of Samples, an asynchronous one in asyncio."""
+    for client, kind in ((Client, abc.Iterator), (AsyncClient, abc.AsyncIterator)):
+        signature = inspect.signature(client.sample_stream)
+        assert signature.return_annotation == kind[results.Samples]
+        assert "rows_per_response" in signature.parameters
 
 
 MODEL = results.Model(

@@ -212,6 +212,8 @@ def test_unreadable_files_are_skipped_and_counted(tmp_path, caplog):
     assert len(data.train) + len(data.val) + len(data.test) == 10
     assert "skipped 2 of 12 files" in caplog.text
     assert "00.png" in caplog.text
+    with pytest.raises(TrainingError, match=r"--strict: .*/00\.png: cannot be read as an image"):
+        load(FitConfig(data=str(tmp_path), strict=True))
     for file in tmp_path.iterdir():
         file.write_bytes(b"not a picture")
     with pytest.raises(TrainingError, match="none of its 12 files can be read"):
@@ -225,10 +227,13 @@ def test_folders_that_are_no_data_set(tmp_path):
     with pytest.raises(TrainingError, match=r"elsewhere: want digits, .*not found"):
         load(FitConfig(data=str(tmp_path / "elsewhere")))
     save_image(tmp_path / "a/1.png", pixels(8, 8))
-    with pytest.raises(TrainingError, match="1 images leave none to train on"):
+    with pytest.raises(TrainingError, match=r"at least two classes, came one .*--data .*/a$"):
+        load(FitConfig(data=str(tmp_path)))
+    save_image(tmp_path / "b/1.png", pixels(8, 8))
+    with pytest.raises(TrainingError, match="2 images leave none to train on"):
         load(FitConfig(data=str(tmp_path)))
     save_image(tmp_path / "2.png", pixels(8, 8))
-    with pytest.raises(TrainingError, match="1 images lie beside sub-folders with 1"):
+    with pytest.raises(TrainingError, match="1 images lie beside sub-folders with 2"):
         load(FitConfig(data=str(tmp_path)))
 
 
@@ -268,6 +273,7 @@ def test_array_files(tmp_path, images, shape):
         ({"pictures": pixels(20, 5, 5)}, "want an array 'images', found pictures"),
         ({"images": pixels(20, 5, 5), "labels": np.arange(19)}, r"one label per image \(20\), came \[19\]"),
         ({"images": pixels(20, 5, 5), "labels": np.arange(20) / 2}, "names for labels, came float64"),
+        ({"images": pixels(20, 5, 5), "labels": np.full(20, 7)}, "at least two classes, .*came one, '7'"),
         ({"images": np.array([{}] * 20)}, "cannot be read"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

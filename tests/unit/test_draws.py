@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from training.data import Split
 from training.draws import Batches, Stream, batch_rows, binarise, generator
 
 COUNT, BATCH = 50, 8
@@ -46,14 +45,42 @@ def test_binarised_pixels_have_their_chance(dtype):
     assert drawn[:, -1].min() == 1
 
 
+def batches(images: torch.Tensor, **options: object) -> Batches:
+    return Batches(images, seed=1, batch_size=BATCH, binary=True, noise_shape=(BATCH, 2, 3), **options)
+
+
 def test_a_step_depends_on_nothing_before_it():
     """The batch of a step is the same asked for first or last; another step differs in all three draws."""
-    split = Split(torch.randint(0, 256, (COUNT, 1, 4, 4), dtype=torch.uint8), None)
-    batches = Batches(split, seed=1, batch_size=BATCH, binary=True, latent_shape=(2, 3))
-    first = batches.at(41)
+    drawn = batches(torch.randint(0, 256, (COUNT, 1, 4, 4), dtype=torch.uint8))
+    (first,) = drawn.at(41)
     for step in range(5):
-        batches.at(step)
-    again, other = batches.at(41), batches.at(42)
+        drawn.at(step)
+    (again,), (other,) = drawn.at(41), drawn.at(42)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-    assert first[1].shape == (BATCH, 2, 3)
+    assert first.noise.shape == (BATCH, 2, 3)
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "as they are"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
+def test_shares_and_micro_batches_make_the_same_step(dtype, binary):
+    """Two processes with two micro-batches each see, put together, what one process sees at once, bit for bit.
+
+    The noise of importance samples, [k, B, Z], is cut along B too.
+    """
+    images = torch.randint(0, 256, (COUNT, 1, 4, 4), dtype=torch.uint8)
+    images = images if dtype == torch.uint8 else images / 255
+    options = {
+        "seed": 1,
+        "batch_size": BATCH,
+        "binary": binary,
+        "noise_shape": (5, BATCH, 3),
+        "batch_axis": 1,
+    }
+    (whole,) = Batches(images, **options).at(7)
+    cut = [
+        part for rank in (0, 1) for part in Batches(images, **options, share=(rank, 2), accumulate=2).at(7)
+    ]
+    assert [part.noise.shape for part in cut] == [(5, BATCH // 4, 3)] * 4
+    assert torch.equal(torch.cat([part.image for part in cut]), whole.image)
+    assert torch.equal(torch.cat([part.noise for part in cut], dim=1), whole.noise)

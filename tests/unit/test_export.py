@@ -97,6 +97,7 @@ def test_modules_of_a_user_become_a_bundle(sealed):
     assert {gate.name: gate.passed for gate in manifest.training.gates} == {
         "parity": True,
         "finite_metrics": True,
+        "posterior_collapse": True,
     }
     assert set(manifest.graphs["encoder"].parity) == {"1", "2", "3", "7", "64"}
     assert {"torch", "onnx", "onnxscript", "onnxruntime", "vaeserve"} == set(manifest.training.versions)

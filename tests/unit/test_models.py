@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from training.config import FitConfig
+from training.draws import Batch
 from training.likelihoods import Gaussian
 from training.models import build_model
 from training.models.posterior import LOG_VAR_RANGE
@@ -58,7 +59,7 @@ def test_sigma_is_learned():
     start = likelihood.sigma
     image = torch.full((16, 3, 8, 8), 0.5) + 0.01 * torch.randn(16, 3, 8, 8)
     for _ in range(60):
-        train_step(state, image, torch.randn(16, 5), beta=1, learning_rate=1e-2, clip=1e9)
+        train_step(state, [Batch(image, torch.randn(16, 5))], config(), beta=1, learning_rate=1e-2)
     assert 1 / 255 < likelihood.sigma < 0.5 * start
     assert averaged.sigma < 0.7 * start
 
@@ -70,7 +71,8 @@ def test_averaged_weights_follow_every_parameter_and_buffer():
     state.ema.model.register_buffer("count", torch.tensor(0))
     old = {name: value.clone() for name, value in state.ema.model.state_dict().items()}
     state.model.count += 3
-    train_step(state, torch.rand(4, 1, 8, 8), torch.randn(4, 5), beta=1, learning_rate=1e-2, clip=1e9)
+    batch = Batch(torch.rand(4, 1, 8, 8), torch.randn(4, 5))
+    train_step(state, [batch], config(), beta=1, learning_rate=1e-2)
     decay = 0.1  # of the first step
     for name, new in state.model.state_dict().items():
         expected = decay * old[name] + (1 - decay) * new if new.is_floating_point() else new

@@ -8,6 +8,7 @@ from serving.status import CODES, DETAILS_KEY, to_status
 EXAMPLES = {
     errors.InvalidInput: errors.InvalidInput("count", "want 1 to 9 rows, came 0"),
     errors.NotFound: errors.NotFound("model", "x", "no model 'x'"),
+    errors.NotOffered: errors.NotOffered("score.onnx", "no score graph"),
     errors.Overloaded: errors.Overloaded("full", retry_after_s=0.25),
 }
 
@@ -37,6 +38,9 @@ def test_details_fit_the_error():
     resource = error_details_pb2.ResourceInfo()
     details_of(EXAMPLES[errors.NotFound])["ResourceInfo"].Unpack(resource)
     assert (resource.resource_type, resource.resource_name) == ("model", "x")
+    missing = error_details_pb2.PreconditionFailure()
+    details_of(EXAMPLES[errors.NotOffered])["PreconditionFailure"].Unpack(missing)
+    assert missing.violations[0].subject == "score.onnx"
     retry = error_details_pb2.RetryInfo()
     details_of(EXAMPLES[errors.Overloaded])["RetryInfo"].Unpack(retry)
     assert retry.retry_delay.ToMilliseconds() == 250

@@ -4,42 +4,97 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.errors import TrainingError
+
 if TYPE_CHECKING:
     from training.evaluate import Metrics
 
 
+DESCRIPTION = """\
+−ELBO, rate, distortion, importance-weighted likelihood (nats per image), active units; and on demand the
+groups below. Every figure stands in metrics.json with the protocol it was taken by. A likelihood that is
+there already by the same protocol is not estimated anew when a group is asked for."""
+
+
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
-        "evaluate",
-        help="measure a run on held-out images",
-        description="−ELBO, rate, distortion, importance-weighted likelihood (nats per image), active units.",
+        "evaluate", help="measure a run on held-out images", description=DESCRIPTION
     )
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
     parser.add_argument("--k", type=int, default=100, help="importance samples of nll_<k> (default: 100)")
     parser.add_argument("--images", type=int, help="evaluate a random subset of this many (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and the subset (default: 0)")
+    parser.add_argument("--threads", type=int, help="CPU threads; left out: one for each core")
+    groups = parser.add_argument_group("groups of figures")
+    groups.add_argument(
+        "--samples",
+        action="store_true",
+        help="10,000 samples of the prior and of the labels' pools, and reconstructions: Fréchet and kernel "
+        "distance, precision and recall, trash rate, pool fidelity, beside real images",
+    )
+    groups.add_argument(
+        "--latents",
+        action="store_true",
+        help="linear probe and nearest neighbours with 10, 100 and all labels per class, clusters without "
+        "labels, aggregate posterior against the prior",
+    )
+    groups.add_argument(
+        "--ood",
+        type=Path,
+        metavar="PATH",
+        help="does the score tell foreign images: those of a folder (scaled, cropped and made grey as the "
+        "model wants them), an .npz or .npy file; and noise, inverted and rotated images",
+    )
+    groups.add_argument(
+        "--full", action="store_true", help="all groups that fit the data; --ood PATH may stand beside it"
+    )
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from training.evaluate import evaluate_run
+    import torch
+
+    from training.evaluate import evaluate_run, groups
+    from training.evaluate.of_run import add_group, likelihood_known
     from training.runs import Run, load_run
 
+    _check(args)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     folder, loaded = Run(args.run), load_run(args.run)
-    metrics = evaluate_run(
-        folder,
-        loaded,
-        loaded.dataset(),
-        split=args.split,
-        k=args.k,
-        seed=args.seed,
-        limit=args.images,
-        progress=True,
-    )
-    print(describe(metrics))
+    dataset = loaded.dataset()
+    how = {"split": args.split, "seed": args.seed, "limit": args.images}
+    wanted = _wanted(args, groups.applicable(loaded.model, dataset))
+    metrics = likelihood_known(folder, k=args.k, **how) if wanted else None
+    if metrics is None:
+        metrics = evaluate_run(folder, loaded, dataset, k=args.k, progress=True, **how)
+    print(describe(metrics), flush=True)
+    subject = groups.subject_of(loaded, dataset, step=metrics.protocol.step, **how)
+    for name in wanted:
+        group = groups.measure(name, subject, foreign=args.ood)
+        metrics = add_group(folder, metrics, name, group)
+        print(f"\n{name}, in {group.protocol['seconds']:.1f} s\n{group.describe()}", flush=True)
     print(f"written   {folder.metrics_file}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What can be refused before anything is loaded."""
+    if args.threads is not None and args.threads < 1:
+        raise TrainingError(f"--threads {args.threads}: want at least 1")
+    if args.ood is not None and not args.ood.exists():
+        raise TrainingError(f"--ood {args.ood}: want a folder of images, an .npz or .npy file; not found")
+
+
+def _wanted(args: argparse.Namespace, applicable: tuple[str, ...]) -> tuple[str, ...]:
+    """By name; what was asked for by name and does not fit the data is refused later, by its group."""
+    if args.full:
+        for name in {"samples", "latents"} - {*applicable}:
+            print(f"{name}: left out, the data have no labels")
+        return applicable
+    asked = {"samples": args.samples, "latents": args.latents, "ood": args.ood is not None}
+    return tuple(name for name, is_asked in asked.items() if is_asked)
 
 
 def describe(metrics: "Metrics") -> str:

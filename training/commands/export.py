@@ -20,6 +20,24 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--repository", type=Path, default=Path("models"), help="(default: models)")
     parser.add_argument("--name", help="model name (default: the name of the run folder)")
     parser.add_argument("--version", type=int, help="(default: one more than the highest that is there)")
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="METRIC<=NUMBER",
+        help="a gate on a metric of the evaluation, with <=, >=, < or >; 'nll' is the nll_<k> measured; "
+        "repeatable",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="seal although gates fail; the manifest records which"
+    )
+    parser.add_argument(
+        "--pools",
+        choices=("auto", "labels", "mixture", "aggregate"),
+        default="auto",
+        help="the kinds of data: labels, or found without them by a Gaussian mixture; aggregate: none "
+        "(default: auto, labels where there are any, else a mixture)",
+    )
     parser.set_defaults(command=run)
 
 
@@ -28,7 +46,15 @@ def run(args: argparse.Namespace) -> int:
     from training.export import export_run
 
     name = args.name or args.run.resolve().name
-    bundle, metrics = export_run(args.run, repository=args.repository, name=name, version=args.version)
+    bundle, metrics = export_run(
+        args.run,
+        repository=args.repository,
+        name=name,
+        version=args.version,
+        require=args.require,
+        force=args.force,
+        pools=args.pools,
+    )
     print(describe(metrics))
     print(describe_bundle(bundle))
     print(f"next:\n  {shlex.join(['vae-serve', '--repository', str(args.repository)])}")
@@ -42,7 +68,13 @@ def describe_bundle(bundle: "Bundle") -> str:
     lines = [f"sealed    {bundle.root}", f"digest    sha256 {bundle.digest}"]
     lines.append(f"size      {size / 1e6:,.2f} MB in {len(manifest.files)} files, read back and verified")
     for role, graph in manifest.graphs.items():
+        if not graph.parity:  # a graph from outside, proved against its own file
+            continue
         worst, batches = max(graph.parity.values()), ", ".join(graph.parity)
-        lines.append(f"parity    {role}: within {worst:.1e} of PyTorch, batches {batches}")
-    lines.append(f"pools     {', '.join(pool.name for pool in manifest.pools)}")
+        relative = ", relative to the nats" if role == "score" else ""
+        lines.append(f"parity    {role}: within {worst:.1e} of PyTorch{relative}, batches {batches}")
+    lines.append(f"pools     {', '.join(pool.name for pool in manifest.pools) or 'none'}")
+    for gate in manifest.training.gates:
+        if gate.forced:
+            lines.append(f"FORCED    gate {gate.name}: want {gate.wanted}, came {gate.came}")
     return "\n".join(lines)

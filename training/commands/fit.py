@@ -1,16 +1,20 @@
 """``vae-train fit``: train a model, or go on with one that was stopped."""
 
 import argparse
+import logging
 import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from training.cli import add_config_flags, explicit_values
 from training.config import MACHINE_FIELDS, FitConfig, flag
 from training.errors import TrainingError
 
 if TYPE_CHECKING:  # torch and the rest are imported when there is something to train
+    from training.checkpoint import Checkpoint
     from training.data import Dataset
+    from training.distributed import World
     from training.loop import Outcome
     from training.runs import Run, RunDescription
     from training.state import State
@@ -21,6 +25,7 @@ examples:
   vae-train fit --data path/to/images --run runs/mine        a folder of images, sub-folders are labels
   vae-train fit --data mnist --preset standard --run runs/mnist
   vae-train fit --run runs/mnist --resume                    go on after Ctrl-C or a crash
+  torchrun --nproc-per-node 2 -m training fit --data mnist   two processes share each batch
 """
 
 
@@ -39,29 +44,74 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     again = run_flags.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with the run in --run")
     again.add_argument("--overwrite", action="store_true", help="replace the run in --run")
+    again.add_argument(
+        "--restartable",
+        action="store_true",
+        help="begin the run in --run, or go on with it if it was begun: for jobs that are started again",
+    )
     add_config_flags(parser)
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from training import checkpoint
+    from training.distributed import PeerLost, joined
+
+    try:
+        with joined() as world:
+            return _fit(args, world)
+    except PeerLost as exc:
+        print(f"vae-train: {exc}", file=sys.stderr)
+        return 1
+
+
+class _Start(NamedTuple):
+    """What rank 0 finds out and all processes begin with; the data each loads by itself."""
+
+    folder: "Run"
+    described: "RunDescription"
+    latest: "Checkpoint | None"
+
+
+def _fit(args: argparse.Namespace, world: "World") -> int:
     from training.devices import find_device, use_threads
     from training.loop import train
+    from training.runs import load_same
     from training.state import State
 
-    folder, described, dataset = _resumed(args) if args.resume else _begun(args)
+    if not world.is_main:  # what all processes see, one tells
+        logging.getLogger("training").setLevel(logging.ERROR)
+    loaded: list[Dataset] = []  # by rank 0, while it checks them
+    folder, described, latest = world.from_main(lambda: _start(args, world, loaded))
+    dataset = world.together(lambda: loaded[0] if loaded else load_same(described))
     config = described.config
     use_threads(config.threads)
-    state = State.fresh(config, dataset.image_shape, find_device(config.device))
-    if args.resume and checkpoint.files(folder.checkpoints):
-        state.restore(checkpoint.load_latest(folder.checkpoints, owner=described.owner))
-        print(f"resumed   {folder.path} at step {state.step:,} of {config.total_steps:,}")
-    _print_plan(state, config)
-    outcome = train(state, dataset, config, folder, owner=described.owner)
-    return _report(outcome, state, config, folder)
+    device = world.together(lambda: world.device(find_device(config.device)))
+    state = State.fresh(config, dataset.image_shape, device)
+    if latest:
+        world.together(lambda: state.restore(latest))
+    if world.is_main:
+        _print_plan(state, config, folder, world)
+    outcome = train(state, dataset, config, folder, owner=described.owner, world=world)
+    if world.is_main:
+        _report(outcome, state, config, folder)
+    return 0 if outcome.signal is None else 128 + outcome.signal
 
 
-def _begun(args: argparse.Namespace) -> "tuple[Run, RunDescription, Dataset]":
+def _start(args: argparse.Namespace, world: "World", loaded: "list[Dataset]") -> _Start:
+    from training import checkpoint
+    from training.runs import Run
+
+    if args.restartable and args.run is None:
+        raise TrainingError("--restartable: want --run, the folder of the run to begin or to go on with")
+    resume = args.resume or (args.restartable and Run(args.run).exists())
+    folder, described, dataset = (_resumed if resume else _begun)(args, world)
+    loaded.append(dataset)
+    saved = checkpoint.files(folder.checkpoints) if resume else []
+    latest = checkpoint.load_latest(folder.checkpoints, owner=described.owner) if saved else None
+    return _Start(folder, described, latest)
+
+
+def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescription, Dataset]":
     """A new run folder; made only when nothing about the data or the options is wrong any more."""
     from training import data
     from training.devices import find_device
@@ -83,6 +133,7 @@ def _begun(args: argparse.Namespace) -> "tuple[Run, RunDescription, Dataset]":
     find_device(config.device)
     dataset = data.load(config)
     config = resolve(config, dataset)
+    _check_parts(config, world)
     _check_data(dataset, config)
     described = RunDescription(config=config, dataset=DatasetFacts.of(dataset))
     folder.clear()
@@ -90,7 +141,7 @@ def _begun(args: argparse.Namespace) -> "tuple[Run, RunDescription, Dataset]":
     return folder, described, dataset
 
 
-def _resumed(args: argparse.Namespace) -> "tuple[Run, RunDescription, Dataset]":
+def _resumed(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescription, Dataset]":
     """The run in ``--run``; flags may repeat what it was started with, and name another machine's paths."""
     from training.presets import resolve
     from training.runs import Run, load_same
@@ -113,9 +164,23 @@ def _resumed(args: argparse.Namespace) -> "tuple[Run, RunDescription, Dataset]":
                 f"{flag(name)} {came}: the run in {folder.path} was started with {wanted}; "
                 "want that, or a new --run"
             )
+    _check_parts(config, world)
     described = described.model_copy(update={"config": config})
     folder.describe(described)
     return folder, described, dataset
+
+
+def _check_parts(config: FitConfig, world: "World") -> None:
+    """Whether the batch can be cut into equal parts that add up to the whole."""
+    parts = world.size * config.accumulate
+    came = f"{world.size} processes with --accumulate {config.accumulate}"
+    if config.batch_size % parts:
+        raise TrainingError(f"--batch-size {config.batch_size}: want a multiple of {parts}, for {came}")
+    if config.free_bits and parts > 1:
+        raise TrainingError(
+            f"--free-bits {config.free_bits}: averages its rates over the whole batch, want it in one part; "
+            f"came {came}"
+        )
 
 
 def _check_data(dataset: "Dataset", config: FitConfig) -> None:
@@ -126,24 +191,27 @@ def _check_data(dataset: "Dataset", config: FitConfig) -> None:
     check(dataset, found, likelihood=config.likelihood, binarisation=config.binarisation)
 
 
-def _print_plan(state: "State", config: FitConfig) -> None:
+def _print_plan(state: "State", config: FitConfig, folder: "Run", world: "World") -> None:
+    if state.step:
+        print(f"resumed   {folder.path} at step {state.step:,} of {config.total_steps:,}")
     count = sum(parameter.numel() for parameter in state.model.parameters())
     images = f", {config.binarisation} binarisation" if config.likelihood == "bernoulli" else ""
+    shared = f", shared by {world.size} processes" if world.size > 1 else ""
     print(
         f"model     {state.model.kind}, {config.network}, {config.latent} latents, {count:,} parameters, "
         f"{config.likelihood} likelihood{images}\n"
         f"training  preset {config.preset}: {config.total_steps:,} steps of {config.batch_size} images, "
-        f"seed {config.seed}",
+        f"seed {config.seed}{shared}",
         flush=True,
     )
 
 
-def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run") -> int:
+def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run") -> None:
     steps = f"step {state.step:,} of {config.total_steps:,}"
     if outcome.signal is not None:
         resume = shlex.join(["vae-train", "fit", "--run", str(folder.path), "--resume"])
         print(f"stopped   at {steps}, saved; go on with:\n  {resume}")
-        return 128 + outcome.signal
+        return
     if outcome.validation is None:
         print(f"finished  {folder.path} was already at {steps}")
     else:
@@ -155,4 +223,3 @@ def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run"
     name = folder.path.resolve().name
     export = ["vae-train", "export", "--run", str(folder.path), "--repository", "models", "--name", name]
     print(f"next:\n  {shlex.join(export)}")
-    return 0

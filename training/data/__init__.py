@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory: named ones, folders of images, ``.npz`` and ``.npy`` files."""
+"""Data sets as tensors: named ones, folders of images, ``.npz`` and ``.npy`` files."""
 
 from pathlib import Path
 
@@ -18,9 +18,11 @@ def load(config: FitConfig) -> Dataset:
     Raises:
         TrainingError: naming what is missing or does not fit.
     """
+    path = Path(config.data)
+    if config.strict and (config.data in NAMED or path.is_file()):
+        raise TrainingError(f"--strict: only for a folder of images, came --data {config.data}")
     if config.data in NAMED:
         return NAMED[config.data](config)
-    path = Path(config.data)
     if path.is_dir():
         return folder.load(config)
     if path.suffix in (".npz", ".npy") and path.is_file():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import FitConfig
+from training.data import mapped
 from training.data.dataset import Dataset
 from training.data.splits import Arrays, checked_images, named_labels, split_by_seed
 from training.errors import TrainingError
@@ -20,15 +21,20 @@ def load(config: FitConfig) -> Dataset:
     """``images`` and, if there are any, ``labels`` of an ``.npz``, or the one array of an ``.npy``."""
     path = Path(config.data)
     images, labels = _read(path)
-    images = checked_images(path.name, _channels_first(images))
+    images = _channels_first(images)
+    if path.suffix == ".npy" and mapped.is_wanted(config, images.nbytes):
+        arrays = Arrays(images, None, ())
+        return mapped.load(mapped.Source(path.stem, [path], lambda _: (arrays, mapped.Skipped())), config)[0]
+    images = checked_images(path.name, images)
     if labels is None:
         return split_by_seed(path.stem, Arrays(images, None, ()), config)
     return split_by_seed(path.stem, Arrays(images, *named_labels(path.name, labels, len(images))), config)
 
 
 def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Of an ``.npy`` nothing is read yet, it is mapped."""
     try:
-        content = np.load(path, allow_pickle=False)
+        content = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content, None
         with content:
@@ -45,5 +51,5 @@ def _channels_first(images: NDArray[Any]) -> NDArray[Any]:
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[3] in COLOUR_AXIS and images.shape[1] not in COLOUR_AXIS:
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return images.transpose(0, 3, 1, 2)
     return images

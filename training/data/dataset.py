@@ -1,4 +1,4 @@
-"""Images in memory, as every other part of training sees them."""
+"""Images, as every other part of training sees them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +10,9 @@ from torch import Tensor
 
 BINARISATION_SEED = 777
 """The seed with which the VampPrior code (Tomczak & Welling, arXiv:1705.07120) draws its test sets."""
+
+CHUNK = 4096
+"""Images looked at in one go, where all of them as floats would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Dataset:
     label_names: tuple[str, ...]
     sha256: str
     """Of the images and labels in their original order, so it does not depend on the split."""
+    mapped: bool = False
+    """The images lie on disk and are mapped into memory, read-only: larger than the memory they may be."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -57,8 +62,11 @@ class Dataset:
         generator = np.random.RandomState(BINARISATION_SEED)
         drawn = {}
         for name, split in (("val", self.val), ("test", self.test)):
-            pixels = generator.binomial(1, to_unit(split.images).numpy())
-            drawn[name] = Split(torch.from_numpy(pixels.astype(np.uint8) * np.uint8(255)), split.labels)
+            pixels = torch.empty(split.images.shape, dtype=torch.uint8)
+            for part, images in zip(pixels.split(CHUNK), split.images.split(CHUNK), strict=True):
+                ones = generator.binomial(1, to_unit(images).numpy())
+                part.copy_(torch.from_numpy(ones.astype(np.uint8) * np.uint8(255)))
+            drawn[name] = Split(pixels, split.labels)
         return drawn
 
 

@@ -40,6 +40,8 @@ def load(config: FitConfig) -> Dataset:
     )
     # Smaller files in the same format keep the proportion.
     cut = min(VALIDATION_START, len(train.images) * 5 // 6)
+    if not cut:
+        raise TrainingError(f"{folder}: {len(train.images)} training images leave none beside validation")
     return Dataset(
         config.data,
         take(train, slice(None, cut)),

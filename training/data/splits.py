@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from training.config import FitConfig
-from training.data.dataset import Dataset, Split
+from training.data.dataset import CHUNK, Dataset, Split
 from training.errors import TrainingError
 
 SMALLEST_IMAGE = 4
@@ -20,14 +21,24 @@ SMALLEST_IMAGE = 4
 class Arrays:
     """What a source delivers: images [N, C, H, W] uint8 or float32, labels [N] int64 or None."""
 
-    images: NDArray[np.uint8] | NDArray[np.float32]
+    images: NDArray[Any]
     labels: NDArray[np.int64] | None
     label_names: tuple[str, ...]
 
 
 def split_by_seed(name: str, arrays: Arrays, config: FitConfig) -> Dataset:
     """Shuffle by ``split_seed`` and cut into train, validation and test."""
-    count = len(arrays.images)
+    parts = split_rows(name, len(arrays.images), config)
+    train, validation, held_out = (take(arrays, rows) for rows in parts)
+    return Dataset(name, train, validation, held_out, arrays.label_names, content_sha256(arrays))
+
+
+def split_rows(name: str, count: int, config: FitConfig) -> list[NDArray[np.int64]]:
+    """The rows of train, validation and test, each sorted.
+
+    Raises:
+        TrainingError: too few images for three parts.
+    """
     val = max(1, round(count * config.val_fraction))
     test = max(1, round(count * config.test_fraction))
     if count - val - test < 1:
@@ -35,15 +46,17 @@ def split_by_seed(name: str, arrays: Arrays, config: FitConfig) -> Dataset:
             f"--data {name}: {count} images leave none to train on beside {val} + {test} held out"
         )
     order = np.random.default_rng(config.split_seed).permutation(count)
-    parts = np.split(order, [count - val - test, count - test])
-    train, validation, held_out = (take(arrays, np.sort(part)) for part in parts)
-    return Dataset(name, train, validation, held_out, arrays.label_names, content_sha256(arrays))
+    return [np.sort(part) for part in np.split(order, [count - val - test, count - test])]
 
 
 def take(arrays: Arrays, rows: slice | NDArray[np.int64]) -> Split:
-    """Some rows as tensors."""
-    labels = None if arrays.labels is None else torch.from_numpy(arrays.labels[rows])
-    return Split(torch.from_numpy(np.ascontiguousarray(arrays.images[rows])), labels)
+    """Some rows as tensors; copied in parts, so that a transposed layout costs no second copy of all."""
+    numbers = np.arange(len(arrays.images))[rows]
+    images = np.empty((len(numbers), *arrays.images.shape[1:]), arrays.images.dtype)
+    for start in range(0, len(numbers), CHUNK):
+        images[start : start + CHUNK] = arrays.images[numbers[start : start + CHUNK]]
+    labels = None if arrays.labels is None else torch.from_numpy(arrays.labels[numbers])
+    return Split(torch.from_numpy(images), labels)
 
 
 def content_sha256(*parts: Arrays) -> str:
@@ -52,13 +65,33 @@ def content_sha256(*parts: Arrays) -> str:
     for part in parts:
         for array in (part.images, part.labels):
             if array is not None:
-                digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
+                update_digest(digest, array)
     return digest.hexdigest()
 
 
-def checked_images(name: str, images: NDArray[np.generic]) -> NDArray[np.uint8] | NDArray[np.float32]:
+def update_digest(digest: "hashlib._Hash", array: NDArray[Any]) -> None:
+    """Type, shape and bytes."""
+    digest.update(f"{array.dtype.str}{array.shape}".encode())
+    for start in range(0, len(array), CHUNK):
+        digest.update(np.ascontiguousarray(array[start : start + CHUNK]).data)
+
+
+def checked_images(name: str, images: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.float32]:
     """[N, C, H, W] as uint8 or float32.
+
+    Raises:
+        TrainingError: as ``stored_type``.
+    """
+    return as_stored(images, stored_type(name, images))
+
+
+def as_stored(images: NDArray[Any], dtype: "np.dtype[Any]") -> NDArray[Any]:
+    """Some of the images in the type that ``stored_type`` gives all of them."""
+    return images * np.uint8(255) if images.dtype == bool else images.astype(dtype, copy=False)
+
+
+def stored_type(name: str, images: NDArray[Any]) -> "np.dtype[Any]":
+    """uint8 for whole numbers and booleans, float32 for fractions.
 
     Raises:
         TrainingError: values that are neither whole numbers in 0..255 nor fractions in [0, 1].
@@ -66,10 +99,8 @@ def checked_images(name: str, images: NDArray[np.generic]) -> NDArray[np.uint8] 
     if images.ndim != 4 or not len(images) or min(images.shape[2:]) < SMALLEST_IMAGE:
         want = f"[N, C, H, W] with H and W at least {SMALLEST_IMAGE}"
         raise TrainingError(f"--data {name}: want images {want}, came {list(images.shape)}")
-    if images.dtype == np.uint8:
-        return images.astype(np.uint8, copy=False)
-    if images.dtype == bool:
-        return images.astype(np.uint8) * np.uint8(255)
+    if images.dtype in (np.uint8, bool):
+        return np.dtype(np.uint8)
     if images.dtype.kind not in "iuf":
         raise TrainingError(f"--data {name}: want numbers for images, came {images.dtype}")
     low, high = float(images.min()), float(images.max())
@@ -78,7 +109,7 @@ def checked_images(name: str, images: NDArray[np.generic]) -> NDArray[np.uint8] 
     if not (low >= 0 and high <= limit):  # written so that NaN is refused
         want = "whole numbers in 0..255 or fractions in [0, 1]"
         raise TrainingError(f"--data {name}: want {want}, came {images.dtype} from {low:g} to {high:g}")
-    return images.astype(np.uint8) if whole else images.astype(np.float32)
+    return np.dtype(np.uint8 if whole else np.float32)
 
 
 def named_labels(
@@ -93,4 +124,8 @@ def named_labels(
     names, indices = np.unique(values, return_inverse=True)
     if values.dtype.kind == "S":
         names = np.char.decode(names, "utf-8")
+    if len(names) < 2:
+        raise TrainingError(
+            f"--data {name}: want at least two classes, or images without labels; came one, {str(names[0])!r}"
+        )
     return indices.astype(np.int64), tuple(str(label) for label in names)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from training.data.dataset import Dataset, to_unit
+from training.data.dataset import CHUNK, Dataset
 from training.errors import TrainingError
 
 
@@ -20,15 +21,17 @@ class Statistics:
 
 
 def statistics(dataset: Dataset) -> Statistics:
-    """Chunked, so that no float copy of all images is needed."""
-    low, high, total, between = 1.0, 0.0, 0.0, 0
-    for chunk in dataset.train.images.split(10_000):
-        pixels = to_unit(chunk)
+    """Chunked, and of bytes without making them floats: there may be gigabytes of them."""
+    images = dataset.train.images
+    one = 255 if images.dtype == torch.uint8 else 1
+    low, high, total, ends = one, 0, 0.0, 0
+    for chunk in images.split(CHUNK):
+        pixels = chunk.numpy()
         low, high = min(low, pixels.min().item()), max(high, pixels.max().item())
-        total += pixels.sum(dtype=torch.float64).item()
-        between += int(((pixels > 0) & (pixels < 1)).sum())
-    count = dataset.train.images.numel()
-    return Statistics(low, total / count, high, between / count)
+        total += float(pixels.sum(dtype=np.uint64 if one == 255 else np.float64))
+        ends += int(np.count_nonzero(pixels == 0) + np.count_nonzero(pixels == one))
+    count = images.numel()
+    return Statistics(low / one, total / one / count, high / one, 1 - ends / count)
 
 
 def describe(dataset: Dataset, found: Statistics) -> str:

@@ -24,7 +24,7 @@ PIXELS_AT_ONCE = 1000 * 28 * 28
 
 @dataclass(frozen=True)
 class PerImage:
-    """What was estimated for each image, in float64; for an autoencoder only the first two are there."""
+    """What was estimated for each image, in float64; of an autoencoder, distortion and mean alone."""
 
     distortion: Tensor
     """[N] -E_q[log p(x|z)]; of an autoencoder, -log p(x|z) at its one latent."""
@@ -33,7 +33,7 @@ class PerImage:
     rate: Tensor | None
     """[N] KL(q(z|x) ‖ p(z)): in closed form where there is one."""
     kl: Tensor | None
-    """[N, Z] KL(q(z_j|x) ‖ N(0, 1))."""
+    """[N, Z] KL(q(z_j|x) ‖ N(0, 1)); only where that is the prior, else no rate belongs to one latent."""
     log_likelihood: Tensor | None
     """[N] log (1/k) Σ p(x, z_i) / q(z_i|x), a lower bound of log p(x) in expectation."""
     effective_samples: Tensor | None
@@ -96,11 +96,17 @@ def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator) -> Per
         distortion=distortion / draws,
         mean=mean.flatten(1).double(),
         rate=rate / draws,
-        kl=gaussian_kl_per_dimension(mean, log_var).flatten(1).double(),
+        kl=_kl_per_latent(model, mean, log_var),
         log_likelihood=weights.value,
         effective_samples=weights.effective_samples,
         largest_share=weights.largest_share,
     )
+
+
+def _kl_per_latent(model: VAE, mean: Tensor, log_var: Tensor) -> Tensor | None:
+    if model.prior.name != "standard_normal":
+        return None
+    return gaussian_kl_per_dimension(mean, log_var).flatten(1).double()
 
 
 def _concatenated(parts: list[PerImage]) -> PerImage:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from training.errors import TrainingError
 from training.evaluate.estimates import PerImage
+from training.evaluate.tables import Group
 
 ACTIVE_VARIANCE = 0.01
 """A latent whose posterior mean varies more than this over images is active (arXiv:1509.00519, section 5)."""
@@ -20,6 +21,8 @@ DOMINATED = 0.5
 """The share of one importance weight from which on a bound is mostly one sample's."""
 GREY_LEVELS = 255
 """Steps of a pixel between 0 and 1."""
+GROUPS = ("samples", "latents", "ood")
+"""Figures beside the likelihood, each group with a protocol of its own."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,22 @@ class Metrics:
     """``distortion``, ``active_units``; for a model with a posterior also ``nelbo``, ``rate``, ``nll_<k>``,
     ``effective_samples``, ``dominated_images``; for a Gaussian likelihood ``bits_per_dim_density``."""
     kl_per_dimension: tuple[float, ...]
-    """Mean over images of KL(q(z_j|x) ‖ N(0, 1)); empty for an autoencoder."""
+    """Mean over images of KL(q(z_j|x) ‖ N(0, 1)); empty for an autoencoder and for a learned prior."""
     protocol: Protocol
+    """Of the figures above."""
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """Of ``GROUPS`` those that were measured."""
 
     def document(self) -> dict[str, Any]:
-        """Flat: ``nelbo`` beside ``nelbo_se`` beside ``split``."""
+        """Flat: ``nelbo`` beside ``nelbo_se`` beside ``split``; then the groups, each under its name."""
         flat: dict[str, Any] = {}
         for name, figure in self.figures.items():
             flat[name] = figure.value
             if figure.standard_error is not None:
                 flat[f"{name}_se"] = figure.standard_error
-        return flat | self.protocol.model_dump() | {"kl_per_dimension": list(self.kl_per_dimension)}
+        groups = {name: group.model_dump() for name, group in self.groups.items()}
+        kl = {"kl_per_dimension": list(self.kl_per_dimension)}
+        return flat | self.protocol.model_dump() | kl | groups
 
     def to_json(self) -> str:
         return json.dumps(self.document(), indent=2) + "\n"
@@ -90,23 +98,24 @@ class Metrics:
             document = json.loads(path.read_text())
             protocol = Protocol.model_validate({name: document[name] for name in Protocol.model_fields})
             kl = tuple(document["kl_per_dimension"])
+            groups = {name: Group.model_validate(document.pop(name)) for name in GROUPS if name in document}
             names = [n for n in document if n not in {*Protocol.model_fields, "kl_per_dimension"}]
             values = [name for name in names if not name.endswith("_se")]
             figures = {name: Figure(document[name], document.get(f"{name}_se")) for name in values}
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as exc:
             reason = str(exc).splitlines()[0]
             raise TrainingError(f"{path}: not the metrics of an evaluation: {reason}") from None
-        return cls(figures, kl, protocol)
+        return cls(figures, kl, protocol, groups)
 
 
 def summarise(estimates: PerImage, protocol: Protocol, *, pixels: int) -> Metrics:
     """Means over images with their standard errors; ``pixels`` is C·H·W."""
     figures = {"distortion": _mean(estimates.distortion)}
     kl: tuple[float, ...] = ()
-    if estimates.rate is not None and estimates.kl is not None:
+    if estimates.rate is not None:
         nelbo = _mean(estimates.distortion + estimates.rate)
         figures = {"nelbo": nelbo, "rate": _mean(estimates.rate)} | figures
-        kl = tuple(estimates.kl.mean(dim=0).tolist())
+        kl = () if estimates.kl is None else tuple(estimates.kl.mean(dim=0).tolist())
         if protocol.likelihood == "gaussian":
             figures["bits_per_dim_density"] = _bits_per_dim(nelbo, pixels)
     if estimates.log_likelihood is not None:

@@ -1,8 +1,11 @@
 """Evaluate the model of a run folder on its own data."""
 
 import logging
+import os
 import statistics
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +17,7 @@ from training.data import Dataset, to_unit
 from training.errors import TrainingError
 from training.evaluate.estimates import estimate
 from training.evaluate.metrics import Metrics, Protocol, summarise
+from training.evaluate.tables import Group
 from training.journal import read_rows
 from training.runs import LoadedRun, Run
 
@@ -34,7 +38,7 @@ def evaluate_run(
     limit: int | None = None,
     progress: bool = False,
 ) -> Metrics:
-    """Evaluate and write ``metrics.json``.
+    """Evaluate and write ``metrics.json``; groups of figures of the same weights stay in it.
 
     Args:
         k: importance samples of ``nll_<k>``.
@@ -69,7 +73,38 @@ def evaluate_run(
         training_seconds=training_seconds,
         training_images_per_second=training_rate,
     )
-    return _written(summarise(estimates, protocol, pixels=images[0].numel()), run.metrics_file)
+    metrics = summarise(estimates, protocol, pixels=images[0].numel())
+    return _written(replace(metrics, groups=_present_groups(run)), run.metrics_file)
+
+
+def likelihood_known(
+    run: Run, *, split: Literal["val", "test"], k: int, seed: int, limit: int | None
+) -> Metrics | None:
+    """What ``metrics.json`` says, if ``evaluate_run`` with these arguments would say the same."""
+    try:
+        metrics = Metrics.read(run.metrics_file)
+    except TrainingError:
+        return None
+    protocol = metrics.protocol
+    images = protocol.images_in_split if limit is None else min(limit, protocol.images_in_split)
+    asked = (split, seed, images, trained_steps(run))
+    taken = (protocol.split, protocol.evaluation_seed, protocol.images, protocol.step)
+    return metrics if asked == taken and protocol.k in (k, None) else None
+
+
+def add_group(run: Run, metrics: Metrics, name: str, group: Group) -> Metrics:
+    """``metrics`` with one of ``metrics.GROUPS``, written to ``metrics.json``."""
+    return _written(replace(metrics, groups={**metrics.groups, name: group}), run.metrics_file)
+
+
+def _present_groups(run: Run) -> Mapping[str, Group]:
+    """Those in ``metrics.json`` that were measured on the present weights."""
+    try:
+        known = Metrics.read(run.metrics_file).groups
+    except TrainingError:
+        return {}
+    step = trained_steps(run)
+    return {name: group for name, group in known.items() if group.protocol.get("step") == step}
 
 
 def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
@@ -107,7 +142,9 @@ def training_speed(run: Run) -> tuple[float | None, float | None]:
 def _written(metrics: Metrics, path: Path) -> Metrics:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(metrics.to_json())
+        partial = path.with_suffix(".partial")
+        partial.write_text(metrics.to_json())
+        os.replace(partial, path)
     except OSError as exc:
         raise TrainingError(f"{path}: cannot be written: {exc.strerror}") from None
     return metrics

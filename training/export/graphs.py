@@ -6,7 +6,7 @@ operators only, and nothing random in it: noise is always an input, so that a se
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx
@@ -24,7 +24,14 @@ STANDARD_DOMAINS = {"", "ai.onnx"}
 FORBIDDEN_OPERATORS = {"Bernoulli", "Dropout", "Multinomial"}  # and Random*
 
 
-def to_onnx(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence[str], *, label: str) -> bytes:
+def to_onnx(
+    module: nn.Module,
+    examples: dict[str, Tensor],
+    outputs: Sequence[str],
+    *,
+    label: str,
+    axes: Mapping[str, tuple[str, ...]] | None = None,
+) -> bytes:
     """Export ``module`` with one named input per example and the named outputs.
 
     Args:
@@ -32,18 +39,20 @@ def to_onnx(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence[st
         examples: input name to a float32 tensor [b, …] with b ≥ 2, for the exporter bakes a batch of 1 in.
         outputs: names of the tensors that ``module`` returns.
         label: what to call the graph in an error.
+        axes: input name to the names of its leading axes that are dynamic; ("batch",) where it is left out.
 
     Raises:
         TrainingError: the module cannot be exported, or its graph breaks the contract.
     """
-    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    dynamic = [(axes or {}).get(name, ("batch",)) for name in examples]
+    sizes = {axis: torch.export.Dim(axis, min=1, max=1 << 20) for names in dynamic for axis in names}
     try:
         with _quiet_exporter(), evaluating(module), torch.no_grad():
             program = torch.onnx.export(
                 module,
                 tuple(examples.values()),
                 dynamo=True,
-                dynamic_shapes=tuple({0: batch} for _ in examples),
+                dynamic_shapes=tuple({i: sizes[axis] for i, axis in enumerate(names)} for names in dynamic),
                 input_names=list(examples),
                 output_names=list(outputs),
                 opset_version=OPSET,
@@ -73,7 +82,7 @@ def check_graph(model: onnx.ModelProto, *, label: str) -> int:
     opset = opsets.get("", opsets.get("ai.onnx"))
     if opset is None or opset not in OPSETS:
         raise TrainingError(f"{label}: want opset {OPSETS[0]}-{OPSETS[-1]}, came {opset}")
-    used = {node.op_type for node in _nodes(model.graph)}
+    used = {node.op_type for node in nodes(model.graph)}
     if random := sorted(op for op in used if op.startswith("Random") or op in FORBIDDEN_OPERATORS):
         raise TrainingError(f"{label}: want no random operator in a graph, came {', '.join(random)}")
     if any(tensor.external_data for tensor in model.graph.initializer):
@@ -97,20 +106,20 @@ def _check_tensor(value: onnx.ValueInfoProto, *, label: str) -> None:
         raise TrainingError(f"{label}: {value.name}: want a dynamic batch on axis 0, came {came}")
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Every node, those inside If, Loop and Scan included."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for subgraph in (attribute.g, *attribute.graphs):
-                yield from _nodes(subgraph)
+                yield from nodes(subgraph)
 
 
 def _strip_provenance(graph: onnx.GraphProto) -> None:
     """Drop the exporter's stack traces: they hold paths of this machine and make equal models differ."""
-    for part in (graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer, *_nodes(graph)):
+    for part in (graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer, *nodes(graph)):
         part.ClearField("metadata_props")
-    for node in _nodes(graph):
+    for node in nodes(graph):
         node.ClearField("doc_string")
 
 
@@ -135,6 +144,10 @@ def _quiet_exporter() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            # Two inputs share the batch: what is meant is the very thing it warns of.
+            warnings.filterwarnings(
+                "ignore", message=".*axis name: .* will not be used", category=UserWarning
+            )
             yield
     finally:
         registration.setLevel(level)

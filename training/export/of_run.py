@@ -1,20 +1,24 @@
 """Export the model of a run folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from serving.bundle import Bundle, Likelihood
-from training.config import FitConfig
+from serving.bundle import Bundle, Gate, Likelihood
 from training.data import Dataset
 from training.evaluate import Metrics, present_metrics
 from training.export.bundle import Facts, export_bundle, free_target
+from training.export.gates import divergence_gate
+from training.export.requirements import Requirement
+from training.export.score import Score
+from training.journal import read_rows
 from training.models import VAE
 from training.models.posterior import LOG_VAR_RANGE
-from training.pools import fit_latents
+from training.pools.of_run import Source, latents_of_run
 from training.report import pictures
-from training.runs import Run, load_run
+from training.runs import LoadedRun, Run, load_run
 
 
 class ImageEncoder(nn.Module):
@@ -45,40 +49,64 @@ class ImageDecoder(nn.Module):
 
 
 def export_run(
-    path: Path, *, repository: Path, name: str, version: int | None = None
+    path: Path,
+    *,
+    repository: Path,
+    name: str,
+    version: int | None = None,
+    require: Sequence[str] = (),
+    force: bool = False,
+    pools: Source = "auto",
 ) -> tuple[Bundle, Metrics]:
     """Seal the averaged weights of a run with its pools, metrics and pictures.
 
     A run without an evaluation of these weights is evaluated on at most 1,000 random test images first.
+    For ``require`` and ``force`` see ``export_bundle``, for ``pools`` see ``latents_of_run``.
 
     Raises:
         TrainingError: see ``load_run`` and ``export_bundle``.
     """
     free_target(repository, name, version)  # a bad name is refused before any work is done
+    for text in require:
+        Requirement.parse(text)
     run, loaded = Run(path), load_run(path)
     dataset = loaded.dataset()
     metrics = present_metrics(run, loaded, dataset)
     encoder = ImageEncoder(loaded.model)
-    latents = fit_latents(encoder, dataset.train.images, dataset.train.labels, dataset.label_names)
+    latents = latents_of_run(path, encoder, dataset, step=metrics.protocol.step, source=pools)
     report = pictures(run, loaded.model, dataset, latents)
     bundle = export_bundle(
         encoder,
         ImageDecoder(loaded.model),
+        prior=loaded.model.prior if loaded.model.prior.name == "flow" else None,
+        score=_score(loaded.model),
         repository=repository,
         name=name,
         version=version,
         images=dataset.train.images,
         labels=dataset.train.labels,
         label_names=dataset.label_names,
-        facts=_facts(loaded.config, loaded.model, dataset, metrics),
+        facts=_facts(loaded, dataset, metrics, _training_gates(run, loaded)),
         latents=latents,
         report=report | {"metrics.json": metrics.to_json().encode()},
+        require=require,
+        force=force,
     )
     return bundle, metrics
 
 
-def _facts(config: FitConfig, model: VAE, dataset: Dataset, metrics: Metrics) -> Facts:
-    known = model.likelihood
+def _training_gates(run: Run, loaded: LoadedRun) -> tuple[Gate, ...]:
+    gate = divergence_gate(read_rows(run.log_file), beta=loaded.config.beta)
+    return () if gate is None else (gate,)
+
+
+def _score(model: VAE) -> Score | None:
+    """An autoencoder has no posterior, so no bound of the likelihood to score with."""
+    return None if model.kind == "ae" else Score(model.encoder, model.decoder, model.likelihood, model.prior)
+
+
+def _facts(loaded: LoadedRun, dataset: Dataset, metrics: Metrics, gates: tuple[Gate, ...]) -> Facts:
+    config, model, known = loaded.config, loaded.model, loaded.model.likelihood
     likelihood = {"name": known.name, "sigma": known.sigma, "binarisation": config.binarisation}
     return Facts(
         kind=model.kind,
@@ -90,4 +118,5 @@ def _facts(config: FitConfig, model: VAE, dataset: Dataset, metrics: Metrics) ->
         seed=config.seed,
         steps=metrics.protocol.step,
         metrics=metrics.figures,
+        gates=gates,
     )

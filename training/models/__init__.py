@@ -3,6 +3,7 @@
 from training.config import FitConfig
 from training.likelihoods import Bernoulli, Gaussian
 from training.models import conv, mlp
+from training.models.flow import RealNVP
 from training.models.priors import StandardNormal
 from training.models.vae import VAE, Kind
 
@@ -19,18 +20,26 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
     network = mlp if config.network == "mlp" else conv
     parts = (image_shape, config.latent, config.width, config.depth)
     latent_shape = (config.latent,)
+    encoder, decoder = network.Encoder(*parts), network.Decoder(*parts)
     return VAE(
-        network.Encoder(*parts),
-        network.Decoder(*parts),
+        encoder,
+        decoder,
         Bernoulli() if config.likelihood == "bernoulli" else Gaussian(),
-        StandardNormal(latent_shape),
+        _prior(config, latent_shape),
         kind=_kind(config),
         image_shape=image_shape,
         latent_shape=latent_shape,
+        importance_samples=config.importance_samples or 1,
     )
 
 
+def _prior(config: FitConfig, latent_shape: tuple[int, ...]) -> StandardNormal | RealNVP:
+    if config.prior == "normal":
+        return StandardNormal(latent_shape)
+    return RealNVP(latent_shape, couplings=config.couplings, width=config.coupling_width)
+
+
 def _kind(config: FitConfig) -> Kind:
-    if config.model == "ae":
-        return "ae"
+    if config.model != "vae":
+        return config.model
     return "vae" if config.beta == 1 else "beta_vae"

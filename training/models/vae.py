@@ -5,9 +5,10 @@ from typing import Literal
 from torch import nn
 
 from training.likelihoods import Bernoulli, Gaussian
+from training.models.flow import RealNVP
 from training.models.priors import StandardNormal
 
-Kind = Literal["ae", "vae", "beta_vae"]
+Kind = Literal["ae", "vae", "beta_vae", "iwae"]
 
 
 class VAE(nn.Module):
@@ -15,7 +16,8 @@ class VAE(nn.Module):
 
     ``encoder(image [B, C, H, W])`` gives mean and log-variance [B, *latent_shape] of q(z|x), and
     ``decoder(latent [B, *latent_shape])`` the logits [B, C, H, W] of ``likelihood``. A plain autoencoder
-    is the same thing of kind "ae": its latent is the mean, its log-variance is not used.
+    is the same thing of kind "ae": its latent is the mean, its log-variance is not used. Kind "iwae" is
+    trained on the bound of ``importance_samples`` samples; every other kind takes one.
     """
 
     def __init__(
@@ -23,11 +25,12 @@ class VAE(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         likelihood: Bernoulli | Gaussian,
-        prior: StandardNormal,
+        prior: StandardNormal | RealNVP,
         *,
         kind: Kind,
         image_shape: tuple[int, int, int],
         latent_shape: tuple[int, ...],
+        importance_samples: int = 1,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -37,3 +40,9 @@ class VAE(nn.Module):
         self.kind: Kind = kind
         self.image_shape = image_shape
         self.latent_shape = latent_shape
+        self.importance_samples = importance_samples
+
+    def noise_shape(self, batch: int) -> tuple[int, ...]:
+        """Of the noise that the training objective takes: [B, Z], or [k, B, Z] for kind "iwae"."""
+        samples = (self.importance_samples,) if self.kind == "iwae" else ()
+        return (*samples, batch, *self.latent_shape)

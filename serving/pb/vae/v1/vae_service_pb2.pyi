@@ -158,6 +158,40 @@ class ReconstructResponse(_message.Message):
     latents: _tensors_pb2.Tensor
     def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
+class ScoreRequest(_message.Message):
+    __slots__ = ("model", "images", "samples", "seed", "first_row")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    images: _tensors_pb2.Images
+    samples: int
+    seed: int
+    first_row: int
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., first_row: _Optional[int] = ...) -> None: ...
+
+class ScoreResponse(_message.Message):
+    __slots__ = ("model", "seed", "samples", "nelbo", "distortion", "rate", "nll", "quantile")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NELBO_FIELD_NUMBER: _ClassVar[int]
+    DISTORTION_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    NLL_FIELD_NUMBER: _ClassVar[int]
+    QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    seed: int
+    samples: int
+    nelbo: _tensors_pb2.Tensor
+    distortion: _tensors_pb2.Tensor
+    rate: _tensors_pb2.Tensor
+    nll: _tensors_pb2.Tensor
+    quantile: _tensors_pb2.Tensor
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., samples: _Optional[int] = ..., nelbo: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., distortion: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., rate: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., nll: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., quantile: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
 class InterpolateRequest(_message.Message):
     __slots__ = ("model", "images", "latents", "steps", "path", "image_format", "include_latents")
     MODEL_FIELD_NUMBER: _ClassVar[int]

@@ -65,6 +65,11 @@ class VaeServiceStub(object):
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.ReconstructRequest.SerializeToString,
                 response_deserializer=vae_dot_v1_dot_vae__service__pb2.ReconstructResponse.FromString,
                 _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/vae.v1.VaeService/Score',
+                request_serializer=vae_dot_v1_dot_vae__service__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=vae_dot_v1_dot_vae__service__pb2.ScoreResponse.FromString,
+                _registered_method=True)
         self.Interpolate = channel.unary_unary(
                 '/vae.v1.VaeService/Interpolate',
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.InterpolateRequest.SerializeToString,
@@ -128,6 +133,15 @@ class VaeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Score(self, request, context):
+        """Score says how well the model explains each image: its negative evidence
+        lower bound, for anomaly detection, and a tighter estimate of its
+        likelihood. FAILED_PRECONDITION for a model that offers none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Interpolate(self, request, context):
         """Interpolate walks from point to point in latent space and decodes each step.
         """
@@ -176,6 +190,11 @@ def add_VaeServiceServicer_to_server(servicer, server):
                     servicer.Reconstruct,
                     request_deserializer=vae_dot_v1_dot_vae__service__pb2.ReconstructRequest.FromString,
                     response_serializer=vae_dot_v1_dot_vae__service__pb2.ReconstructResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=vae_dot_v1_dot_vae__service__pb2.ScoreRequest.FromString,
+                    response_serializer=vae_dot_v1_dot_vae__service__pb2.ScoreResponse.SerializeToString,
             ),
             'Interpolate': grpc.unary_unary_rpc_method_handler(
                     servicer.Interpolate,
@@ -334,6 +353,33 @@ class VaeService(object):
             '/vae.v1.VaeService/Reconstruct',
             vae_dot_v1_dot_vae__service__pb2.ReconstructRequest.SerializeToString,
             vae_dot_v1_dot_vae__service__pb2.ReconstructResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vae.v1.VaeService/Score',
+            vae_dot_v1_dot_vae__service__pb2.ScoreRequest.SerializeToString,
+            vae_dot_v1_dot_vae__service__pb2.ScoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,75 @@
+"""What the client can do with one call and many responses, without input or output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from google.protobuf.message import Message
+
+from serving.client import requests, results, wire
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+
+T = TypeVar("T")
+Format = Literal["float32", "uint8", "png"]
+
+
+@dataclass(frozen=True)
+class Stream(Generic[T]):
+    """One streaming RPC to make, and what each of its responses means."""
+
+    method: str
+    request: Message
+    read: Callable[[Any], T]
+
+
+class Streams:
+    """The methods of ``Client`` and ``AsyncClient`` that give results as they come."""
+
+    def sample_stream(  # noqa: PLR0913  # all but two are options of the one request, by keyword
+        self,
+        model: str,
+        count: int,
+        *,
+        seed: int | None = None,
+        pool: str | None = None,
+        near: wire.ImageRows | None = None,
+        near_latent: wire.Rows | None = None,
+        spread: float | None = None,
+        temperature: float | None = None,
+        format: Format = "float32",
+        latents: bool = False,
+        first_row: int = 0,
+        rows_per_response: int = 0,
+        version: int = 0,
+    ) -> Stream[results.Samples]:
+        """Draw ``count`` new images, any number of them, and iterate over them some rows at a time.
+
+        The rows are those of ``sample``, whose arguments mean the same. The server draws no faster than
+        they are read, so the call has no deadline; it ends with the loop over it (in asyncio, use
+        ``contextlib.aclosing`` where the loop may be left early).
+
+        Args:
+            rows_per_response: the largest number of rows at a time; chosen by the server if 0.
+
+        Raises:
+            VaeError: from the server; ValueError: for arguments that cannot be sent.
+        """
+        request = requests.sample(
+            model,
+            seed=seed,
+            pool=pool,
+            near=near,
+            near_latent=near_latent,
+            spread=spread,
+            temperature=temperature,
+            format=format,
+            latents=latents,
+            version=version,
+        )
+        request.count, request.first_row = count, first_row
+
+        def read(response: pb.SampleStreamResponse) -> results.Samples:
+            return wire.from_samples([response], first_row=response.first_row, latents=latents)
+
+        message = pb.SampleStreamRequest(sample=request, rows_per_response=rows_per_response)
+        return Stream("SampleStream", message, read)

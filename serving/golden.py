@@ -1,0 +1,66 @@
+"""Golden rows: the graphs of a bundle must answer what PyTorch answered when it was sealed."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from serving.bundle import Bundle, BundleError
+from serving.runtime import Session
+
+Rows = NDArray[np.float32]
+
+FILE = "golden.safetensors"
+TOLERANCE = 1e-3
+"""Largest absolute difference to the trainer's PyTorch outputs. Wider than the exporter's 1e-4: another
+CPU or a GPU adds in another order."""
+SCORE_TOLERANCE = 1e-4
+"""The same for a score, relative to its size, or to a nat a pixel where it is smaller; the exporter allows
+1e-5."""
+
+_TENSORS = {
+    "encoder": (("image",), ("mean", "log_var")),
+    "decoder": (("latent",), ("decoded",)),
+    "prior": (("prior_noise",), ("prior_latent",)),
+    "score": (("image", "score_noise"), ("distortion", "rate", "log_weight")),
+}
+"""Graph to the golden tensors that it takes and those that it gives."""
+
+
+def prove_parity(bundle: Bundle, sessions: Mapping[str, Session]) -> None:
+    """Run the golden inputs of every graph and compare; a bundle without golden rows is taken as it is.
+
+    Raises:
+        BundleError: naming the tensor and how far it is off.
+    """
+    if FILE not in bundle.manifest.files:
+        return
+    try:
+        golden = load(bundle.content(FILE))
+        answers = {
+            role: session(*(golden[name] for name in _TENSORS[role][0])) for role, session in sessions.items()
+        }
+    except (SafetensorError, KeyError) as exc:
+        raise BundleError(f"{FILE}: cannot be used: {exc}") from None
+    except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
+        raise BundleError(f"{FILE}: the graphs cannot run it: {str(exc)[:200]}") from None
+    pixels = math.prod(bundle.manifest.image.shape)
+    for role, outputs in answers.items():
+        for name, came in zip(_TENSORS[role][1], outputs, strict=True):
+            _compare(name, golden.get(name), came, score_of=pixels if role == "score" else None)
+
+
+def _compare(name: str, wanted: Rows | None, came: Rows, *, score_of: int | None) -> None:
+    """``score_of`` pixels, or else no score."""
+    if wanted is None or wanted.shape != came.shape:
+        raise BundleError(f"{FILE}: {name}: want shape {came.shape}")
+    scale = 1.0 if score_of is None else np.maximum(np.abs(wanted), score_of)
+    tolerance = TOLERANCE if score_of is None else SCORE_TOLERANCE
+    difference = float((np.abs(wanted - came) / scale).max())
+    if not difference <= tolerance:
+        raise BundleError(
+            f"{FILE}: {name}: differs from PyTorch by {difference:.2g}, want at most {tolerance:g}"
+        )

@@ -1,0 +1,183 @@
+"""Scores: how well a model explains images, estimated from many samples of each posterior.
+
+A row of the score graph's queues is an image with some of its samples, so that the rows of all callers
+batch together whatever number of samples each wants. Samples go in blocks of ``BLOCK``, for which the
+image is encoded once, and what is left of them one by one. A request hands over a portion at a time:
+its memory is bounded, and a single row waits behind a batch, not behind a request.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.batching import Batcher, Outputs
+from serving.bundle import Manifest
+from serving.errors import InvalidInput, NotOffered
+from serving.noise import standard_normal
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.runtime import Session
+
+Rows = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+BLOCK = 16
+DEFAULT_SAMPLES = 16
+MAX_SAMPLES = 10_000
+_PORTION_SAMPLES = 1024
+_PORTION_BYTES = 32 << 20
+"""Of a portion at most, but for one block of an image."""
+
+
+def samples_of(request: pb.ScoreRequest) -> int:
+    """The number of samples asked for. Raises InvalidInput."""
+    samples = request.samples if request.HasField("samples") else DEFAULT_SAMPLES
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise InvalidInput("samples", f"want 1 to {MAX_SAMPLES}, came {samples}")
+    return samples
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Nats an image, all [rows]."""
+
+    distortion: Doubles
+    rate: Doubles
+    nll: Doubles
+
+    @property
+    def nelbo(self) -> Doubles:
+        return self.distortion + self.rate
+
+
+class Scorer:
+    """The score graph of one model, with its queues.
+
+    Args:
+        queue: makes a batcher of a graph's ``run``, by the name for its metrics and the samples in a row.
+        quantiles: of -ELBO over the training images, where the bundle has them.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        manifest: Manifest,
+        queue: Callable[[Callable[[Rows], Outputs], str, int], Batcher],
+        quantiles: Rows | None,
+    ) -> None:
+        self._image_shape, self._latent_shape = manifest.image.shape, manifest.latent_shape
+        self._pixels, self._latents = math.prod(self._image_shape), math.prod(self._latent_shape)
+        self._session = session
+        self._blocks = queue(self._run, "score", BLOCK)
+        self._singles = queue(self._run, "score_single", 1)
+        self._quantiles = quantiles
+
+    async def score(
+        self,
+        images: Rows,
+        *,
+        samples: int,
+        seed: int,
+        first_row: int,
+        time_remaining: Callable[[], float | None],
+    ) -> Scores:
+        """Score images [rows, C, H, W] with so many samples each.
+
+        Sample j of image i takes the noise of row (first_row + i)·samples + j of the seed.
+
+        Raises:
+            ShuttingDown, Overloaded, DeadlineUnreachable, ExecutionFailed: see ``Batcher.submit``.
+        """
+        blocks, singles = divmod(samples, BLOCK)
+        self._blocks.check_deadline(len(images) * blocks, time_remaining())
+        self._singles.check_deadline(len(images) * singles, time_remaining())
+        sums = np.zeros((2, len(images)))  # of distortion and rate over the samples
+        log_weight = np.full(len(images), -np.inf)  # logsumexp over the samples
+        for rows, draws in self._portions(len(images), samples):
+            first = (first_row + rows.start) * samples + draws.start
+            shape = (rows.stop - rows.start, draws.stop - draws.start)
+            noise = standard_normal(seed, first, math.prod(shape), self._latents).reshape(*shape, -1)
+            begun = rows.start + draws.start > 0
+            part, weight = await self._portion(
+                images[rows], noise.astype(np.float32), time_remaining, continues=begun
+            )
+            sums[:, rows] += part
+            log_weight[rows] = np.logaddexp(log_weight[rows], weight)
+        distortion, rate = sums / samples
+        return Scores(distortion, rate, math.log(samples) - log_weight)
+
+    def quantile(self, nelbo: Doubles) -> Rows | None:
+        """The share of the training images with a lower -ELBO, 0 to 1: [rows]."""
+        if self._quantiles is None:
+            return None
+        shares = np.linspace(0.0, 1.0, len(self._quantiles))
+        return np.interp(nelbo, self._quantiles, shares).astype(np.float32)
+
+    async def aclose(self) -> None:
+        await asyncio.gather(self._blocks.aclose(), self._singles.aclose())
+
+    def _portions(self, images: int, samples: int) -> Iterator[tuple[slice, slice]]:
+        """Images with all their samples, or one image with some of them."""
+        fitting = _PORTION_BYTES // (4 * (self._pixels + self._latents))
+        at_once = max(BLOCK, min(_PORTION_SAMPLES, fitting) // BLOCK * BLOCK)
+        whole = max(1, at_once // samples)
+        for start in range(0, images, whole):
+            for first in range(0, samples, at_once):
+                yield (
+                    slice(start, min(start + whole, images)),
+                    slice(first, min(first + at_once, samples)),
+                )
+
+    async def _portion(
+        self,
+        images: Rows,
+        noise: Rows,
+        time_remaining: Callable[[], float | None],
+        *,
+        continues: bool,
+    ) -> tuple[Doubles, Doubles]:
+        """Σ of distortion and rate [2, rows] and logsumexp of the weights [rows] over noise [rows, n, Z]."""
+        in_blocks = noise.shape[1] // BLOCK * BLOCK
+        parts = [(self._blocks, noise[:, :in_blocks], BLOCK), (self._singles, noise[:, in_blocks:], 1)]
+        answers = await asyncio.gather(
+            *(
+                queue.submit(_packed(images, some, each), timeout_s=time_remaining(), continues=continues)
+                for queue, some, each in parts
+                if some.size
+            )
+        )
+        sums = np.zeros((2, len(images)))
+        weights = []
+        for distortion, rate, log_weight in answers:
+            means = np.stack([distortion, rate]).astype(np.float64).reshape(2, len(images), -1)
+            sums += means.sum(axis=2) * log_weight.shape[1]
+            weights.append(log_weight.astype(np.float64).reshape(len(images), -1))
+        return sums, np.logaddexp.reduce(np.concatenate(weights, axis=1), axis=1)
+
+    def _run(self, rows: Rows) -> Outputs:
+        """Packed rows → distortion, rate [rows], log_weight [rows, samples]."""
+        images = np.ascontiguousarray(rows[:, : self._pixels]).reshape(-1, *self._image_shape)
+        noise = np.ascontiguousarray(rows[:, self._pixels :]).reshape(len(rows), -1, *self._latent_shape)
+        return self._session(images, noise)
+
+
+def _packed(images: Rows, noise: Rows, each: int) -> Rows:
+    """Rows of an image with ``each`` of its n samples: [rows·n/each, pixels + each·Z].
+
+    Shapes: images [rows, C, H, W]; noise [rows, n, Z].
+    """
+    repeated = np.repeat(images.reshape(len(images), -1), noise.shape[1] // each, axis=0)
+    return np.concatenate([repeated, noise.reshape(len(repeated), -1)], axis=1)
+
+
+def scorer_of(scorer: Scorer | None, model: str) -> Scorer:
+    """Raises NotOffered for a model without a score graph."""
+    if scorer is None:
+        raise NotOffered(
+            "score.onnx",
+            f"model {model}: its bundle has no score graph; want one with a posterior, exported anew",
+        )
+    return scorer

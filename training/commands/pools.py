@@ -1,0 +1,72 @@
+"""``vae-train pools``: find the kinds of data without labels, and name them from a few examples."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from training.errors import TrainingError
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    parser = subparsers.add_parser(
+        "pools",
+        help="find kinds of data without labels, and name them",
+        description="Fit Gaussian mixtures to the posterior means of the training images, choose the size by "
+        "BIC, and keep what was found in the run folder, where export finds it. Labels take no part.",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument(
+        "--count",
+        type=int,
+        help="pools wanted: components that overlap are merged into so many "
+        "(default: each component of the mixture is one). Fewer pools need fewer examples to be named",
+    )
+    parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="LABELS.CSV",
+        help="name the pools by examples, lines of file-or-row,label; pools of one label become one",
+    )
+    parser.add_argument("--seed", type=int, help="of the starts (default: 0)")
+    parser.add_argument("--threads", type=int, help="CPU threads; left out: one for each core")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    if args.threads is not None and args.threads < 1:
+        raise TrainingError(f"--threads {args.threads}: want at least 1")
+    if args.seed is not None and args.seed < 0:
+        raise TrainingError(f"--seed {args.seed}: want at least 0")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    with threadpool_limits(args.threads):
+        print(_found(args))
+    print(f"written   {args.run / 'pools.json'}; next:\n  vae-train export --run {args.run} --pools mixture")
+    return 0
+
+
+def _found(args: argparse.Namespace) -> str:
+    """Find, name and describe; what is wrong with the examples is said before the search."""
+    from training.evaluate.of_run import trained_steps
+    from training.export.of_run import ImageEncoder
+    from training.pools import posterior
+    from training.pools.examples import images_of, read_examples
+    from training.pools.kinds import describe
+    from training.pools.of_run import kinds_of_run, name_kinds_of_run
+    from training.runs import Run, load_run
+
+    examples = read_examples(args.names) if args.names else []
+    loaded = load_run(args.run)
+    dataset, encoder = loaded.dataset(), ImageEncoder(loaded.model)
+    pictures = images_of(examples, args.names, dataset, loaded.config) if examples else None
+    _, latents = posterior(encoder, dataset.train.images)
+    step = trained_steps(Run(args.run))
+    found = kinds_of_run(args.run, latents, step=step, count=args.count, seed=args.seed)
+    if pictures is None:
+        return describe(found[0])
+    _, of_examples = posterior(encoder, pictures)
+    labelled = (of_examples, [example.label for example in examples])
+    return describe(name_kinds_of_run(args.run, found, latents, labelled))

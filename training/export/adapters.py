@@ -1,0 +1,101 @@
+"""Modules of other libraries with the signatures that a bundle wants.
+
+Libraries return their tensors in many ways: pythae and transformers in a ``ModelOutput``, others in a dict,
+a named tuple or a tuple of one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.errors import TrainingError
+
+MEAN = ("mean", "mu", "loc", "embedding")
+LOG_VAR = ("log_var", "logvar", "log_covariance")
+"""The last of each is pythae's."""
+IMAGE = ("image", "reconstruction", "sample")
+"""The last two are pythae's and diffusers'."""
+SLACK = 1e-3
+"""How far a pixel may lie beyond [0, 1], as the server allows it too."""
+
+
+class EncoderAdapter(nn.Module):
+    """Image → (mean, log_var), whatever container the encoder returns them in."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.encoder(image)
+        if isinstance(output, Mapping):
+            return _named(output, MEAN, "encoder"), _named(output, LOG_VAR, "encoder")
+        if isinstance(output, tuple | list) and len(output) == 2:
+            return output[0], output[1]
+        raise TrainingError(f"encoder: want (mean, log_var), or a mapping with both, came {_came(output)}")
+
+
+class DecoderAdapter(nn.Module):
+    """Latent → image, whatever container the decoder returns it in."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latent: Tensor) -> Tensor:
+        output = self.decoder(latent)
+        if isinstance(output, Mapping):
+            return _named(output, IMAGE, "decoder")
+        if isinstance(output, tuple | list) and len(output) == 1:
+            output = output[0]
+        if not isinstance(output, Tensor):
+            raise TrainingError(f"decoder: want an image tensor, came {_came(output)}")
+        return output
+
+
+def check_given(images: Tensor, **modules: nn.Module | None) -> None:
+    """What a user hands to ``export_bundle``.
+
+    Raises:
+        TrainingError: images that are not [N, C, H, W] in uint8 or float32 within [0, 1], fewer than two of
+            them, or a module that is not on the CPU.
+    """
+    for label, module in modules.items():
+        device = next((tensor.device for tensor in module.parameters()), None) if module else None
+        if device is not None and device.type != "cpu":
+            raise TrainingError(f"{label}: want it on the CPU, came {device}; .cpu() moves it")
+    if images.ndim != 4 or len(images) < 2:
+        raise TrainingError(f"images: want at least 2, [N, C, H, W], came {list(images.shape)}")
+    if images.dtype not in (torch.uint8, torch.float32):
+        raise TrainingError(f"images: want uint8 or float32, came {images.dtype}")
+    if images.dtype == torch.float32:
+        _check_range("images", images, "scale them, and wrap the modules if they want another range")
+
+
+def check_decoded(decoded: Tensor) -> None:
+    """Raises TrainingError for pixels beyond [0, 1]: clients that encode a sample again would be refused."""
+    _check_range("decoder: pixels", decoded, "end it with a sigmoid or a clamp")
+
+
+def _check_range(label: str, values: Tensor, advice: str) -> None:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -SLACK and high <= 1 + SLACK):  # written so that NaN is refused
+        raise TrainingError(f"{label}: want values in [0, 1], came {low:.3g} to {high:.3g}; {advice}")
+
+
+def _named(output: Mapping[str, Any], names: tuple[str, ...], label: str) -> Tensor:
+    for name in names:
+        tensor = output.get(name)
+        if isinstance(tensor, Tensor):
+            return tensor
+    wanted, there = " or ".join(names), ", ".join(map(str, output)) or "none"
+    raise TrainingError(f"{label}: want a tensor called {wanted} in its output, there are {there}")
+
+
+def _came(output: object) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor {list(output.shape)}"
+    length = f" of {len(output)}" if isinstance(output, tuple | list) else ""
+    return f"{type(output).__name__}{length}"

@@ -1,0 +1,110 @@
+"""A few labelled examples: ``labels.csv`` and the images it speaks of."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from training.config import FitConfig
+from training.data import Dataset, to_unit
+from training.data.splits import split_rows
+from training.errors import TrainingError
+
+HEADERS = {"file", "row", "file-or-row", "image"}
+
+
+class Example(NamedTuple):
+    """A line of ``labels.csv``."""
+
+    line: int
+    image: str
+    """A file, or the row of an image in the data."""
+    label: str
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Lines of "file-or-row,label", with or without a header.
+
+    Raises:
+        TrainingError: the file is missing or not CSV, a line has no two fields, or all labels are one.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+    except OSError as exc:
+        raise TrainingError(f"--names {path}: cannot be read: {exc.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise TrainingError(f"--names {path}: not a CSV file: {exc}") from None
+    if rows and rows[0][1][0].strip().lower() in HEADERS:
+        del rows[0]
+    examples = []
+    for number, row in rows:
+        fields = [field.strip() for field in row]
+        if len(fields) != 2 or not all(fields):
+            raise TrainingError(
+                f"--names {path}: line {number}: want file-or-row,label, came {','.join(row)!r}"
+            )
+        examples.append(Example(number, *fields))
+    labels = sorted({example.label for example in examples})
+    if len(labels) < 2:
+        came = f"one, {labels[0]!r}" if labels else "none"
+        raise TrainingError(f"--names {path}: want examples of at least two labels, came {came}")
+    return examples
+
+
+def images_of(examples: list[Example], path: Path, dataset: Dataset, config: FitConfig) -> Tensor:
+    """The images [n, C, H, W] in [0, 1].
+
+    A number is a row of the data as they lie in their file (for MNIST the training file), so it is in one of
+    the splits. Anything else is an image file, looked for beside the CSV file and in the data folder.
+
+    Raises:
+        TrainingError: naming the line of the CSV file: no such row, no such file, or another size.
+    """
+    found = []
+    for example in examples:
+        try:
+            if example.image.lstrip("-").isdigit():
+                found.append(_row(int(example.image), dataset, config))
+            else:
+                found.append(_file(example.image, [path.parent, Path(config.data)], dataset, config))
+        except TrainingError as exc:
+            raise TrainingError(f"--names {path}: line {example.line}: {exc}") from None
+    return torch.stack(found)
+
+
+def _row(row: int, dataset: Dataset, config: FitConfig) -> Tensor:
+    # MNIST and Fashion-MNIST have their own test file; other data are cut by a shuffle.
+    if config.data in ("mnist", "fashion-mnist"):
+        parts = [np.arange(len(dataset.train)), len(dataset.train) + np.arange(len(dataset.val))]
+    else:
+        count = len(dataset.train) + len(dataset.val) + len(dataset.test)
+        parts = split_rows(dataset.name, count, config)
+    for split, rows in zip((dataset.train, dataset.val, dataset.test), parts, strict=False):
+        at = np.flatnonzero(rows == row)
+        if len(at):
+            return to_unit(split.images[int(at[0])])
+    raise TrainingError(f"row {row}: want 0 to {sum(map(len, parts)) - 1}")
+
+
+def _file(name: str, folders: list[Path], dataset: Dataset, config: FitConfig) -> Tensor:
+    candidates = [Path(name), *(folder / name for folder in folders)]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
+        raise TrainingError(f"image {name!r}: want a row or an image file, found none of this name")
+    channels, height, width = dataset.image_shape
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("L" if channels == 1 else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise TrainingError(f"image {path}: cannot be read as an image") from None
+    if config.image_size:
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    if (picture.height, picture.width) != (height, width):
+        raise TrainingError(f"image {path}: want {height}x{width}, came {picture.height}x{picture.width}")
+    pixels = np.asarray(picture, np.float32) / 255
+    return torch.from_numpy(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy())
