@@ -1,8 +1,13 @@
-"""Checkpoints: one safetensors file each, written atomically, the last two kept."""
+"""Checkpoints: one safetensors file each, written atomically; the last two are kept, and the best.
+
+The best is the one whose averaged weights had the lowest loss on the validation images: what is evaluated and
+exported. A training of few images goes on long after that.
+"""
 
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,11 +35,14 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def save(folder: Path, step: int, tensors: Mapping[str, Tensor], *, owner: str) -> Path:
-    """Write ``step-<step>.safetensors`` and drop all but the last two.
+def save(
+    folder: Path, step: int, tensors: Mapping[str, Tensor], *, owner: str, loss: float | None = None
+) -> Path:
+    """Write ``step-<step>.safetensors`` and drop all but the last two and the best.
 
     The file gets its name when it is complete and on disk: a crash leaves the ones before it intact.
-    ``owner`` names the configuration, so that no run takes up the checkpoint of another.
+    ``owner`` names the configuration, so that no run takes up the checkpoint of another; ``loss`` is that of
+    the averaged weights on the validation images, if it was taken.
 
     Raises:
         TrainingError: it cannot be written.
@@ -44,15 +52,18 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], *, owner: str) 
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(content, partial, metadata={"step": str(step), "owner": owner})
+        validated = {} if loss is None else {"loss": repr(loss)}
+        save_file(content, partial, metadata={"step": str(step), "owner": owner, **validated})
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except (OSError, SafetensorError) as exc:
         partial.unlink(missing_ok=True)
         raise TrainingError(f"{target}: cannot be written: {exc}") from None
+    best = _by_loss(folder)[:1]
     for old in files(folder)[KEPT:]:
-        old.unlink()
+        if old not in best:
+            old.unlink()
     return target
 
 
@@ -69,7 +80,36 @@ def load_latest(folder: Path, *, owner: str, prefix: str = "") -> Checkpoint:
     Raises:
         TrainingError: there is none, or it belongs to another configuration.
     """
-    found = files(folder)
+    return _first_readable(files(folder), folder, owner, prefix)
+
+
+def load_best(folder: Path, *, owner: str, prefix: str = "") -> Checkpoint:
+    """Like ``load_latest``, but first the one with the lowest loss on the validation images."""
+    return _first_readable([*_by_loss(folder), *files(folder)], folder, owner, prefix)
+
+
+def lowest_loss(folder: Path) -> tuple[int, float] | None:
+    """Step and loss of the best checkpoint; None while the validation images were not looked at."""
+    best = _by_loss(folder)[:1]
+    return (int(best[0].stem.removeprefix("step-")), _loss(best[0])) if best else None
+
+
+def _by_loss(folder: Path) -> list[Path]:
+    """Checkpoints with a known loss, the lowest first, of equals the newest."""
+    losses = {path: _loss(path) for path in files(folder)}
+    return sorted((path for path in losses if losses[path] < math.inf), key=lambda path: losses[path])
+
+
+def _loss(path: Path) -> float:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return float((file.metadata() or {}).get("loss", "inf"))
+    except (SafetensorError, OSError) as exc:
+        log.warning("%s: cannot be read (%s); falling back to another checkpoint", path, exc)
+        return math.inf
+
+
+def _first_readable(found: list[Path], folder: Path, owner: str, prefix: str) -> Checkpoint:
     for path in found:
         try:
             return _load(path, owner, prefix)

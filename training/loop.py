@@ -57,8 +57,7 @@ def train(
                     journal.train_row(state.step, means, beta=beta, learning_rate=learning_rate)
                 state.window.clear()
             if _is_due(state.step, config.checkpoint_every, config):
-                validation = world.from_main(lambda: _look(state, dataset, config, run, journal))
-                world.from_main(lambda: _save(state, run, owner))
+                validation = world.from_main(lambda: _look(state, dataset, config, run, journal, owner))
         if stopped_by:
             world.from_main(lambda: _save(state, run, owner))
     finished = state.step == config.total_steps
@@ -87,21 +86,23 @@ def _batches(state: State, dataset: Dataset, config: FitConfig, world: World) ->
 
 
 def _look(
-    state: State, dataset: Dataset, config: FitConfig, run: Run, journal: Journal | None
+    state: State, dataset: Dataset, config: FitConfig, run: Run, journal: Journal | None, owner: str
 ) -> dict[str, float]:
-    """Loss, distortion and rate of the averaged weights on the validation images."""
+    """Loss, distortion and rate of the averaged weights on the validation images, then a checkpoint."""
     held_out = dataset.binarised("val") if config.binarisation == "dynamic" else dataset.val
     averaged = state.ema.model
     validation = validate(averaged, held_out, seed=config.seed, beta=config.beta)
     _require_finite(validation, state, run)
     if journal:
         journal.val_row(state.step, validation, sigma=averaged.likelihood.sigma)
+    _save(state, run, owner, validation)
     return validation
 
 
-def _save(state: State, run: Run, owner: str) -> None:
+def _save(state: State, run: Run, owner: str, validation: dict[str, float] | None = None) -> None:
     _finite_means(state, run)
-    checkpoint.save(run.checkpoints, state.step, state.tensors(), owner=owner)
+    loss = None if validation is None else validation["loss"]
+    checkpoint.save(run.checkpoints, state.step, state.tensors(), owner=owner, loss=loss)
 
 
 def _finite_means(state: State, run: Run) -> dict[str, float]:

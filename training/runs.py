@@ -1,7 +1,7 @@
 """The run folder: everything that one training leaves behind.
 
 ``config.json``   the resolved config and what identifies the data
-``checkpoints/``  the last two, see ``training.checkpoint``
+``checkpoints/``  the last two and the best, see ``training.checkpoint``
 ``log.jsonl``     one row per report, see ``training.journal``
 ``tensorboard/``  the same for TensorBoard
 ``metrics.json``  written by ``vae-train evaluate``
@@ -145,7 +145,7 @@ class LoadedRun(NamedTuple):
 
 
 def load_run(path: Path) -> LoadedRun:
-    """The model of the newest readable checkpoint.
+    """The model of the best checkpoint that can be read: see ``training.checkpoint``.
 
     Raises:
         TrainingError: not a run folder, no checkpoint, or one of another configuration.
@@ -153,12 +153,12 @@ def load_run(path: Path) -> LoadedRun:
     run = Run(path)
     described = run.description()
     model = build_model(described.config, described.dataset.image_shape)
-    latest = checkpoint.load_latest(run.checkpoints, owner=described.owner, prefix="ema.")
-    weights = {name.removeprefix("ema."): tensor for name, tensor in latest.tensors.items()}
+    best = checkpoint.load_best(run.checkpoints, owner=described.owner, prefix="ema.")
+    weights = {name.removeprefix("ema."): tensor for name, tensor in best.tensors.items()}
     try:
         model.load_state_dict(weights)
     except RuntimeError as exc:
-        raise TrainingError(f"{latest.path}: does not fit {run.config_file}: {exc!s:.200}") from None
+        raise TrainingError(f"{best.path}: does not fit {run.config_file}: {exc!s:.200}") from None
     return LoadedRun(described.config, model.eval().requires_grad_(False), lambda: load_same(described))
 
 

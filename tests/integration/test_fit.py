@@ -254,6 +254,9 @@ KNOBS = {
     "warmup": 0.9,
     "weight_decay": 0.1,
     "clip": 0.5,
+    "free_bits": 2.0,
+    "beta_cycles": 3,
+    "prior": "flow",
     "ema": 0.6,
     "seed": 1,
     "precision": "bfloat16",
@@ -261,11 +264,17 @@ KNOBS = {
     "val_fraction": 0.3,
     "test_fraction": 0.3,
 }
+BESIDE_OTHERS = {
+    "importance_samples": ({"model": "iwae"}, 2),
+    "couplings": ({"prior": "flow"}, 3),
+    "coupling_width": ({"prior": "flow"}, 8),
+}
+"""Options that count only where another is set: that one, and a value."""
 ELSEWHERE = {
     "preset", "epochs",  # test_config: resolved into the others
     "data", "data_dir", "cache_dir", "image_size", "channels", "in_memory", "strict",  # test_data
     "accumulate",  # test_distributed
-    "binarisation", "prior", "device", "threads", "log_every", "checkpoint_every", "tensorboard",
+    "binarisation", "device", "threads", "log_every", "checkpoint_every", "tensorboard",
 }  # fmt: skip
 
 
@@ -284,18 +293,30 @@ def trained(folder: Path, **values: object) -> dict[str, torch.Tensor]:
 
 def test_every_knob_has_an_effect(tmp_path):
     """Turning any one option changes the result; the same options give the same bits."""
-    assert KNOBS.keys() | ELSEWHERE == set(FitConfig.model_fields)
+    assert KNOBS.keys() | BESIDE_OTHERS.keys() | ELSEWHERE == set(FitConfig.model_fields)
     base = trained(tmp_path / "base")
     assert same(base, trained(tmp_path / "again"))
     for name, value in KNOBS.items():
         assert not same(base, trained(tmp_path / name, **{name: value})), f"{name} changes nothing"
+    for name, (others, value) in BESIDE_OTHERS.items():
+        plain = trained(tmp_path / f"{name} left out", **others)
+        assert not same(plain, trained(tmp_path / name, **others, **{name: value})), f"{name} changes nothing"
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_second_ctrl_c_ends_at_once(tmp_path):
+@pytest.fixture
+def interruptible():
+    """SIGINT as in a terminal; a shell starts its background jobs with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_second_ctrl_c_ends_at_once():
     """The first signal asks the loop to stop, the second acts as it always does."""
     from training.interrupts import deferred
 

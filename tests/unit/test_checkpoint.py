@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from training import checkpoint
-from training.checkpoint import load_latest, optimizer_tensors, restore_optimizer, save
+from training.checkpoint import (
+    load_best,
+    load_latest,
+    lowest_loss,
+    optimizer_tensors,
+    restore_optimizer,
+    save,
+)
 from training.errors import TrainingError
 
 
@@ -29,6 +36,31 @@ def test_the_last_two_are_kept(folder):
     ]
     latest = load_latest(folder, owner="me", prefix="ema.")
     assert (latest.step, set(latest.tensors)) == (100, {"ema.weight"})
+
+
+def test_the_best_outlives_the_last_two(tmp_path, caplog):
+    """The lowest loss stays, however old, and is what ``load_best`` gives; the newest is still the latest.
+
+    One that was saved without a look at the validation images is no candidate. If the best is truncated, the
+    second best is taken.
+    """
+    losses = {10: 3.0, 20: 1.0, 30: 2.0, 40: None, 50: 5.0, 60: 4.0}
+    for step, loss in losses.items():
+        save(tmp_path, step, tensors(step), owner="me", loss=loss)
+    kept = [int(path.stem.removeprefix("step-")) for path in checkpoint.files(tmp_path)]
+    assert kept == [60, 50, 20]
+    assert lowest_loss(tmp_path) == (20, 1.0)
+    assert load_best(tmp_path, owner="me").step == 20
+    assert load_latest(tmp_path, owner="me").step == 60
+    best = checkpoint.files(tmp_path)[2]
+    best.write_bytes(best.read_bytes()[:500])
+    assert load_best(tmp_path, owner="me").step == 60
+
+
+def test_without_losses_the_best_is_the_latest(folder):
+    """A run that was stopped before it looked at its validation images can be exported too."""
+    assert lowest_loss(folder) is None
+    assert load_best(folder, owner="me").step == 100
 
 
 @pytest.mark.parametrize("left", [0, 7, 500, 20_000], ids=lambda left: f"{left} bytes left")

@@ -206,6 +206,18 @@ def _print_plan(state: "State", config: FitConfig, folder: "Run", world: "World"
     )
 
 
+def _print_best(last: float, folder: "Run") -> None:
+    """Where the loss rose again towards the end, what is kept."""
+    from training import checkpoint
+
+    best = checkpoint.lowest_loss(folder.checkpoints)
+    if best and best[1] < last:
+        print(
+            f"kept      step {best[0]:,}, whose loss {best[1]:.2f} on the validation images is the lowest: "
+            "it is what is evaluated and exported"
+        )
+
+
 def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run") -> None:
     steps = f"step {state.step:,} of {config.total_steps:,}"
     if outcome.signal is not None:
@@ -220,6 +232,7 @@ def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run"
         sigma = state.ema.model.likelihood.sigma
         density = "" if sigma is None else f"; σ {sigma:.3f} (a density, so it may be below 0)"
         print(f"validated averaged weights: {bound}distortion {distortion:.2f}, rate {rate:.2f}{density}")
+        _print_best(outcome.validation["loss"], folder)
     name = folder.path.resolve().name
     export = ["vae-train", "export", "--run", str(folder.path), "--repository", "models", "--name", name]
     print(f"next:\n  {shlex.join(export)}")

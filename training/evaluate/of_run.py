@@ -129,7 +129,7 @@ def _subset(images: Tensor, limit: int | None, seed: int) -> Tensor:
 
 def trained_steps(run: Run) -> int:
     """Optimiser steps of the model that ``load_run`` gives."""
-    return checkpoint.load_latest(run.checkpoints, owner=run.description().owner, prefix="none of them").step
+    return checkpoint.load_best(run.checkpoints, owner=run.description().owner, prefix="none of them").step
 
 
 def training_speed(run: Run) -> tuple[float | None, float | None]:

