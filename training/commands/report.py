@@ -1,4 +1,4 @@
-"""``vae-train report``: pictures and figures of a run, into its ``report`` folder."""
+"""``vae-train report``: a page with pictures and figures of a run, in its ``report`` folder."""
 
 import argparse
 from pathlib import Path
@@ -8,16 +8,26 @@ from typing import Any
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
         "report",
-        help="draw the pictures of a run",
-        description="Samples, reconstructions, latent map and loss curves as PNG, beside metrics.json.",
+        help="show a run: one page with pictures and figures",
+        description="One self-contained HTML page: key figures, latent map, samples of the prior and of each "
+        "pool, reconstructions, interpolations, small steps, traversals, rate per latent and loss curves; "
+        "each picture also as a file beside it.",
     )
     parser.add_argument("--run", type=Path, required=True, help="run folder")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="RUN",
+        help="run of --model ae on the same data, to be shown beside this one",
+    )
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from training.report import write_report
 
-    for path in write_report(args.run):
+    page, *others = write_report(args.run, beside=args.beside)
+    for path in others:
         print(f"written   {path}")
+    print(f"open      {page.resolve().as_uri()}")
     return 0

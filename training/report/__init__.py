@@ -1,6 +1,5 @@
-"""The report of a run: its pictures and figures."""
+"""The report of a run: one page with its pictures and figures."""
 
-from training.report.of_run import write_report
-from training.report.pictures import pictures
+from training.report.of_run import report_files, write_report
 
-__all__ = ["pictures", "write_report"]
+__all__ = ["report_files", "write_report"]

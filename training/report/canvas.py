@@ -1,4 +1,4 @@
-"""The common ground of all pictures: one look, and grids of images with every pixel visible."""
+"""The common ground of all pictures: one look, and grids of images."""
 
 import io
 import warnings
@@ -8,21 +8,36 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 DPI = 100
+CHART_SCALE = 2
+"""Charts are drawn at twice the size they are shown at, for screens with small pixels."""
 TILE_PX = 52
 """An image of the grid is enlarged, by whole factors, to about this size."""
+SMALL_PX = 16
+"""Images smaller than this are enlarged smoothly."""
+SMOOTH_LEVELS = 31
+"""Steps from black to white in such a one: smooth to the eye, and half the size of a file with all 255."""
+MAX_TILE_PX = 112
+"""A larger one is made smaller."""
 GAP_PX = 4
+BREAK_PX = 3 * GAP_PX
+"""What a wider gap, between rows or columns, is wider."""
 LONGEST_NAME = 20
 INK = "#1c2833"
 FAINT = "#7b8794"
+BLUE = "#5b7fa6"
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # the names of labels may hold a "$"
     "axes.labelcolor": INK,
     "axes.edgecolor": "#c5ccd3",
     "axes.spines.top": False,
@@ -35,7 +50,7 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 
 
 def styled() -> AbstractContextManager[None]:
@@ -45,16 +60,26 @@ def styled() -> AbstractContextManager[None]:
 
 def png(figure: Figure) -> bytes:
     """The file; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
+    return _saved(_drawn(figure, DPI))
+
+
+def chart_png(figure: Figure) -> bytes:
+    """The file of a chart: of few colours, so a palette makes it a third of the size."""
+    return _saved(_drawn(figure, DPI * CHART_SCALE).quantize(256, dither=Image.Dither.NONE))
+
+
+def _drawn(figure: Figure, dpi: int) -> Image.Image:
+    figure.set_dpi(dpi)
+    drawing = FigureCanvasAgg(figure)
     with warnings.catch_warnings(), styled():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # labels in any script
-        figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
+        drawing.draw()
+    return Image.fromarray(np.asarray(drawing.buffer_rgba())).convert("RGB")
 
 
-def figure(width: float, height: float, title: str, subtitle: str = "") -> Figure:
+def figure(width: float, height: float, title: str = "", subtitle: str = "") -> Figure:
     """An empty figure, in inches, with its heading."""
-    made = Figure(figsize=(width, height), dpi=DPI)
+    made = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     heading(made, title, subtitle)
     return made
 
@@ -66,29 +91,43 @@ def heading(made: Figure, title: str, subtitle: str) -> None:
     made.text(16 / (made.get_figwidth() * DPI), 1 - 40 / height, subtitle, size=9, color=FAINT, va="top")
 
 
+def short(name: str) -> str:
+    """A label's name as it can be drawn: printable, and no longer than fits."""
+    text = "".join(letter if letter.isprintable() else "�" for letter in name)
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+
+
+def legend_name(name: str) -> str:
+    """The same for a legend, which would leave out a name that begins with an underscore."""
+    return f" {short(name)}" if name.startswith("_") else short(name)
+
+
 def image_grid(
-    rows: Sequence[Tensor], names: Sequence[str], *, title: str, subtitle: str, rules: Sequence[int] = ()
+    rows: Sequence[Tensor],
+    names: Sequence[str],
+    *,
+    title: str,
+    subtitle: str,
+    rules: Sequence[int] = (),
+    column_rules: Sequence[int] = (),
 ) -> bytes:
-    """Rows of images, each row with its name at the left.
+    """PNG: rows of images, each row with its name at the left.
 
     Args:
         rows: [n, C, H, W] in [0, 1] each.
         rules: rows before which there is a wider gap.
+        column_rules: columns before which there is one.
     """
-    tiles = [[_displayed(image) for image in row] for row in rows]
-    height, width = tiles[0][0].shape[:2]
-    columns = max(len(row) for row in tiles)
+    strips = [strip(row, column_rules) for row in rows]
+    height = strips[0].shape[0]
     with styled():
-        names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
+        names = [short(name) for name in names]
         label_px = 30 + round(8.5 * max(map(len, names)))
-        tops = [
-            i * (height + GAP_PX) + 3 * GAP_PX * sum(rule <= i for rule in rules) for i in range(len(rows))
-        ]
-        canvas = np.ones((tops[-1] + height, columns * (width + GAP_PX) - GAP_PX, 3), np.float32)
-        for top, row in zip(tops, tiles, strict=True):
-            for j, tile in enumerate(row):
-                left = j * (width + GAP_PX)
-                canvas[top : top + height, left : left + width] = tile
+        tops = [i * (height + GAP_PX) + BREAK_PX * sum(rule <= i for rule in rules) for i in range(len(rows))]
+        canvas = np.full((tops[-1] + height, max(row.shape[1] for row in strips), 3), 255, np.uint8)
+        for top, row in zip(tops, strips, strict=True):
+            part = canvas[top : top + height, : row.shape[1]]
+            np.copyto(part, row[:, :, :3], where=row[:, :, 3:] > 0)
         full_width = max(canvas.shape[1] + label_px + 16, 8 * len(subtitle) * 0.75 + 32, 10 * len(title) + 32)
         full_height = canvas.shape[0] + 68 + 16
         made = figure(full_width / DPI, full_height / DPI, title, subtitle)
@@ -100,10 +139,56 @@ def image_grid(
     return png(made)
 
 
-def _displayed(image: Tensor) -> Pixels:
-    """[C, H, W] as enlarged RGB [h, w, 3]; of other than 1 or 3 channels, the first in grey."""
-    pixels = image.clamp(0, 1).permute(1, 2, 0).numpy().astype(np.float32)
-    if pixels.shape[2] != 3:
-        pixels = np.repeat(pixels[:, :, :1], 3, axis=2)
-    factor = max(1, round(TILE_PX / max(pixels.shape[:2])))
-    return np.asarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
+def strip(row: Tensor, column_rules: Sequence[int] = ()) -> Pixels:
+    """Images [n, C, H, W] in [0, 1], enlarged, side by side: RGBA [h, w, 4], the gaps transparent."""
+    tiles = [tile(image) for image in row]
+    height, width = tiles[0].shape[:2]
+    lefts = [
+        j * (width + GAP_PX) + BREAK_PX * sum(rule <= j for rule in column_rules) for j in range(len(tiles))
+    ]
+    canvas = np.zeros((height, lefts[-1] + width, 4), np.uint8)
+    for left, pixels in zip(lefts, tiles, strict=True):
+        canvas[:, left : left + width, :3] = pixels
+        canvas[:, left : left + width, 3] = 255
+    return canvas
+
+
+def strip_png(pixels: Pixels) -> bytes:
+    """The file of a ``strip``, grey where the images are."""
+    picture = Image.fromarray(pixels)
+    is_grey = (pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all()
+    return _saved(picture.convert("LA") if is_grey else picture)
+
+
+def columns_for(image_shape: tuple[int, int, int], *, width_px: int = 740) -> int:
+    """How many images of this shape stand side by side."""
+    width = round(image_shape[2] * _factor(image_shape[1:]))
+    return min(12, max(3, width_px // (width + GAP_PX)))
+
+
+def tile(image: Tensor, wanted_px: int = TILE_PX) -> Pixels:
+    """[C, H, W] as RGB [h, w, 3] of about ``wanted_px``; of other than 1 or 3 channels, the first in grey.
+
+    Pixels become squares, but for the smallest images, in which the eye would see nothing else.
+    """
+    factor = _factor(image.shape[1:], wanted_px)
+    is_small = max(image.shape[1:]) < SMALL_PX
+    size = [max(1, round(side * factor)) for side in image.shape[1:]]
+    mode = "area" if factor < 1 else "bicubic" if is_small else "nearest"
+    pixels = F.interpolate(image[None], size=size, mode=mode)[0].clamp(0, 1)
+    coloured = pixels if len(pixels) == 3 else pixels[:1].expand(3, -1, -1)
+    levels = SMOOTH_LEVELS if is_small else 255
+    steps = (coloured.permute(1, 2, 0) * levels).round() * (255 / levels)
+    return np.ascontiguousarray(steps.round().byte().numpy())
+
+
+def _factor(size: Sequence[int], wanted_px: int = TILE_PX) -> float:
+    """A whole one from 1 on; less than 1 where the image is too large to be shown as it is."""
+    longest = max(size)
+    return MAX_TILE_PX / longest if longest > MAX_TILE_PX else max(1, round(wanted_px / longest))
+
+
+def _saved(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()

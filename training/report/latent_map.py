@@ -11,8 +11,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
-from training.pools import Latents
-from training.report.canvas import FAINT, INK, figure, png, styled
+from training.pools import UNKNOWN, Latents
+from training.report.canvas import BLUE, FAINT, INK, chart_png, figure, legend_name, styled
 
 MAX_POINTS = 6000
 NAMED_LABELS = 30
@@ -25,8 +25,18 @@ DEVIATIONS = 2.0
 Doubles = NDArray[np.float64]
 
 
-def latent_map(latents: Latents, labels: NDArray[np.int64] | None, label_names: Sequence[str]) -> bytes:
-    """PNG. Two latents are shown as they are, more in the plane of ``_plane``, one as a histogram."""
+def latent_map(
+    latents: Latents,
+    labels: NDArray[np.int64] | None,
+    label_names: Sequence[str],
+    *,
+    standard_prior: bool = True,
+) -> bytes:
+    """PNG. Two latents are shown as they are, more in the plane of ``_plane``, one as a histogram.
+
+    Points are at most 6,000 training images, ellipses the pools at 2 standard deviations, the dashed circle
+    is N(0, I); ``standard_prior`` says whether to draw it.
+    """
     points = latents.posterior.mean.astype(np.float64)
     chosen = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
     shown = None if labels is None else labels[chosen]
@@ -35,22 +45,19 @@ def latent_map(latents: Latents, labels: NDArray[np.int64] | None, label_names: 
         if points.shape[1] == 1:
             return _densities(points[:, 0], labels, label_names, colours)
         centre, axes, name = _plane(points, latents)
-        subtitle = (
-            f"posterior means of {len(chosen):,} training images; "
-            f"ellipses: the pools at {DEVIATIONS:g} standard deviations; dashed: N(0, I)"
-        )
-        made = figure(9.6, 9.0, "Latent map", subtitle)
-        ax = made.add_axes((0.075, 0.065, 0.9, 0.855), aspect="equal", xlabel=f"{name} 1", ylabel=f"{name} 2")
+        made = figure(8.4, 6.6)
+        ax = made.add_axes((0.08, 0.085, 0.9, 0.895), xlabel=f"{name} 1", ylabel=f"{name} 2")
+        ax.set_aspect("equal", adjustable="datalim")
         flat = (points[chosen] - centre) @ axes
-        colour: Any = "#5b7fa6" if shown is None else colours[shown]
-        size = float(np.clip(20_000 / len(flat), 5, 24))  # points², so that few points are not lost
-        ax.scatter(flat[:, 0], flat[:, 1], s=size, c=colour, alpha=0.5, linewidths=0)
-        _ellipse(ax, -centre @ axes, np.eye(2), edgecolor=FAINT, linestyle=(0, (5, 4)), linewidth=1.2)
-        _draw_pools(
-            ax, latents.entries, latents.pools, (centre, axes), dict(zip(label_names, colours, strict=True))
-        )
+        colour: Any = BLUE if shown is None else colours[shown]
+        size = float(np.clip(16_000 / len(flat), 4, 22))  # points², so that few points are not lost
+        ax.scatter(flat[:, 0], flat[:, 1], s=size, c=colour, alpha=0.45, linewidths=0)
+        if standard_prior:
+            _ellipse(ax, -centre @ axes, np.eye(2), edgecolor=FAINT, linestyle=(0, (5, 4)), linewidth=1.4)
+        of_name = dict(zip(label_names, colours, strict=True))
+        _draw_pools(ax, latents.entries, latents.pools, (centre, axes), of_name)
         ax.autoscale_view()
-    return png(made)
+    return chart_png(made)
 
 
 def _plane(points: Doubles, latents: Latents) -> tuple[Doubles, Doubles, str]:
@@ -61,7 +68,7 @@ def _plane(points: Doubles, latents: Latents) -> tuple[Doubles, Doubles, str]:
     """
     if points.shape[1] == 2:
         return np.zeros(2), np.eye(2), "latent"
-    kinds = [i for i, entry in enumerate(latents.entries) if not entry.aggregate]
+    kinds = [i for i, e in enumerate(latents.entries) if not e.aggregate and e.name != UNKNOWN]
     spread, name = points, "principal direction of the posterior means"
     if len(kinds) > 2:
         spread, name = latents.pools.mean[kinds].astype(np.float64), "principal direction of the pool centres"
@@ -76,43 +83,52 @@ def _draw_pools(
     plane: tuple[Doubles, Doubles],
     colours: dict[str, Any],
 ) -> None:
-    """An ellipse a pool. Short names stand at its centre, longer ones in a legend."""
+    """An ellipse a pool. Short names stand at its centre, longer ones in a legend.
+
+    Pools that were found have no label's colour, so they get their own.
+    """
     centre, axes = plane
-    kinds = [(i, entry) for i, entry in enumerate(entries) if not entry.aggregate or len(entries) == 1]
-    short = max(len(entry.name) for _, entry in kinds) <= SHORT_NAME
-    for i, entry in kinds:
+    shown = [(i, entry) for i, entry in enumerate(entries) if entry.name != UNKNOWN]
+    kinds = [(i, entry) for i, entry in shown if not entry.aggregate or len(entries) == 1]
+    brief = max(len(entry.name) for _, entry in kinds) <= SHORT_NAME
+    handles = []
+    for own, (i, entry) in zip(_colours(len(kinds)), kinds, strict=True):
         mean = (pools.mean[i].astype(np.float64) - centre) @ axes
         lower = axes.T @ pools.cholesky[i].astype(np.float64)
-        colour = INK if entry.aggregate else colours[entry.name]
-        _ellipse(ax, mean, lower @ lower.T, edgecolor=colour, linewidth=1.8, label=entry.name)
-        if short:
-            name = ax.text(mean[0], mean[1], entry.name, size=13, weight="bold", color=colour)
+        colour = INK if entry.aggregate else colours.get(entry.name, own)
+        handles.append(_ellipse(ax, mean, lower @ lower.T, edgecolor=colour, linewidth=1.9))
+        if brief:
+            name = ax.text(mean[0], mean[1], entry.name, size=14, weight="bold", color=colour)
             name.set(ha="center", va="center", path_effects=[withStroke(linewidth=3.5, foreground="white")])
-    if not short and len(kinds) <= NAMED_LABELS:
-        ax.legend(loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
+    if not brief and len(kinds) <= NAMED_LABELS:
+        names = [legend_name(entry.name) for _, entry in kinds]
+        ax.legend(handles, names, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
 
 
-def _ellipse(ax: Axes, mean: Doubles, covariance: Doubles, **style: Any) -> None:
+def _ellipse(ax: Axes, mean: Doubles, covariance: Doubles, **style: Any) -> Ellipse:
     variances, directions = np.linalg.eigh(covariance)
     width, height = 2 * DEVIATIONS * np.sqrt(np.maximum(variances[::-1], 0))
     angle = np.degrees(np.arctan2(directions[1, 1], directions[0, 1]))
-    ax.add_patch(Ellipse(tuple(mean), width, height, angle=angle, fill=False, **style))
+    ellipse = Ellipse(tuple(mean), width, height, angle=angle, fill=False, **style)
+    ax.add_patch(ellipse)
+    return ellipse
 
 
 def _densities(
     values: Doubles, labels: NDArray[np.int64] | None, label_names: Sequence[str], colours: Doubles
 ) -> bytes:
-    made = figure(9.6, 5.0, "Latent map", f"posterior means of {len(values):,} training images")
-    ax = made.add_axes((0.075, 0.12, 0.9, 0.72), xlabel="latent 1", ylabel="images")
+    made = figure(8.4, 4.2)
+    ax = made.add_axes((0.08, 0.13, 0.9, 0.84), xlabel="latent 1", ylabel="training images")
     edges = np.linspace(values.min(), values.max(), 80).tolist()
     if labels is None:
-        ax.hist(values, edges, color="#5b7fa6")
+        ax.hist(values, edges, color=BLUE)
     else:
         groups = [values[labels == i] for i in range(len(label_names))]
-        ax.hist(groups, edges, stacked=True, color=list(colours), label=list(label_names))
+        names = [legend_name(name) for name in label_names]
+        ax.hist(groups, edges, stacked=True, color=list(colours), label=names)
         if len(label_names) <= NAMED_LABELS:
             ax.legend(ncols=2)
-    return png(made)
+    return chart_png(made)
 
 
 def _colours(count: int) -> Doubles:

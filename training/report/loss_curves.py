@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from training.report.canvas import FAINT, figure, png, styled
+from training.report.canvas import FAINT, chart_png, figure, styled
 
 LINES: dict[str, dict[str, Any]] = {
     "train": {"color": "#9db4cc", "lw": 1.4, "label": "training"},
@@ -16,12 +16,15 @@ PANELS = {"loss": "loss = distortion + β · rate", "distortion": "distortion", 
 
 
 def loss_curves(rows: Sequence[dict[str, Any]]) -> bytes:
-    """PNG of the rows of ``log.jsonl``; nats per image."""
-    subtitle = "nats per image; training: mean of the steps since the point before, with the β of the time; "
+    """PNG of the rows of ``log.jsonl``; nats per image.
+
+    Training rows are means of the steps since the row before, with the β of the time; validation rows are
+    of the averaged weights, with the final β.
+    """
     with styled():
-        made = figure(12, 4.2, "Loss curves", subtitle + "validation: averaged weights, final β")
+        made = figure(9.6, 3.2)
         for i, (key, name) in enumerate(PANELS.items()):
-            ax = made.add_axes((0.055 + i * 0.325, 0.135, 0.275, 0.62), xlabel="step")
+            ax = made.add_axes((0.055 + i * 0.33, 0.16, 0.275, 0.74), xlabel="step")
             ax.set_title(name, size=10, loc="left")
             for kind, style in LINES.items():
                 points = [(row["step"], row[key]) for row in rows if row["kind"] == kind]
@@ -29,7 +32,7 @@ def loss_curves(rows: Sequence[dict[str, Any]]) -> bytes:
             ax.set_ylim(*_limits([row[key] for row in rows]))
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         made.axes[0].legend(loc="upper right", labelcolor=FAINT)
-    return png(made)
+    return chart_png(made)
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:

@@ -1,26 +1,78 @@
 """Write the report of a run folder."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from training.evaluate import present_metrics
-from training.pools import fit_latents
-from training.report.pictures import pictures
-from training.runs import Run, load_run
+from training.data import Dataset
+from training.errors import TrainingError
+from training.evaluate import Metrics, present_metrics
+from training.journal import read_rows
+from training.pools import Latents
+from training.pools.of_run import latents_of_run
+from training.report.beside import Beside, load_beside
+from training.report.page import page
+from training.report.scene import Scene
+from training.report.sections import sections
+from training.report.walks import animation
+from training.runs import LoadedRun, Run, load_run
+
+PAGE = "index.html"
+OWN_SUFFIXES = frozenset({".html", ".png", ".gif", ".json"})
 
 
-def write_report(path: Path) -> list[Path]:
-    """Draw the pictures of a run into its ``report`` folder, beside ``metrics.json``.
+def write_report(path: Path, *, beside: Path | None = None) -> list[Path]:
+    """Write page and pictures of a run into its ``report`` folder; the page comes first.
 
     A run without an evaluation of its present weights is evaluated quickly first.
+
+    Args:
+        beside: run folder of an autoencoder of the same data, to stand beside this one.
+
+    Raises:
+        TrainingError: not a run, the wrong run for ``beside``, or a folder that cannot be written.
     """
     run, loaded = Run(path), load_run(path)
+    other = None if beside is None else load_beside(beside, run, loaded)
     dataset = loaded.dataset()
     metrics = present_metrics(run, loaded, dataset)
-    latents = fit_latents(
-        loaded.model.encoder, dataset.train.images, dataset.train.labels, dataset.label_names
-    )
-    files = pictures(run, loaded.model, dataset, latents) | {"metrics.json": metrics.to_json().encode()}
-    run.report.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (run.report / name).write_bytes(content)
-    return [run.report / name for name in files]
+    latents = latents_of_run(path, loaded.model.encoder, dataset, step=metrics.protocol.step)
+    return _written(run.report, report_files(run, loaded, dataset, latents, metrics, beside=other))
+
+
+def report_files(
+    run: Run,
+    loaded: LoadedRun,
+    dataset: Dataset,
+    latents: Latents,
+    metrics: Metrics,
+    *,
+    beside: Beside | None = None,
+) -> dict[str, bytes]:
+    """File name to content: ``index.html``, its pictures as files of their own, and ``metrics.json``."""
+    scene = Scene(loaded.model, dataset, latents)
+    found = sections(scene, read_rows(run.log_file), metrics, beside)
+    moving = animation(scene) if len(scene.kinds) > 1 else None
+    pictures = [
+        *([moving] if moving else []),
+        *(picture for section in found for picture in section.pictures),
+    ]
+    files = {PAGE: page(scene, loaded.config, metrics, found, moving)}
+    files |= {picture.file: picture.content() for picture in pictures}
+    return files | {"metrics.json": metrics.to_json().encode()}
+
+
+def _written(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Each file whole or not at all; pictures of an earlier report that this one has not are removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            partial = folder / f".{name}.partial"
+            partial.write_bytes(content)
+            os.replace(partial, folder / name)
+        for old in folder.iterdir():
+            if old.suffix in OWN_SUFFIXES and old.name not in files:
+                old.unlink()
+    except OSError as exc:
+        raise TrainingError(f"{folder}: cannot be written: {exc.strerror}") from None
+    return [folder / name for name in files]

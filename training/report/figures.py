@@ -1,0 +1,134 @@
+"""The figures of an evaluation in words, for readers who have not seen the terms before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from training.evaluate import Figure, Metrics
+from training.evaluate.tables import SPREADS, Row, Table
+
+KEY_FIGURES = ("nelbo", "nll", "rate", "distortion", "active_units")
+GROUP_TITLES = {
+    "samples": "Samples, judged by a classifier of real images",
+    "latents": "The latent vector as a description",
+    "ood": "Telling foreign images by the score",
+}
+BINARISATION = {"dynamic": "each pixel drawn once, to 0 or 1", "none": "not binarised"}
+
+
+@dataclass(frozen=True)
+class Term:
+    """A figure by its name in the field and in plain words."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+TERMS = {
+    "nelbo": Term("−ELBO", "nats", "upper bound of the cost of telling an image: distortion + rate"),
+    "rate": Term("rate", "nats", "what the latents cost: KL(q(z|x) ‖ p(z))"),
+    "distortion": Term("distortion", "nats", "what they leave untold: −E[log p(x|z)]"),
+    "bits_per_dim_density": Term("bits per dimension", "bits", "−ELBO for each pixel value, from a density"),
+    "nll": Term("NLL", "nats", "closer bound of −log p(x), by importance sampling; lower is better"),
+    "effective_samples": Term("effective samples", "", "of the importance weights: how many count"),
+    "dominated_images": Term(
+        "dominated images", "share", "for which one sample has more than half the weight"
+    ),
+    "active_units": Term("active units", "", "latents that the model uses: variance of the mean above 0.01"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure, ready to be shown."""
+
+    name: str
+    value: str
+    error: str
+    """± standard error; empty where there is none."""
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of a group of figures, ready to be shown."""
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+
+
+def entries(metrics: Metrics, latents: int) -> tuple[list[Entry], list[Entry]]:
+    """The key figures, and all the others."""
+    shown = {name: _entry(name, figure, metrics, latents) for name, figure in metrics.figures.items()}
+    key = [shown[name] for wanted in KEY_FIGURES for name in shown if _term_of(name) == wanted]
+    return key, [entry for entry in shown.values() if entry not in key]
+
+
+def protocol(metrics: Metrics) -> str:
+    """How the key figures were taken, in a sentence or two."""
+    taken = metrics.protocol
+    images = f"all {taken.images:,} {taken.split} images"
+    if taken.images < taken.images_in_split:
+        images = f"{taken.images:,} of {taken.images_in_split:,} {taken.split} images, chosen at random"
+    text = (
+        f"Measured on {images} ({BINARISATION[taken.binarisation]}), with the averaged weights after "
+        f"{taken.step:,} steps; evaluation seed {taken.evaluation_seed}. Nats per image, summed over "
+        "pixels and latents; ± one standard error over images."
+    )
+    if taken.k is not None:
+        text += f" NLL with k = {taken.k:,} importance samples: more of them bring the bound closer."
+    if taken.likelihood == "gaussian":
+        text += (
+            " The Gaussian likelihood is a density, so its nats may be below 0; compare within one data set."
+        )
+    return text
+
+
+def sheets(metrics: Metrics) -> list[tuple[str, list[Sheet], list[tuple[str, str]]]]:
+    """Of each group that was measured: its title, its tables and its protocol."""
+    found = []
+    for name, group in metrics.groups.items():
+        tables = [_sheet(title, table) for title, table in group.tables.items() if table]
+        found.append(
+            (GROUP_TITLES.get(name, name), tables, [(k, _plain(v)) for k, v in group.protocol.items()])
+        )
+    return found
+
+
+def _entry(name: str, figure: Figure, metrics: Metrics, latents: int) -> Entry:
+    term = TERMS.get(_term_of(name), Term(name, "", ""))
+    title = f"{term.name}, k = {metrics.protocol.k:,}" if _term_of(name) == "nll" else term.name
+    value = f"{figure.value:,.2f}"
+    if name == "active_units":
+        value = f"{figure.value:.0f} of {latents}"
+    error = "" if figure.standard_error is None else f"± {figure.standard_error:.2g}"
+    return Entry(title, value.replace("-", "−"), error, term.unit, term.meaning)
+
+
+def _term_of(name: str) -> str:
+    return "nll" if name.startswith("nll_") else name
+
+
+def _sheet(title: str, table: Table) -> Sheet:
+    columns = list(dict.fromkeys(c for row in table.values() for c in row if not c.endswith(SPREADS)))
+    rows = [(name, [_cell(row, column) for column in columns]) for name, row in table.items()]
+    return Sheet(title, [column.replace("_", " ") for column in columns], rows)
+
+
+def _cell(row: Row, column: str) -> str:
+    if column not in row:
+        return ""
+    spread = next((row[column + suffix] for suffix in SPREADS if column + suffix in row), None)
+    text = f"{row[column]:.4g}" if spread is None else f"{row[column]:.4g} ± {spread:.1g}"
+    return text.replace("-", "−")
+
+
+def _plain(value: str | int | float) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+def described(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Names and values for a table of facts."""
+    return [(name.replace("_", " "), "–" if value is None else str(value)) for name, value in values.items()]

@@ -1,0 +1,226 @@
+"""The sections of the page: pictures, each with what it shows and what to look for, in plain words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.evaluate import Metrics
+from training.report import samples, walks
+from training.report.beside import Beside, ae_beside_vae
+from training.report.grid import Picture, Still
+from training.report.latent_map import latent_map
+from training.report.loss_curves import loss_curves
+from training.report.rates import TELLING, Activity, activity_of, rate_per_latent
+from training.report.scene import Scene
+
+
+@dataclass(frozen=True)
+class Section:
+    """Words and pictures."""
+
+    anchor: str
+    title: str
+    words: Sequence[str]
+    """Paragraphs of plain text."""
+    pictures: Sequence[Picture]
+
+
+def sections(
+    scene: Scene, rows: Sequence[dict[str, Any]], metrics: Metrics, beside: Beside | None
+) -> list[Section]:
+    """All of a report; ``rows`` are those of ``log.jsonl``."""
+    activity = activity_of(metrics, scene.latents)
+    found = [_map(scene), _pools(scene), _prior(scene)]
+    if beside is not None:
+        found.append(_beside(scene, metrics, beside))
+    found += [_reconstructions(scene)]
+    if len(scene.kinds) > 1:
+        found.append(_interpolations(scene))
+    return [
+        *found,
+        _steps(scene),
+        _traversals(scene, activity),
+        _rates(scene, activity),
+        _losses(scene, rows),
+    ]
+
+
+def _map(scene: Scene) -> Section:
+    labels = scene.dataset.train.labels
+    picture = latent_map(
+        scene.latents,
+        None if labels is None else labels.numpy(),
+        scene.dataset.label_names,
+        standard_prior=not scene.has_flow,
+    )
+    latents = scene.latents.pools.mean.shape[1]
+    where = (
+        "An autoencoder puts its data anywhere: nothing ties them to the dashed circle, N(0, I), so a "
+        "point drawn from there mostly belongs to no image."
+        if scene.is_point
+        else f"A VAE is trained so that the whole data set fills one known distribution "
+        f"({_prior_in_words(scene)}), with as little empty land between the kinds as it can."
+    )
+    words = ["Every point is a training image, put where the encoder places it. " + where]
+    words.append(
+        "Each kind of data settles in a region of its own, its pool (ellipses: two standard deviations). "
+        "Pools are what makes the latent space useful: to get a new image of one kind, draw a point from "
+        "its pool and decode it; to name an unknown image, see whose pool it falls into."
+    )
+    if latents > 2:
+        words.append(
+            f"The map is a flat shadow of {latents:,} dimensions: pools that overlap here can lie well apart."
+        )
+    return Section("map", "Where the data live", words, [Still("latent_map.png", "Latent map", picture)])
+
+
+def _prior_in_words(scene: Scene) -> str:
+    return "here a learned one" if scene.has_flow else "dashed: N(0, I), at two standard deviations"
+
+
+def _pools(scene: Scene) -> Section:
+    named = (
+        "each label" if scene.dataset.train.labels is not None else "each kind that was found without labels"
+    )
+    if all(scene.latents.entries[pool.row].aggregate for pool in scene.pools):
+        named = "all the data, for no kinds are known"
+    words = [
+        f"New images, drawn from the pool of {named}: none of them is in the data, and none was picked by "
+        "hand.",
+        "Look for rows that are all of one kind and yet all different. What is shown is the mean of "
+        "p(x|z), the average over all images that one latent could stand for, so fine detail comes out "
+        "softer than in data.",
+    ]
+    return Section("pools", "Samples of each pool", words, [samples.pool_samples(scene)])
+
+
+def _prior(scene: Scene) -> Section:
+    if scene.is_point:
+        words = [
+            "An autoencoder has no prior. These images are decoded from N(0, I), as one would from a "
+            "VAE: mostly trash, since nobody knows where its data lie."
+        ]
+    elif scene.has_flow:
+        words = [
+            "Drawn from the prior, without a word about the kind. Here the prior is learned: a flow "
+            "bends N(0, I) to where the data are, so fewer points fall into the land between the pools."
+        ]
+    else:
+        words = [
+            "Drawn from the prior N(0, I), without a word about the kind. Points that fall between the "
+            "pools give images between the kinds: that is why samples of a pool are clearer."
+        ]
+    return Section("samples", "Samples of the prior", words, [samples.prior_samples(scene)])
+
+
+def _beside(scene: Scene, metrics: Metrics, beside: Beside) -> Section:
+    words = [
+        "The same data in an autoencoder and in this model, each sampled from N(0, I) and from pools "
+        "fitted to where its encoder puts the data.",
+        "Drawn from N(0, I), the autoencoder mostly gives trash: its data live elsewhere. Pools mend "
+        "much of that, for they know where. The VAE gives images from either; its pools give the clearer "
+        "ones.",
+    ]
+    if scene.has_flow:
+        words.append(
+            "This model's own prior is learned: that is the last row. N(0, I) without its flow is not where "
+            "it was taught to look."
+        )
+    grid = ae_beside_vae(scene, metrics, beside)
+    if any(line.note for line in grid.lines):
+        words.append(
+            "Trash: share of the samples that are no clear member of any class or lie where no real image "
+            "lies. FD: Fréchet distance to test images. Lower is better."
+        )
+    return Section("ae-beside-vae", "Why not a plain autoencoder", words, [grid])
+
+
+def _reconstructions(scene: Scene) -> Section:
+    words = [
+        "Test images that the model never saw in training; below each, what it makes of its latent vector.",
+        "Kind, slant and stroke should survive. Detail that the latents do not carry is replaced by its "
+        "average, and an average is blurred: that is the price of this likelihood, not an accident.",
+    ]
+    return Section("reconstructions", "Reconstructions", words, [samples.reconstructions(scene)])
+
+
+def _interpolations(scene: Scene) -> Section:
+    words = [
+        "Straight lines in latent space from one test image (far left) to one of another kind (far right).",
+        "In a good latent space the way is smooth and every stop looks like something that could be in "
+        "the data. A cross-fade, both images at once, would mean that the line leaves the land where "
+        "data live.",
+    ]
+    return Section(
+        "interpolations",
+        "From one kind to another",
+        words,
+        [walks.interpolations(scene)],
+    )
+
+
+def _steps(scene: Scene) -> Section:
+    words = [
+        "Random steps around a test image. The unit is the spread of the whole training set in each "
+        "latent, so a step of 1 leads about as far away as another image of the data.",
+        "Small steps should give new, valid, slightly different results; with large ones the image may "
+        "turn into another kind, or fall between kinds.",
+    ]
+    return Section("small-steps", "A small step", words, [walks.small_steps(scene)])
+
+
+def _traversals(scene: Scene, activity: Activity) -> Section:
+    words = [
+        "One latent at a time, from far below its mean to far above, the others held at those of one "
+        "test image; the latents that say most come first.",
+        "Some change one thing that has a name, like slant or thickness. Nothing in the training asks "
+        "for that, so many change several things at once.",
+    ]
+    grid = walks.traversals(scene, activity.values, activity.unit)
+    return Section("traversals", "What a single latent does", words, [grid])
+
+
+def _rates(scene: Scene, activity: Activity) -> Section:
+    count, active = len(activity.values), int(activity.active.sum())
+    rule = (
+        f"By the usual rule, a posterior mean that varies by more than 0.01, {active} of {count} are active"
+    )
+    if activity.is_rate:
+        words = [
+            "How many nats each latent tells about an image, on average; together "
+            f"{activity.values.sum():.1f}, the rate. A latent near 0 is ignored: the model has found that "
+            "it is not worth its price.",
+            f"{rule}; {activity.telling} tell more than {TELLING:g} nats.",
+        ]
+    else:
+        words = [
+            "How far the posterior mean of each latent moves over the training images. One that hardly "
+            "moves says nothing about the image.",
+            f"{rule}.",
+        ]
+    if not scene.is_point:
+        words.append(
+            "Unused latents do no harm. If nearly all are unused, the posterior has collapsed and samples "
+            "look alike."
+        )
+    return Section("rates", "What each latent is worth", words, [rate_per_latent(activity)])
+
+
+def _losses(scene: Scene, rows: Sequence[dict[str, Any]]) -> Section:
+    words = [
+        "Nats per image. Training points are means of the steps since the point before, with the β of "
+        "the time; validation is of the averaged weights, with the final β.",
+        "Look for validation that has gone flat and does not rise again: rising while training falls is "
+        "overfitting.",
+    ]
+    if not scene.is_point:
+        words.append(
+            "Loss = distortion + β · rate. While β warms up the rate may fall first and rise later: that "
+            "is intended."
+        )
+    return Section(
+        "training",
+        "The course of training",
+        words,
+        [Still("loss_curves.png", "Loss curves", loss_curves(rows))],
+    )
