@@ -12,8 +12,12 @@ import torch
 from PIL import Image
 
 from training.__main__ import main
+from training.evaluate import Metrics
+from training.evaluate.of_run import add_group
+from training.evaluate.tables import Group
 from training.report.canvas import strip, strip_png, tile
 from training.report.walks import line
+from training.runs import Run
 
 TINY = ["--network", "mlp", "--width", "16", "--batch-size", "32", "--no-tensorboard", "--threads", "1"]
 PICTURES = {
@@ -126,6 +130,21 @@ def test_autoencoder_beside(digits, page, autoencoder, tmp_path, capsys):
     assert reported(run) == page
     assert not any(row in words(page) for row in rows)
     assert not (run / "report/ae_beside_vae.png").exists()
+
+
+def test_further_figures(digits, autoencoder, tmp_path):
+    """Groups of an evaluation have their tables with their protocol; trash rate and FD stand beside the rows."""
+    run = Path(shutil.copytree(digits, tmp_path / "run"))
+    row = {"fd": 12345.6, "trash_rate": 0.25, "trash_rate_se": 0.013, "samples": 10_000.0}
+    group = Group(protocol={"step": 200, "seed": 41}, tables={"samples": {"pools": row, HOSTILE: row}})
+    add_group(Run(run), Metrics.read(run / "metrics.json"), "samples", group)
+    page = reported(run, "--beside", str(autoencoder))
+    assert "<img src=x" not in page
+    text = " ".join(words(page).split())
+    assert "trash 25.0%, FD 12,345.6" in text
+    assert "0.250 ± 0.013" in text
+    assert "10,000" in text
+    assert "seed 41" in text
 
 
 @pytest.mark.parametrize(

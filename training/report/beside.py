@@ -83,4 +83,4 @@ def _note(metrics: Metrics | None, source: str) -> str:
     group = metrics.groups.get("samples") if metrics else None
     row = group.tables["samples"].get(source, {}) if group else {}
     parts = [f"trash {row['trash_rate']:.1%}"] if "trash_rate" in row else []
-    return ", ".join(parts + ([f"FD {row['fd']:.1f}"] if "fd" in row else []))
+    return ", ".join(parts + ([f"FD {row['fd']:,.1f}"] if "fd" in row else []))

@@ -1,5 +1,6 @@
 """The figures of an evaluation in words, for readers who have not seen the terms before."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,21 @@ GROUP_TITLES = {
     "latents": "The latent vector as a description",
     "ood": "Telling foreign images by the score",
 }
+GROUP_WORDS = {
+    "samples": "FD, KID: distance from test images in the classifier's features, lower is better. Precision: "
+    "share of samples that lie among real images; recall: share of real images that lie among samples. "
+    "Trash: no clear member of any class, or where no real image lies. Class KL: how far the kinds are from "
+    "their shares in the data, nats. Fidelity: share of a pool's samples that are taken for its label. "
+    "The row real is what a perfect model would reach.",
+    "latents": "Accuracy of classifiers that see latent vectors alone, with few and with all labels; "
+    "clusters found without labels, compared with them; mutual information of image and latent, and KL of "
+    "the aggregate posterior from the prior, between two bounds.",
+    "ood": "How well −ELBO, distortion and rate tell images of another kind from test images. AUROC: 1 is "
+    "perfect, 0.5 is chance. FPR95: share of the foreign images that pass when 95 % of the test images do.",
+}
+COLUMNS = {"fd": "FD", "kid": "KID", "class_kl": "class KL", "knn": "kNN", "auroc": "AUROC", "aupr": "AUPR"}
+COLUMNS |= {"fpr95": "FPR95", "acc": "accuracy", "nmi": "NMI", "ari": "ARI", "mi": "MI", "kl": "KL"}
+MOST_DECIMALS = 4
 BINARISATION = {"dynamic": "each pixel drawn once, to 0 or 1", "none": "not binarised"}
 
 
@@ -59,6 +75,16 @@ class Sheet:
     rows: list[tuple[str, list[str]]]
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """A group of figures, ready to be shown."""
+
+    title: str
+    words: str
+    sheets: list[Sheet]
+    protocol: list[tuple[str, str]]
+
+
 def entries(metrics: Metrics, latents: int) -> tuple[list[Entry], list[Entry]]:
     """The key figures, and all the others."""
     shown = {name: _entry(name, figure, metrics, latents) for name, figure in metrics.figures.items()}
@@ -86,15 +112,17 @@ def protocol(metrics: Metrics) -> str:
     return text
 
 
-def sheets(metrics: Metrics) -> list[tuple[str, list[Sheet], list[tuple[str, str]]]]:
-    """Of each group that was measured: its title, its tables and its protocol."""
-    found = []
-    for name, group in metrics.groups.items():
-        tables = [_sheet(title, table) for title, table in group.tables.items() if table]
-        found.append(
-            (GROUP_TITLES.get(name, name), tables, [(k, _plain(v)) for k, v in group.protocol.items()])
+def chapters(metrics: Metrics) -> list[Chapter]:
+    """Of each group that was measured."""
+    return [
+        Chapter(
+            GROUP_TITLES.get(name, name),
+            GROUP_WORDS.get(name, ""),
+            [_sheet(title, table) for title, table in group.tables.items() if table],
+            [(key, _plain(value)) for key, value in group.protocol.items()],
         )
-    return found
+        for name, group in metrics.groups.items()
+    ]
 
 
 def _entry(name: str, figure: Figure, metrics: Metrics, latents: int) -> Entry:
@@ -114,14 +142,20 @@ def _term_of(name: str) -> str:
 def _sheet(title: str, table: Table) -> Sheet:
     columns = list(dict.fromkeys(c for row in table.values() for c in row if not c.endswith(SPREADS)))
     rows = [(name, [_cell(row, column) for column in columns]) for name, row in table.items()]
-    return Sheet(title, [column.replace("_", " ") for column in columns], rows)
+    return Sheet(title, [COLUMNS.get(c, c.replace("_", " ")) for c in columns], rows)
 
 
 def _cell(row: Row, column: str) -> str:
     if column not in row:
         return ""
     spread = next((row[column + suffix] for suffix in SPREADS if column + suffix in row), None)
-    text = f"{row[column]:.4g}" if spread is None else f"{row[column]:.4g} ± {spread:.1g}"
+    value, scale = row[column], row[column] if spread is None else spread
+    digits = 4 if spread is None else 2
+    decimals = digits - 1 - math.floor(math.log10(abs(scale))) if scale else 0
+    if spread is None and value == round(value):
+        decimals = 0
+    decimals = min(MOST_DECIMALS, max(0, decimals))
+    text = f"{value:,.{decimals}f}" + ("" if spread is None else f" ± {spread:,.{decimals}f}")
     return text.replace("-", "−")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
 from training.pools import UNKNOWN, Latents
-from training.report.canvas import BLUE, FAINT, INK, chart_png, figure, legend_name, styled
+from training.report.canvas import BLUE, INK, chart_png, figure, legend_name, styled
 
 MAX_POINTS = 6000
 NAMED_LABELS = 30
@@ -53,7 +53,7 @@ def latent_map(
         size = float(np.clip(16_000 / len(flat), 4, 22))  # points², so that few points are not lost
         ax.scatter(flat[:, 0], flat[:, 1], s=size, c=colour, alpha=0.45, linewidths=0)
         if standard_prior:
-            _ellipse(ax, -centre @ axes, np.eye(2), edgecolor=FAINT, linestyle=(0, (5, 4)), linewidth=1.4)
+            _ellipse(ax, -centre @ axes, np.eye(2), edgecolor=INK, linestyle=(0, (5, 4)), linewidth=1.4)
         of_name = dict(zip(label_names, colours, strict=True))
         _draw_pools(ax, latents.entries, latents.pools, (centre, axes), of_name)
         ax.autoscale_view()

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from training.config import MACHINE_FIELDS, FitConfig
 from training.evaluate import Metrics
 from training.report.canvas import short
-from training.report.figures import described, entries, protocol, sheets
+from training.report.figures import chapters, described, entries, protocol
 from training.report.grid import Still
 from training.report.scene import Scene
 from training.report.sections import Section
@@ -46,7 +46,7 @@ def page(
         key=key,
         further=further,
         protocol=protocol(metrics),
-        groups=sheets(metrics),
+        groups=chapters(metrics),
         sections=sections,
         animation=animation,
         made=_made(scene, config, metrics),

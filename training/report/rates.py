@@ -26,6 +26,8 @@ class Activity:
     """[Z]"""
     active: NDArray[np.bool_]
     """[Z] whether the posterior mean varies by more than 0.01 over the training images."""
+    active_units: int
+    """The count of the evaluation, by the same rule on its own images."""
     is_rate: bool
     """In nats; else the variance of the posterior mean over the training images."""
 
@@ -44,7 +46,12 @@ def activity_of(metrics: Metrics, latents: Latents) -> Activity:
     """The rate where the evaluation has one for each latent; an autoencoder and a flow have none."""
     variance = np.diagonal(latents.reference.covariance).astype(np.float64)
     rates = np.asarray(metrics.kl_per_dimension, np.float64)
-    return Activity(rates if len(rates) else variance, variance > ACTIVE_VARIANCE, bool(len(rates)))
+    return Activity(
+        values=rates if len(rates) else variance,
+        active=variance > ACTIVE_VARIANCE,
+        active_units=int(metrics.figures["active_units"].value),
+        is_rate=bool(len(rates)),
+    )
 
 
 def rate_per_latent(activity: Activity) -> Still:

@@ -108,7 +108,7 @@ def _prior(scene: Scene) -> Section:
     else:
         words = [
             "Drawn from the prior N(0, I), without a word about the kind. Points that fall between the "
-            "pools give images between the kinds: that is why samples of a pool are clearer."
+            "pools give images between the kinds: that is why samples of a pool are mostly clearer."
         ]
     return Section("samples", "Samples of the prior", words, [samples.prior_samples(scene)])
 
@@ -123,14 +123,14 @@ def _beside(scene: Scene, metrics: Metrics, beside: Beside) -> Section:
     ]
     if scene.has_flow:
         words.append(
-            "This model's own prior is learned: that is the last row. N(0, I) without its flow is not where "
-            "it was taught to look."
+            "This model's own prior is learned: that is the last row. N(0, I) without its flow is not "
+            "where it was taught to look."
         )
     grid = ae_beside_vae(scene, metrics, beside)
     if any(line.note for line in grid.lines):
         words.append(
-            "Trash: share of the samples that are no clear member of any class or lie where no real image "
-            "lies. FD: Fréchet distance to test images. Lower is better."
+            "Trash: share of the samples that are no clear member of any class or lie where no real "
+            "image lies. FD: Fréchet distance to test images. Lower is better."
         )
     return Section("ae-beside-vae", "Why not a plain autoencoder", words, [grid])
 
@@ -138,8 +138,10 @@ def _beside(scene: Scene, metrics: Metrics, beside: Beside) -> Section:
 def _reconstructions(scene: Scene) -> Section:
     words = [
         "Test images that the model never saw in training; below each, what it makes of its latent vector.",
-        "Kind, slant and stroke should survive. Detail that the latents do not carry is replaced by its "
-        "average, and an average is blurred: that is the price of this likelihood, not an accident.",
+        "The kind and the broad form should survive. Detail that the latents do not carry is replaced by "
+        "its average, and an average is blurred: that is the price of this likelihood, not an accident. "
+        "The more varied the data, the softer: of photographs a small model keeps little more than "
+        "light, colour and layout.",
     ]
     return Section("reconstructions", "Reconstructions", words, [samples.reconstructions(scene)])
 
@@ -173,7 +175,7 @@ def _traversals(scene: Scene, activity: Activity) -> Section:
     words = [
         "One latent at a time, from far below its mean to far above, the others held at those of one "
         "test image; the latents that say most come first.",
-        "Some change one thing that has a name, like slant or thickness. Nothing in the training asks "
+        "Some change one thing that has a name, like size, slant or colour. Nothing in the training asks "
         "for that, so many change several things at once.",
     ]
     grid = walks.traversals(scene, activity.values, activity.unit)
@@ -181,7 +183,7 @@ def _traversals(scene: Scene, activity: Activity) -> Section:
 
 
 def _rates(scene: Scene, activity: Activity) -> Section:
-    count, active = len(activity.values), int(activity.active.sum())
+    count, active = len(activity.values), activity.active_units
     rule = (
         f"By the usual rule, a posterior mean that varies by more than 0.01, {active} of {count} are active"
     )
@@ -200,8 +202,8 @@ def _rates(scene: Scene, activity: Activity) -> Section:
         ]
     if not scene.is_point:
         words.append(
-            "Unused latents do no harm. If nearly all are unused, the posterior has collapsed and samples "
-            "look alike."
+            "Unused latents do no harm. If nearly all are unused, the posterior has collapsed and "
+            "samples look alike."
         )
     return Section("rates", "What each latent is worth", words, [rate_per_latent(activity)])
 

@@ -102,23 +102,32 @@ def _legs(scene: Scene) -> list[tuple[Example, Example]]:
     return list(pairwise(kinds)) + ([(kinds[-1], kinds[0])] if len(kinds) > 2 else [])
 
 
-def _side_by_side(tiles: list[Pixels]) -> Image.Image:
-    gap = np.full((tiles[0].shape[0], 2 * GAP_PX, 3), 255, np.uint8)
-    parts = [part for pixels in tiles for part in (gap, pixels)][1:]
-    return Image.fromarray(np.concatenate(parts, axis=1))
+def _side_by_side(tiles: list[Pixels]) -> Pixels:
+    """RGBA, the gaps transparent."""
+    opaque = np.full((*tiles[0].shape[:2], 1), 255, np.uint8)
+    gap = np.zeros((tiles[0].shape[0], 2 * GAP_PX, 4), np.uint8)
+    parts = [part for pixels in tiles for part in (gap, np.concatenate([pixels, opaque], axis=2))]
+    return np.concatenate(parts[1:], axis=1)
 
 
-def _gif(frames: list[Image.Image]) -> bytes:
+def _gif(frames: list[Pixels]) -> bytes:
     """Of one palette for all frames, which keeps it small and free of flicker."""
-    palette = _stacked(frames).quantize(GIF_COLOURS)
-    drawn = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    few = np.concatenate(frames[:: len(frames) // 6 + 1])[:, :, :3]
+    palette = Image.fromarray(few).quantize(GIF_COLOURS)
+    drawn = []
+    for frame in frames:
+        indices = Image.fromarray(frame[:, :, :3]).quantize(palette=palette, dither=Image.Dither.NONE)
+        indices.paste(GIF_COLOURS, mask=Image.fromarray(255 - frame[:, :, 3]))
+        drawn.append(indices)
     buffer = io.BytesIO()
     drawn[0].save(
-        buffer, format="GIF", save_all=True, append_images=drawn[1:], duration=FRAME_MS, loop=0, optimize=True
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=drawn[1:],
+        duration=FRAME_MS,
+        loop=0,
+        transparency=GIF_COLOURS,
+        optimize=False,  # which would move the transparent colour
     )
     return buffer.getvalue()
-
-
-def _stacked(frames: list[Image.Image]) -> Image.Image:
-    """A few frames in one picture, from which a palette is taken."""
-    return Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames[:: len(frames) // 6 + 1]]))
