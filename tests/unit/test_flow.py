@@ -11,7 +11,7 @@ from training.models.priors import StandardNormal
 def flow(latent_shape: tuple[int, ...], *, wild: bool) -> RealNVP:
     """A fresh flow, or one with weights that are far from the identity."""
     torch.manual_seed(0)
-    prior = RealNVP(latent_shape, couplings=4, width=16)
+    prior = RealNVP(latent_shape, couplings=3, width=16)
     if wild:
         for parameter in prior.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
@@ -19,9 +19,9 @@ def flow(latent_shape: tuple[int, ...], *, wild: bool) -> RealNVP:
 
 
 def test_begins_as_the_standard_normal():
-    """A fresh flow leaves noise as it is and has the density of N(0, I)."""
+    """A fresh flow only changes the order of the latents, and has the density of N(0, I)."""
     prior, noise = flow((5,), wild=False), torch.randn(7, 5)
-    torch.testing.assert_close(prior(noise), noise)
+    torch.testing.assert_close(prior(noise).sort().values, noise.sort().values)
     torch.testing.assert_close(prior.log_prob(noise), StandardNormal((5,)).log_prob(noise))
 
 

@@ -18,51 +18,64 @@ LARGEST_LOG_SCALE = 2.0
 """A coupling scales by at most e² and at least e⁻²; wilder ones make early training jump."""
 
 
-def half(latents: int) -> int:
-    """How many latents a coupling keeps."""
-    return (latents + 1) // 2
-
-
 class Coupling(nn.Module):
-    """One affine coupling over flat latents: the first half of them, in a fixed order, moves the others.
+    """What one half of the latents says about scale and shift of the other.
 
     Begins as the identity, so that training starts from N(0, I).
     """
 
-    def __init__(self, order: Tensor, width: int) -> None:
+    def __init__(self, given: int, moved: int, width: int) -> None:
         super().__init__()
-        latents = len(order)
-        self.kept = half(latents)
-        self.register_buffer("order", order)
-        self.register_buffer("inverse_order", order.argsort())
-        last = nn.Linear(width, 2 * (latents - self.kept))
+        last = nn.Linear(width, 2 * moved)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         hidden = nn.Linear(width, width)
-        self.network = nn.Sequential(nn.Linear(self.kept, width), nn.SiLU(), hidden, nn.SiLU(), last)
+        self.network = nn.Sequential(nn.Linear(given, width), nn.SiLU(), hidden, nn.SiLU(), last)
+
+    def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., given] -> log-scale and shift [..., moved]."""
+        raw, shift = self.network(given).chunk(2, dim=-1)
+        return LARGEST_LOG_SCALE * torch.tanh(raw), shift
+
+
+class Block(nn.Module):
+    """A fixed permutation of the latents, then a coupling, then one that moves the half that the first kept.
+
+    So no latent stays where it was. The last block of an odd number of couplings has the first alone.
+    """
+
+    def __init__(self, latents: int, width: int, *, couplings: int) -> None:
+        super().__init__()
+        order = torch.randperm(latents)
+        self.register_buffer("order", order)
+        self.register_buffer("inverse_order", order.argsort())
+        self.sizes = ((latents + 1) // 2, latents // 2)
+        self.first = Coupling(*self.sizes, width)
+        self.second = Coupling(*self.sizes[::-1], width) if couplings > 1 else None
 
     def forward(self, noise: Tensor) -> Tensor:
         """Towards the latents: [..., Z] -> [..., Z]."""
-        kept, moved = self._split(noise)
-        log_scale, shift = self._affine(kept)
-        return self._join(kept, moved * log_scale.exp() + shift)
+        one, other = noise.index_select(-1, self.get_buffer("order")).split(self.sizes, dim=-1)
+        log_scale, shift = self.first(one)
+        other = other * log_scale.exp() + shift
+        if self.second is not None:
+            log_scale, shift = self.second(other)
+            one = one * log_scale.exp() + shift
+        return torch.cat([one, other], dim=-1)
 
     def inverse(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Towards the noise: [..., Z] -> [..., Z] and the log-determinant of this way's Jacobian [...]."""
-        kept, moved = self._split(latent)
-        log_scale, shift = self._affine(kept)
-        return self._join(kept, (moved - shift) * (-log_scale).exp()), -log_scale.sum(dim=-1)
-
-    def _affine(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = self.network(kept).chunk(2, dim=-1)
-        return LARGEST_LOG_SCALE * torch.tanh(raw / LARGEST_LOG_SCALE), shift
-
-    def _split(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        ordered = flat.index_select(-1, self.get_buffer("order"))
-        return ordered[..., : self.kept], ordered[..., self.kept :]
-
-    def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
-        return torch.cat([kept, moved], dim=-1).index_select(-1, self.get_buffer("inverse_order"))
+        one, other = latent.split(self.sizes, dim=-1)
+        log_scales = []
+        if self.second is not None:
+            log_scale, shift = self.second(other)
+            one = (one - shift) * (-log_scale).exp()
+            log_scales.append(log_scale)
+        log_scale, shift = self.first(one)
+        other = (other - shift) * (-log_scale).exp()
+        log_scales.append(log_scale)
+        noise = torch.cat([one, other], dim=-1).index_select(-1, self.get_buffer("inverse_order"))
+        return noise, -torch.cat(log_scales, dim=-1).sum(dim=-1)
 
 
 class RealNVP(nn.Module):
@@ -74,30 +87,27 @@ class RealNVP(nn.Module):
         super().__init__()
         self.latent_shape = latent_shape
         latents = math.prod(latent_shape)
-        orders = [torch.randperm(latents) for _ in range(0, couplings, 2)]
-        # The second of a pair moves what the first kept; so no latent stays where it was.
-        pairs = [(order, order.roll(-half(latents))) for order in orders]
-        chain = [Coupling(order, width) for pair in pairs for order in pair]
-        self.couplings = nn.ModuleList(chain[:couplings])
+        numbers = [min(2, couplings - first) for first in range(0, couplings, 2)]
+        self.blocks = nn.ModuleList(Block(latents, width, couplings=number) for number in numbers)
 
     def forward(self, noise: Tensor) -> Tensor:
         """From N(0, I) to p(z): [B, Z] -> [B, Z]."""
         flat = noise.flatten(1)
-        for coupling in self._steps():
-            flat = coupling.forward(flat)
+        for block in self._chain():
+            flat = block.forward(flat)
         latent: Tensor = flat.unflatten(1, self.latent_shape)
         return latent
 
-    def _steps(self) -> list[Coupling]:
-        return cast(list[Coupling], list(self.couplings))
+    def _chain(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
 
     def log_prob(self, latent: Tensor) -> Tensor:
         """log p(z) in nats: [..., Z] -> [...]. Always in float32: a log-density has no room for less."""
         with torch.autocast(latent.device.type, enabled=False):
             flat = latent.float().flatten(-len(self.latent_shape))
             log_det = torch.zeros_like(flat[..., 0])
-            for coupling in reversed(self._steps()):
-                flat, step = coupling.inverse(flat)
+            for block in reversed(self._chain()):
+                flat, step = block.inverse(flat)
                 log_det = log_det + step
             return log_det - 0.5 * (flat.square() + math.log(2 * math.pi)).sum(dim=-1)
 
