@@ -25,7 +25,7 @@ examples:
   vae-train fit --data path/to/images --run runs/mine        a folder of images, sub-folders are labels
   vae-train fit --data mnist --preset standard --run runs/mnist
   vae-train fit --run runs/mnist --resume                    go on after Ctrl-C or a crash
-  torchrun --nproc-per-node 2 -m training fit --data mnist   two processes share each batch
+  torchrun --nproc-per-node 2 -m -- training fit --data mnist   two processes share each batch
 """
 
 
