@@ -28,7 +28,14 @@ PRESETS = {
     "small": Preset("up to 20,000 images of any size", {"steps": 2000, "latent": 64, "precision": "auto"}),
     "standard": Preset(
         "more images; tuned on MNIST",
-        {"steps": 6000, "latent": 40, "warmup": 0.15, "precision": "auto", "checkpoint_every": 1000},
+        {
+            "steps": 6000,
+            "latent": 40,
+            "prior": "flow",
+            "warmup": 0.15,
+            "precision": "auto",
+            "checkpoint_every": 1000,
+        },
     ),
 }
 FEW_IMAGES = 20_000
@@ -64,6 +71,8 @@ def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
     defaults = dict(PRESETS[preset].values)
     if config.epochs is not None:
         del defaults["steps"]
+    if explicit.get("model") == "ae" or explicit.get("latent") == 1 or explicit.get("free_bits"):
+        defaults.pop("prior", None)  # a preset gives way where its flow does not fit
     values = FitConfig.parse(defaults | explicit | {"preset": preset}).model_dump()
     values["batch_size"] = min(values["batch_size"], len(dataset.train))
     if values["epochs"] is not None:

@@ -72,6 +72,17 @@ def test_what_is_set_explicitly_beats_the_preset(preset, digits):
     assert (chosen.steps, chosen.epochs) == (3 * (len(digits.train) // chosen.batch_size), None)
 
 
+@pytest.mark.parametrize(
+    "values", [{"model": "ae"}, {"latent": 1}, {"free_bits": 0.1}], ids=lambda values: next(iter(values))
+)
+def test_a_preset_gives_way_where_its_flow_does_not_fit(values, digits):
+    """The preset's prior never makes an error of options that are fine alone; asked for, it does."""
+    assert resolve(FitConfig(preset="standard"), digits).prior == "flow"
+    assert resolve(FitConfig(preset="standard", **values), digits).prior == "normal"
+    with pytest.raises(TrainingError, match=r"--prior flow|--free-bits"):
+        resolve(FitConfig.parse({"preset": "standard", "prior": "flow", **values}), digits)
+
+
 def test_resolving_settles_everything_once(digits):
     """Nothing is left open, resolving again changes nothing, and a saved config reads back the same."""
     config = resolve(FitConfig(batch_size=5000), digits)
