@@ -102,7 +102,8 @@ def _folder(kind: str, options: argparse.Namespace) -> Path:
 def _trained(kind: str, options: argparse.Namespace) -> Path:
     """Through the program's own command, so that anyone can repeat it."""
     path: Path = options.runs / f"{Path(options.data).stem}-{kind}"
-    flags = ["--model", kind, "--data", options.data, "--preset", "standard", "--steps", str(options.steps)]
+    flags = ["--model", kind, "--prior", "normal", "--preset", "standard"]
+    flags += ["--data", options.data, "--steps", str(options.steps)]
     flags += ["--seed", str(options.seed)] + (
         ["--data-dir", str(options.data_dir)] if options.data_dir else []
     )
