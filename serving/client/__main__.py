@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _connect(options) as client:
             options.command(client, options)
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except VaeError as exc:
         return _fail(str(exc), 1)
     except ValueError as exc:

@@ -322,6 +322,14 @@ def test_command_line_errors(address, tmp_path, arguments, status, message):
     assert message in done.stderr
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(address):
+    """`vae-client models | head -0`: no traceback when the reader of the output is gone."""
+    arguments = [sys.executable, "-m", "serving.client", "models", "--address", address]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert (process.wait(timeout=30), process.stderr.read()) == (0, "")
+
+
 def test_interpolate(client):
     """The walk meets its points; images and latents need not be guessed at."""
     points = np.float32([[1, 0, 0], [0, 1, 0]])
