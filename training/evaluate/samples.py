@@ -26,7 +26,7 @@ from training.evaluate.manifold import Manifold
 from training.evaluate.subject import Subject, Use
 from training.evaluate.tables import Group, Row, Table
 from training.models import VAE
-from training.pools import AGGREGATE, fit_pools
+from training.pools import AGGREGATE, drawn_from, fit_pools
 
 DECODED_AT_ONCE = 500
 FEWEST_IMAGES = 10
@@ -164,7 +164,7 @@ def pool_latents(subject: Subject, count: int) -> Drawn:
     latents = np.empty_like(noise)
     for row in rows:
         own = chosen == row
-        latents[own] = pools.mean[row] + noise[own] @ pools.cholesky[row].T
+        latents[own] = drawn_from(pools, row, noise[own])
     label_of = np.array([names.index(entry.name) if entry.name in names else -1 for entry in entries])
     shaped = torch.from_numpy(latents).unflatten(1, subject.model.latent_shape)
     return Drawn(shaped, torch.from_numpy(label_of[chosen]))

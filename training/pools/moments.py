@@ -6,6 +6,7 @@ Z is the number of latents, N of points.
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.bundle import Pools
 from training.errors import TrainingError
 
 IMAGES_PER_LATENT = 10
@@ -30,6 +31,12 @@ def cholesky(covariance: Doubles) -> Floats:
         if (np.diag(lower) > 0).all():  # still so after rounding to float32
             return lower
     raise TrainingError("pools: a covariance of the posterior means is not positive semi-definite")
+
+
+def drawn_from(pools: Pools, row: int, noise: Floats) -> Floats:
+    """Latents of the pool in a row of ``pools``: noise [n, Z] ~ N(0, I) -> [n, Z]."""
+    latents: Floats = pools.mean[row] + noise @ pools.cholesky[row].T
+    return latents
 
 
 def gaussian_of(members: Doubles, target: Doubles) -> tuple[Doubles, Doubles]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from serving.bundle import Pools
 from training.data import Dataset, to_unit
 from training.models import VAE
-from training.pools import UNKNOWN, Latents, posterior
+from training.pools import UNKNOWN, Latents, drawn_from, posterior
 from training.report.canvas import columns_for, short
 
 CANDIDATES = 2000
@@ -134,7 +134,7 @@ class Scene:
     def _pool_latents(self, pools: Pools, row: int, count: int) -> Tensor:
         draw = np.random.default_rng((self.seed, row))
         noise = draw.standard_normal((count, pools.mean.shape[1]), dtype=np.float32)
-        latents = torch.from_numpy(pools.mean[row] + noise @ pools.cholesky[row].T)
+        latents = torch.from_numpy(drawn_from(pools, row, noise))
         shaped: Tensor = latents.unflatten(1, self.model.latent_shape)
         return shaped
 
