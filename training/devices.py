@@ -15,8 +15,14 @@ def find_device(name: str) -> torch.device:
 
 
 def use_threads(count: int | None) -> None:
-    """On the CPU, for all that follows in this process; None leaves them as they are."""
+    """On the CPU, for all that follows in this process; None leaves them as they are.
+
+    Raises:
+        TrainingError: a count below 1.
+    """
     if count is not None:
+        if count < 1:
+            raise TrainingError(f"--threads {count}: want at least 1")
         torch.set_num_threads(count)
 
 

@@ -53,15 +53,14 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
+    from training.devices import use_threads
     from training.evaluate import evaluate_run, groups
     from training.evaluate.of_run import add_group, likelihood_known
     from training.runs import Run, load_run
 
-    _check(args)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    use_threads(args.threads)
+    if args.ood is not None and not args.ood.exists():
+        raise TrainingError(f"--ood {args.ood}: want a folder of images, an .npz or .npy file; not found")
     folder, loaded = Run(args.run), load_run(args.run)
     dataset = loaded.dataset()
     how = {"split": args.split, "seed": args.seed, "limit": args.images}
@@ -77,14 +76,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{name}, in {group.protocol['seconds']:.1f} s\n{group.describe()}", flush=True)
     print(f"written   {folder.metrics_file}")
     return 0
-
-
-def _check(args: argparse.Namespace) -> None:
-    """What can be refused before anything is loaded."""
-    if args.threads is not None and args.threads < 1:
-        raise TrainingError(f"--threads {args.threads}: want at least 1")
-    if args.ood is not None and not args.ood.exists():
-        raise TrainingError(f"--ood {args.ood}: want a folder of images, an .npz or .npy file; not found")
 
 
 def _wanted(args: argparse.Namespace, applicable: tuple[str, ...]) -> tuple[str, ...]:

@@ -33,15 +33,13 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
     from threadpoolctl import threadpool_limits
 
-    if args.threads is not None and args.threads < 1:
-        raise TrainingError(f"--threads {args.threads}: want at least 1")
+    from training.devices import use_threads
+
+    use_threads(args.threads)
     if args.seed is not None and args.seed < 0:
         raise TrainingError(f"--seed {args.seed}: want at least 0")
-    if args.threads:
-        torch.set_num_threads(args.threads)
     with threadpool_limits(args.threads):
         print(_found(args))
     print(f"written   {args.run / 'pools.json'}; next:\n  vae-train export --run {args.run} --pools mixture")
