@@ -135,6 +135,17 @@ def test_same_seed_same_estimates(world):
     assert not torch.equal(one, other)
 
 
+def test_bfloat16_rounds_the_decoder_alone(world):
+    """Its likelihood is a little off the exact one, by what three digits of logits cost; the rate is the same."""
+    model = world.model(shift=0.3)
+    whole, rounded = (
+        estimate(model, world.images, k=20, seed=5, decoder=name) for name in ("float32", "bfloat16")
+    )
+    assert torch.equal(whole.rate, rounded.rate)
+    off = (whole.log_likelihood - rounded.log_likelihood).abs()
+    assert 0 < off.mean() < 0.1
+
+
 def test_closed_form_divergence_is_the_sampled_one(world):
     """KL(q ‖ N(0, I)) in closed form is what 50,000 draws of log q - log p average to, within 0.02 nats."""
     mean, log_var = world.model(widened=1.6).encoder(world.images[:1])

@@ -26,6 +26,13 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--images", type=int, help="evaluate a random subset of this many (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and the subset (default: 0)")
     parser.add_argument("--threads", type=int, help="CPU threads; left out: one for each core")
+    parser.add_argument(
+        "--decoder",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="what its matrix products are computed in; on CPUs with AMX, bfloat16 more than halves the "
+        "time of a large k, and moves nll_<k> by less than its standard error (default: float32)",
+    )
     groups = parser.add_argument_group("groups of figures")
     groups.add_argument(
         "--samples",
@@ -65,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     dataset = loaded.dataset()
     how = {"split": args.split, "seed": args.seed, "limit": args.images}
     wanted = _wanted(args, groups.applicable(loaded.model, dataset))
-    metrics = likelihood_known(folder, k=args.k, **how) if wanted else None
+    metrics = likelihood_known(folder, k=args.k, decoder=args.decoder, **how) if wanted else None
     if metrics is None:
-        metrics = evaluate_run(folder, loaded, dataset, k=args.k, progress=True, **how)
+        metrics = evaluate_run(folder, loaded, dataset, k=args.k, decoder=args.decoder, **how)
     print(describe(metrics), flush=True)
     subject = groups.subject_of(loaded, dataset, step=metrics.protocol.step, **how)
     for name in wanted:
@@ -93,8 +100,9 @@ def describe(metrics: "Metrics") -> str:
     protocol = metrics.protocol
     of = f" of {protocol.images_in_split:,}, at random" if protocol.images < protocol.images_in_split else ""
     how = {"dynamic": "binarised once", "none": "not binarised"}[protocol.binarisation]
+    rounded = "" if protocol.decoder == "float32" else f" by a {protocol.decoder} decoder"
     lines = [
-        f"evaluated {protocol.images:,} {protocol.split} images{of}, {how}, {protocol.likelihood}, "
+        f"evaluated {protocol.images:,} {protocol.split} images{of}, {how}, {protocol.likelihood}{rounded}, "
         f"step {protocol.step:,}, in {protocol.seconds:.1f} s ({protocol.images_per_second:,.0f} images/s)"
     ]
     for name, figure in metrics.figures.items():

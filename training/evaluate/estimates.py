@@ -4,7 +4,7 @@ N is the number of images, B of those in a chunk, n of draws at once, Z the numb
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from training.evaluate.log_mean_exp import LogMeanExp
 from training.gaussians import gaussian_kl_per_dimension, gaussian_log_density
 from training.models import VAE
 
+Precision = Literal["float32", "bfloat16"]
 FEWEST_DRAWS = 10
 """Distortion and rate are averaged over at least this many draws of the posterior for each image."""
 IMAGES_AT_ONCE = 64
@@ -43,7 +44,15 @@ class PerImage:
 
 
 @torch.inference_mode()
-def estimate(model: VAE, images: Tensor, *, k: int, seed: int, progress: bool = False) -> PerImage:
+def estimate(
+    model: VAE,
+    images: Tensor,
+    *,
+    k: int,
+    seed: int,
+    decoder: Precision = "float32",
+    progress: bool = False,
+) -> PerImage:
     """Estimate the ELBO and the importance-weighted bound.
 
     Exactly k samples enter the bound: Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), equation 8.
@@ -52,6 +61,8 @@ def estimate(model: VAE, images: Tensor, *, k: int, seed: int, progress: bool = 
     Args:
         model: in evaluation mode; works on the device of its weights.
         images: [N, C, H, W] float32 in [0, 1], binary for a Bernoulli likelihood.
+        decoder: what its matrix products are computed in. Everything else is float32, so bfloat16 gives
+            the same bound for a decoder that rounds.
 
     Raises:
         TrainingError: k below 1, or no images.
@@ -66,12 +77,12 @@ def estimate(model: VAE, images: Tensor, *, k: int, seed: int, progress: bool = 
     with tqdm(total=len(images), unit="image", desc="evaluate", disable=None if progress else True) as bar:
         parts = []
         for chunk in chunks:
-            parts.append(_chunk(model, chunk.to(device), k, generator))
+            parts.append(_chunk(model, chunk.to(device), k, generator, decoder))
             bar.update(len(chunk))
     return _concatenated(parts)
 
 
-def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator) -> PerImage:
+def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator, decoder: Precision) -> PerImage:
     mean, log_var = (part.float() for part in model.encoder(image))
     if model.kind == "ae":
         distortion = -model.likelihood.log_prob(image, model.decoder(mean))
@@ -85,7 +96,8 @@ def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator) -> Per
         n = min(at_once, draws - start)
         noise = torch.randn((n, *mean.shape), generator=generator).to(image.device)
         latent = mean + (0.5 * log_var).exp() * noise
-        logits = model.decoder(latent.flatten(0, 1)).unflatten(0, noise.shape[:2])
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=decoder == "bfloat16"):
+            logits = model.decoder(latent.flatten(0, 1)).unflatten(0, noise.shape[:2])
         log_prob = model.likelihood.log_prob(image, logits)
         if start < k:
             log_ratio = model.prior.log_prob(latent) - gaussian_log_density(latent, mean, log_var)

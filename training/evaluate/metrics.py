@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from training.errors import TrainingError
-from training.evaluate.estimates import PerImage
+from training.evaluate.estimates import PerImage, Precision
 from training.evaluate.tables import Group
 
 ACTIVE_VARIANCE = 0.01
@@ -52,6 +52,8 @@ class Protocol(BaseModel):
     """The averaged weights, which are also the ones exported."""
     k: int | None
     """Importance samples; null for an autoencoder."""
+    decoder: Precision = "float32"
+    """What its matrix products were computed in."""
     model_seed: int
     evaluation_seed: int
     step: int

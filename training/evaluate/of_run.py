@@ -15,7 +15,7 @@ from torch import Tensor
 from training import checkpoint
 from training.data import Dataset, to_unit
 from training.errors import TrainingError
-from training.evaluate.estimates import estimate
+from training.evaluate.estimates import Precision, estimate
 from training.evaluate.metrics import Metrics, Protocol, summarise
 from training.evaluate.tables import Group
 from training.journal import read_rows
@@ -36,7 +36,7 @@ def evaluate_run(
     k: int = 100,
     seed: int = 0,
     limit: int | None = None,
-    progress: bool = False,
+    decoder: Precision = "float32",
 ) -> Metrics:
     """Evaluate and write ``metrics.json``; groups of figures of the same weights stay in it.
 
@@ -44,6 +44,7 @@ def evaluate_run(
         k: importance samples of ``nll_<k>``.
         seed: of the noise, and of the choice of images where ``limit`` asks for fewer than there are.
         limit: evaluate a random subset of this many images.
+        decoder: what its matrix products are computed in.
 
     Raises:
         TrainingError: a limit or k below 1, or an empty split.
@@ -53,8 +54,10 @@ def evaluate_run(
     binary = loaded.config.binarisation == "dynamic"
     everything = (dataset.binarised(split) if binary else getattr(dataset, split)).images
     images = to_unit(_subset(everything, limit, seed))
+    # Half the time for bfloat16; mypy's stub lacks this overload.
+    loaded.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     began = time.perf_counter()
-    estimates = estimate(loaded.model, images, k=k, seed=seed, progress=progress)
+    estimates = estimate(loaded.model, images, k=k, seed=seed, decoder=decoder, progress=True)
     seconds = time.perf_counter() - began
     training_seconds, training_rate = training_speed(run)
     protocol = Protocol(
@@ -65,6 +68,7 @@ def evaluate_run(
         binarisation="dynamic" if binary else "none",
         likelihood=loaded.model.likelihood.name,
         k=None if loaded.model.kind == "ae" else k,
+        decoder=decoder,
         model_seed=loaded.config.seed,
         evaluation_seed=seed,
         step=trained_steps(run),
@@ -78,7 +82,13 @@ def evaluate_run(
 
 
 def likelihood_known(
-    run: Run, *, split: Literal["val", "test"], k: int, seed: int, limit: int | None
+    run: Run,
+    *,
+    split: Literal["val", "test"],
+    k: int,
+    seed: int,
+    limit: int | None,
+    decoder: Precision = "float32",
 ) -> Metrics | None:
     """What ``metrics.json`` says, if ``evaluate_run`` with these arguments would say the same."""
     try:
@@ -87,8 +97,8 @@ def likelihood_known(
         return None
     protocol = metrics.protocol
     images = protocol.images_in_split if limit is None else min(limit, protocol.images_in_split)
-    asked = (split, seed, images, trained_steps(run))
-    taken = (protocol.split, protocol.evaluation_seed, protocol.images, protocol.step)
+    asked = (split, seed, images, trained_steps(run), decoder)
+    taken = (protocol.split, protocol.evaluation_seed, protocol.images, protocol.step, protocol.decoder)
     return metrics if asked == taken and protocol.k in (k, None) else None
 
 
@@ -116,7 +126,7 @@ def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
     except TrainingError:
         pass  # none yet
     log.info("%s: not evaluated yet; doing so on at most %d test images", run.path, QUICK_IMAGES)
-    return evaluate_run(run, loaded, dataset, k=QUICK_K, limit=QUICK_IMAGES, progress=True)
+    return evaluate_run(run, loaded, dataset, k=QUICK_K, limit=QUICK_IMAGES)
 
 
 def _subset(images: Tensor, limit: int | None, seed: int) -> Tensor:
