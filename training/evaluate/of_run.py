@@ -54,8 +54,6 @@ def evaluate_run(
     binary = loaded.config.binarisation == "dynamic"
     everything = (dataset.binarised(split) if binary else getattr(dataset, split)).images
     images = to_unit(_subset(everything, limit, seed))
-    # Half the time for bfloat16; mypy's stub lacks this overload.
-    loaded.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     began = time.perf_counter()
     estimates = estimate(loaded.model, images, k=k, seed=seed, decoder=decoder, progress=True)
     seconds = time.perf_counter() - began
