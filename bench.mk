@@ -4,7 +4,7 @@
 BENCH ?=
 PEERS := mlserver pytriton mosec
 
-.PHONY: bench bench-peers bench-mixed soak h2load
+.PHONY: bench bench-peers bench-mixed bench-training soak h2load
 
 bench: $(INSTALLED) h2load  ## Measure the server against bare gRPC and bare ONNX Runtime
 	$(BIN)/python -m benchmarks.serving $(BENCH)
@@ -15,8 +15,15 @@ bench-peers: $(INSTALLED) h2load $(PEERS:%=.venv-peers/%/.installed)  ## The sam
 bench-mixed: $(INSTALLED)  ## Latency of single rows beside a client that asks for 2,048 at a time
 	$(BIN)/python -m benchmarks.serving.mixed $(BENCH)
 
+bench-training: $(INSTALLED) .venv-peers/pythae/.installed  ## Time to a −ELBO beside pytorch/examples and pythae
+	$(BIN)/python -m benchmarks.training $(BENCH)
+
 soak: $(INSTALLED)  ## 20 minutes of mixed load: memory, errors, metrics
 	$(BIN)/python -m benchmarks.serving.soak $(BENCH)
+
+.venv-peers/pythae/.installed: benchmarks/training/pythae.txt
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(@D) --requirement $<
+	touch $@
 
 .venv-peers/%/.installed: benchmarks/serving/peers/%.txt
 	[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D)

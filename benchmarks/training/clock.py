@@ -1,0 +1,69 @@
+"""How long a training takes to a −ELBO, looks at the validation images not counted."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from training.data import Split
+from training.models import VAE
+from training.step import validate
+
+SEED = 0
+"""Of the posterior's noise at every look: the same for all."""
+
+
+class Over(Exception):
+    """The target is reached, or the time is up."""
+
+
+@dataclass
+class Look:
+    seconds: float
+    """Of training, until this look."""
+    images: int
+    """Shown until then."""
+    nelbo: float
+    """Nats per image over all validation images, one draw of the posterior each."""
+
+
+@dataclass
+class Clock:
+    """``tick`` after every step raises ``Over`` when the race is; what it does itself costs no time."""
+
+    held_out: Split
+    target: float
+    budget: float
+    """Seconds."""
+    looks: list[Look] = field(default_factory=list)
+    images: int = 0
+    spent: float = 0.0
+    _resumed: float = 0.0
+    _next: float = 2.0
+
+    def start(self) -> None:
+        """Call once the data are loaded and the model is built."""
+        self._resumed = time.perf_counter()
+
+    def tick(self, model: Callable[[], VAE], images: int) -> None:
+        """A step of so many images is done; ``model`` gives what would be kept if training ended now."""
+        self.images += images
+        if self.spent + time.perf_counter() - self._resumed < self._next:
+            return
+        self.spent += time.perf_counter() - self._resumed
+        kept = model()
+        training = kept.training
+        nelbo = validate(kept.eval(), self.held_out, seed=SEED, beta=1.0)["loss"]
+        kept.train(training)
+        self.looks.append(Look(self.spent, self.images, nelbo))
+        if self.reached or self.spent >= self.budget:
+            raise Over
+        self._next = self.spent + max(1.0, 0.04 * self.spent)
+        self._resumed = time.perf_counter()
+
+    @property
+    def reached(self) -> bool:
+        return bool(self.looks) and self.looks[-1].nelbo <= self.target
+
+    @property
+    def best(self) -> float:
+        return min(look.nelbo for look in self.looks)

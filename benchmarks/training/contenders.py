@@ -1,0 +1,135 @@
+"""What takes part: each trains on its own loop and calls the clock after every step.
+
+All see the training images binarised anew in every epoch, and the same held-out images.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.training.clock import Clock
+from training.config import FitConfig
+from training.data import Dataset, to_unit
+from training.draws import Batches
+from training.likelihoods import Bernoulli
+from training.models import VAE, build_model
+from training.models.priors import StandardNormal
+from training.presets import resolve
+from training.schedule import beta_at, learning_rate_at
+from training.state import State
+from training.step import train_step
+
+PYTHAE = Path(__file__).parents[2] / ".venv-peers" / "pythae"
+CPU = torch.device("cpu")
+
+
+class Contender(NamedTuple):
+    name: str
+    what: str
+    train: Callable[[Dataset, Clock], None]
+    """Raises Over."""
+
+
+def ours(*, prior: str) -> Contender:
+    """``vae-train fit --preset standard``, by its own steps and schedules."""
+
+    def train(dataset: Dataset, clock: Clock) -> None:
+        config = _standard(dataset, prior)
+        state = State.fresh(config, dataset.image_shape, CPU)
+        noise = state.model.noise_shape(config.batch_size)
+        batches = Batches(
+            dataset.train.images,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            binary=True,
+            noise_shape=noise,
+            batch_axis=0,
+            device=CPU,
+        )
+        clock.start()
+        for step in range(config.total_steps):
+            beta, learning_rate = beta_at(step, config), learning_rate_at(step, config)
+            train_step(state, batches.at(step), config, beta=beta, learning_rate=learning_rate)
+            clock.tick(lambda: state.ema.model, config.batch_size)
+
+    return Contender("vaeserve", f"`vae-train fit --preset standard --prior {prior}`", train)
+
+
+def example(*, standard_network: bool) -> Contender:
+    """The recipe of pytorch/examples/vae: one plain loop, Adam 1e-3, batches of 128 from a DataLoader."""
+
+    def train(dataset: Dataset, clock: Clock) -> None:
+        model = build_model(_standard(dataset, "normal"), dataset.image_shape)
+        if not standard_network:
+            model = _as_vae(_Encoder400(), _Decoder400(), latent=20)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        loader = DataLoader(TensorDataset(to_unit(dataset.train.images)), batch_size=128, shuffle=True)
+        clock.start()
+        while True:
+            for (grey,) in loader:
+                image = torch.bernoulli(grey)
+                optimizer.zero_grad()
+                mean, log_var = model.encoder(image)
+                latent = mean + torch.randn_like(mean) * torch.exp(0.5 * log_var)
+                logits = model.decoder(latent)
+                distortion = F.binary_cross_entropy_with_logits(logits, image, reduction="sum")
+                rate = -0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())
+                (distortion + rate).backward()
+                optimizer.step()
+                clock.tick(lambda: model, len(image))
+
+    network = "our network" if standard_network else "its own network (784-400-20)"
+    return Contender("pytorch/examples", f"its recipe, {network}", train)
+
+
+def pythae(*, standard_network: bool, **settings: Any) -> Contender:
+    """pythae's VAE in its own trainer; a cross-entropy for the pixels, since its default is no likelihood."""
+
+    def train(dataset: Dataset, clock: Clock) -> None:
+        sys.path.insert(0, str(PYTHAE))
+        from benchmarks.training import with_pythae
+
+        model = build_model(_standard(dataset, "normal"), dataset.image_shape) if standard_network else None
+        with tempfile.TemporaryDirectory() as folder:
+            with_pythae.train(dataset, clock, model, folder, settings)
+
+    network = "our network" if standard_network else "its own network (784-512-10)"
+    how = ", ".join(f"{name} {value:g}" for name, value in settings.items()) or "its default settings"
+    return Contender("pythae", f"{network}, {how}", train)
+
+
+def _standard(dataset: Dataset, prior: str) -> FitConfig:
+    config = FitConfig.parse({"data": dataset.name, "preset": "standard", "prior": prior})
+    return resolve(config, dataset)
+
+
+class _Encoder400(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.mean, self.log_var = nn.Linear(784, 400), nn.Linear(400, 20), nn.Linear(400, 20)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = F.relu(self.hidden(image.flatten(1)))
+        return self.mean(hidden), self.log_var(hidden)
+
+
+class _Decoder400(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.logits = nn.Linear(20, 400), nn.Linear(400, 784)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        logits: Tensor = self.logits(F.relu(self.hidden(latent))).unflatten(1, (1, 28, 28))
+        return logits
+
+
+def _as_vae(encoder: nn.Module, decoder: nn.Module, *, latent: int) -> VAE:
+    shapes: dict[str, Any] = {"image_shape": (1, 28, 28), "latent_shape": (latent,)}
+    return VAE(encoder, decoder, Bernoulli(), StandardNormal((latent,)), kind="vae", **shapes)
