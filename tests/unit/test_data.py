@@ -66,6 +66,42 @@ def test_split_depends_on_its_seed_and_content_does_not():
     assert one.sha256 == other.sha256
 
 
+def test_withheld_labels_are_gone():
+    """No split shows them, the others keep their images and names, and their test images are kept apart."""
+    whole, rest = load(FitConfig()), load(FitConfig(without="3,0"))
+    assert rest.label_names == tuple("12456789")
+    for name in ("train", "val", "test"):
+        every, kept = getattr(whole, name), getattr(rest, name)
+        mask = (every.labels != 0) & (every.labels != 3)
+        assert torch.equal(kept.images, every.images[mask])
+        names = [rest.label_names[i] for i in kept.labels]
+        assert names == [whole.label_names[i] for i in every.labels[mask]]
+    assert len(rest.withheld) == len(whole.test) - len(rest.test)
+    assert sorted(rest.withheld.labels.unique().tolist()) == [0, 3]
+    assert rest.sha256 != whole.sha256
+    assert load(FitConfig(without="0,3")).sha256 == rest.sha256
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("3,ten", r"--without 3,ten: want labels of the data \(0, 1, .*\), came ten"),
+        ("0,1,2,3,4,5,6,7,8", r"want at least 2 labels left, came 1"),
+    ],
+)
+def test_labels_that_cannot_be_withheld(names, message):
+    """Unknown ones, and so many that too few are left."""
+    with pytest.raises(TrainingError, match=message):
+        load(FitConfig(without=names))
+
+
+def test_images_without_labels_have_none_to_withhold(tmp_path):
+    """The message says so."""
+    np.save(tmp_path / "images.npy", pixels(30, 8, 8))
+    with pytest.raises(TrainingError, match=r"--without 3: the data have no labels"):
+        load(FitConfig(data=str(tmp_path / "images.npy"), without="3"))
+
+
 @pytest.mark.parametrize("compress", [True, False], ids=["gzip", "plain"])
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_idx_files(tmp_path, name, compress):

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.evaluate.foreign import detection, foreign_images
+from training.config import FitConfig
+from training.data import load
+from training.evaluate.foreign import detection, foreign_group, foreign_images
+from training.evaluate.subject import Subject
+from training.models import build_model
+from training.presets import resolve
 
 
 def test_detection_counts_pairs():
@@ -39,3 +44,14 @@ def test_foreign_images_are_made_of_the_held_out_ones():
     torch.testing.assert_close(made["inverted"], 1 - images)
     torch.testing.assert_close(made["rotated 90°"].rot90(3, dims=(2, 3)), images)
     assert set(foreign_images(torch.rand(5, 1, 6, 8), torch.Generator())) == {"noise", "inverted"}
+
+
+def test_withheld_labels_are_measured():
+    """The images that the model was kept from are one more foreign set, all of them."""
+    dataset = load(FitConfig(without="4"))
+    config = resolve(FitConfig(network="mlp", latent=2, width=8), dataset)
+    model = build_model(config, dataset.image_shape).eval()
+    group = foreign_group(Subject(model, dataset, "test", binary=False, step=1, seed=0), None)
+    assert group.protocol["images of withheld labels"] == len(dataset.withheld)
+    for table in group.tables.values():
+        assert list(table) == ["noise", "inverted", "rotated 90°", "withheld labels"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from training.config import FitConfig
 from training.data import arrays, digits, folder, idx
 from training.data.dataset import Dataset, Split, to_unit
+from training.data.withheld import without
 from training.errors import TrainingError
 
 __all__ = ["Dataset", "Split", "load", "to_unit"]
@@ -18,6 +19,11 @@ def load(config: FitConfig) -> Dataset:
     Raises:
         TrainingError: naming what is missing or does not fit.
     """
+    found = _found(config)
+    return without(found, config.without) if config.without else found
+
+
+def _found(config: FitConfig) -> Dataset:
     path = Path(config.data)
     if config.strict and (config.data in NAMED or path.is_file()):
         raise TrainingError(f"--strict: only for a folder of images, came --data {config.data}")

@@ -41,6 +41,8 @@ class Dataset:
     """Of the images and labels in their original order, so it does not depend on the split."""
     mapped: bool = False
     """The images lie on disk and are mapped into memory, read-only: larger than the memory they may be."""
+    withheld: Split | None = None
+    """Test images of the kinds that were left out by ``--without``; their labels mean nothing here."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

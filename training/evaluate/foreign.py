@@ -24,7 +24,8 @@ Scores = dict[str, NDArray[np.float64]]
 
 
 def foreign_group(subject: Subject, path: Path | None) -> Group:
-    """Noise, inverted and rotated held-out images and, with a path, foreign images against the held-out ones.
+    """Foreign images against the held-out ones: noise, inverted and rotated ones, the labels that were
+    withheld from the model and, with a path, those of the user.
 
     Raises:
         TrainingError: the path names no images.
@@ -33,6 +34,9 @@ def foreign_group(subject: Subject, path: Path | None) -> Group:
     held_out = subject.subset(subject.held_out, SCORED_IMAGES)
     own = to_unit(held_out.images)
     foreign = foreign_images(own, subject.generator(Use.NOISE))
+    if subject.dataset.withheld is not None:
+        withheld = subject.subset(subject.dataset.withheld, SCORED_IMAGES)
+        foreign["withheld labels"] = to_unit(withheld.images)
     if path is not None:
         foreign = {path.name: read_foreign(path, subject)} | foreign
     real = scores(subject, own)
