@@ -101,7 +101,7 @@ def _drawn(kind: str, address: str, options: argparse.Namespace, document: dict[
         rows,
         names,
         title=f"{kind}: served by vaeserve",
-        subtitle=f"{len(dataset.train):,} training images; {bits:.2f} bits/dim (a density); samples not chosen",
+        subtitle=f"{len(dataset.train):,} training images; {bits:.2f} bits/dim (density); samples not chosen",
         rules=(2,),
     )
     options.output.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
 
 from training.__main__ import main
 from training.evaluate import Metrics
+from training.evaluate.latents import cluster_agreement
 from training.evaluate.of_run import add_group
 from training.evaluate.tables import Group
 from training.report.canvas import strip, strip_png, tile
 from training.report.walks import line
-from training.runs import Run
+from training.runs import Run, load_run
 
 TINY = ["--network", "mlp", "--width", "16", "--batch-size", "32", "--no-tensorboard", "--threads", "1"]
 PICTURES = {
@@ -70,6 +72,21 @@ def saved(folder: Path, images: np.ndarray) -> None:
 def digits(tmp_path_factory) -> Path:
     """A VAE of the digits, briefly trained."""
     return fit(tmp_path_factory.mktemp("runs") / "digits", "--steps", "200", "--latent", "4")
+
+
+def test_pools_that_were_found_stand_beside_the_labels(digits, tmp_path):
+    """After `vae-train pools` the page shows them, and how well they agree with labels they never saw."""
+    run = tmp_path / "run"
+    shutil.copytree(digits, run)
+    assert "found without labels" not in words(reported(run))
+    assert main(["pools", "--run", str(run), "--count", "10", "--threads", "1"]) == 0
+    page = words(reported(run))
+    assert "These 10 pools were found without a single label" in page
+    labels = load_run(run).dataset().train.labels.numpy()
+    agreement = cluster_agreement(labels, load_file(run / "pools.safetensors")["assignment"])["acc"]
+    assert f"agree for {agreement:.1%} of the training images" in page
+    assert {"found_pools.png", "found_labels.png"} <= {file.name for file in (run / "report").iterdir()}
+    assert set(re.findall(r"pool-\d+", page)) == {f"pool-{i}" for i in range(1, 11)}
 
 
 @pytest.fixture(scope="module")

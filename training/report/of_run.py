@@ -11,6 +11,7 @@ from training.journal import read_rows
 from training.pools import Latents
 from training.pools.of_run import latents_of_run
 from training.report.beside import Beside, load_beside
+from training.report.found import found_in
 from training.report.page import page
 from training.report.scene import Scene
 from training.report.sections import sections
@@ -51,7 +52,8 @@ def report_files(
 ) -> dict[str, bytes]:
     """File name to content: ``index.html``, its pictures as files of their own, and ``metrics.json``."""
     scene = Scene(loaded.model, dataset, latents)
-    found = sections(scene, read_rows(run.log_file), metrics, beside)
+    kinds = found_in(run, scene, step=metrics.protocol.step)
+    found = sections(scene, read_rows(run.log_file), metrics, found=kinds, beside=beside)
     moving = animation(scene) if len(scene.kinds) > 1 else None
     pictures = [
         *([moving] if moving else []),

@@ -102,7 +102,11 @@ class Scene:
 
     def of_pool(self, row: int, count: int) -> Tensor:
         """Images of ``count`` latents of a pool."""
-        return self.decoded(self._pool_latents(self.latents.pools, row, count))
+        return self.of(self.latents.pools, row, count)
+
+    def of(self, pools: Pools, row: int, count: int) -> Tensor:
+        """The same for pools that are not the scene's own."""
+        return self.decoded(self._pool_latents(pools, row, count))
 
     def of_pools(self, count: int) -> Tensor:
         """One image from each pool in turn."""

@@ -7,6 +7,9 @@ from typing import Any
 from training.evaluate import Metrics
 from training.report import samples, walks
 from training.report.beside import Beside, ae_beside_vae
+from training.report.found import Found
+from training.report.found import pictures as found_pictures
+from training.report.found import words as found_words
 from training.report.grid import Picture, Still
 from training.report.latent_map import latent_map
 from training.report.loss_curves import loss_curves
@@ -26,18 +29,27 @@ class Section:
 
 
 def sections(
-    scene: Scene, rows: Sequence[dict[str, Any]], metrics: Metrics, beside: Beside | None
+    scene: Scene,
+    rows: Sequence[dict[str, Any]],
+    metrics: Metrics,
+    *,
+    found: Found | None = None,
+    beside: Beside | None = None,
 ) -> list[Section]:
     """All of a report; ``rows`` are those of ``log.jsonl``."""
     activity = activity_of(metrics, scene.latents)
-    found = [_map(scene), _pools(scene), _prior(scene)]
+    first = [_map(scene), _pools(scene)]
+    if found is not None:
+        shown = found_pictures(found, scene)
+        first.append(Section("found", "Pools found without labels", found_words(found), shown))
+    first.append(_prior(scene))
     if beside is not None:
-        found.append(_beside(scene, metrics, beside))
-    found += [_reconstructions(scene)]
+        first.append(_beside(scene, metrics, beside))
+    first += [_reconstructions(scene)]
     if len(scene.kinds) > 1:
-        found.append(_interpolations(scene))
+        first.append(_interpolations(scene))
     return [
-        *found,
+        *first,
         _steps(scene),
         _traversals(scene, activity),
         _rates(scene, activity),
