@@ -1,7 +1,7 @@
 """``manifest.json``: the only file of a bundle with meaning of its own.
 
-Every key is required and no other key is allowed, so a manifest that parses says everything a
-reader needs; a later format is refused by its number before anything else is looked at.
+Every key but a graph's precision is required and no other key is allowed, so a manifest that parses says
+everything a reader needs; a later format is refused by its number before anything else is looked at.
 """
 
 from datetime import datetime
@@ -49,6 +49,8 @@ class Graph(_Part):
     parity: dict[str, Finite]
     """Largest difference to PyTorch, by batch size; empty for a graph from outside. Absolute, but for the
     score relative to its size, or to a nat a pixel where it is smaller."""
+    precision: Literal["float32", "int8", "float16"] = "float32"
+    """What is computed inside; inputs and outputs are float32 in any case."""
 
 
 class Likelihood(_Part):

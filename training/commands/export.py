@@ -38,6 +38,13 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="the kinds of data: labels, or found without them by a Gaussian mixture; aggregate: none "
         "(default: auto, labels where there are any, else a mixture)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "int8", "float16"),
+        default="float32",
+        help="of the decoder; int8 for CPUs, float16 for GPUs, admitted if they cost at most 0.5 nats of "
+        "−ELBO (default: float32)",
+    )
     parser.set_defaults(command=run)
 
 
@@ -54,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         require=args.require,
         force=args.force,
         pools=args.pools,
+        precision=args.precision,
     )
     print(describe(metrics))
     print(describe_bundle(bundle))
@@ -72,6 +80,7 @@ def describe_bundle(bundle: "Bundle") -> str:
             continue
         worst, batches = max(graph.parity.values()), ", ".join(graph.parity)
         relative = ", relative to the nats" if role == "score" else ""
+        relative += "" if graph.precision == "float32" else f", in {graph.precision}"
         lines.append(f"parity    {role}: within {worst:.1e} of PyTorch{relative}, batches {batches}")
     lines.append(f"pools     {', '.join(pool.name for pool in manifest.pools) or 'none'}")
     for gate in manifest.training.gates:

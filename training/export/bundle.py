@@ -29,7 +29,9 @@ from training.errors import TrainingError
 from training.evaluate import Figure
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
 from training.export.gates import collapse_gate, enforce, figures_of, finite_gate
-from training.export.networks import Networks, Role, export_graphs, golden
+from training.export.lowered import graphs_of
+from training.export.networks import Networks, Role, golden
+from training.export.precision import Precision
 from training.export.provenance import git_commit, versions
 from training.export.requirements import Requirement
 from training.export.score import score_quantiles
@@ -77,6 +79,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     report: Mapping[str, bytes] | None = None,
     require: Sequence[str] = (),
     force: bool = False,
+    precision: Precision = "float32",
 ) -> Bundle:
     """Export, prove, seal and read back ``<repository>/<name>/<version>/``.
 
@@ -92,6 +95,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         report: file name to content, kept in the bundle under ``report/``.
         require: gates on ``facts.metrics``, such as "nll<=88"; see ``Requirement``.
         force: seal although gates fail, and record that in the manifest.
+        precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
 
     Raises:
         TrainingError: a bad name, a version that exists, modules that do not fit together or cannot be
@@ -103,12 +107,11 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         golden_rows = golden(networks, images)
         latents = latents or fit_latents(networks.encoder, images, labels, label_names)
         gates = enforce(_gates(facts, latents, require), force=force)
-        graphs, contents, parity_passed = export_graphs(networks, images)
+        exported, golden_rows = graphs_of(networks, images, golden_rows, facts.likelihood, precision)
         latents = latents if score is None else _with_quantiles(latents, score, images)
-    gates = (*enforce([parity_passed], force=force), *gates)
-    body = _manifest(target, facts, images, graphs, latents, gates)
-    pictures = {f"report/{file}": content for file, content in (report or {}).items()}
-    return seal_bundle(target, body, {**contents, **_tensor_files(latents, golden_rows), **pictures})
+    gates = (*enforce(exported.gates, force=force), *gates)
+    files = exported.contents | _tensor_files(latents, golden_rows) | _pictures(report or {})
+    return seal_bundle(target, _manifest(target, facts, images, exported.graphs, latents, gates), files)
 
 
 def _networks(
@@ -159,6 +162,10 @@ def seal_bundle(target: Path, body: ManifestBody, files: Mapping[str, bytes]) ->
 def _with_quantiles(latents: Latents, score: nn.Module, images: Tensor) -> Latents:
     quantiles = score_quantiles(score, images, latents.shape)
     return replace(latents, reference=replace(latents.reference, score_quantiles=quantiles))
+
+
+def _pictures(report: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"report/{file}": content for file, content in report.items()}
 
 
 def _tensor_files(latents: Latents, golden_rows: dict[str, Tensor]) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import onnx
 import torch
@@ -97,8 +97,19 @@ def golden(networks: Networks, images: Tensor) -> Rows:
     return {name: tensor.clone().contiguous() for name, tensor in rows.items()}
 
 
-def export_graphs(networks: Networks, images: Tensor) -> tuple[dict[Role, Graph], dict[str, bytes], Gate]:
-    """The graphs of the manifest, their files by name, and the gate that they had to pass.
+class Exported(NamedTuple):
+    """The graphs of a bundle."""
+
+    graphs: dict[Role, Graph]
+    """Of the manifest."""
+    contents: dict[str, bytes]
+    """File name to content."""
+    gates: tuple[Gate, ...]
+    """What they have to pass; not yet enforced."""
+
+
+def export_graphs(networks: Networks, images: Tensor) -> Exported:
+    """Export every network, and compare it with PyTorch.
 
     Raises:
         TrainingError: a network that cannot be exported, or parity that is beyond all measure.
@@ -115,7 +126,7 @@ def export_graphs(networks: Networks, images: Tensor) -> tuple[dict[Role, Graph]
     if not all(math.isfinite(value) for by_batch in parities.values() for value in by_batch.values()):
         enforce([gate])  # an infinite difference has no place in a manifest, forced or not
     graphs = {role: _entry(role, given[role], contents[role], parities[role]) for role in contents}
-    return graphs, {f"{role}.onnx": content for role, content in contents.items()}, gate
+    return Exported(graphs, {f"{role}.onnx": content for role, content in contents.items()}, (gate,))
 
 
 def _entry(role: Role, rows: Rows, content: bytes, differences: dict[str, float]) -> Graph:

@@ -11,6 +11,7 @@ from training.data import Dataset
 from training.evaluate import Metrics, present_metrics
 from training.export.bundle import Facts, export_bundle, free_target
 from training.export.gates import divergence_gate
+from training.export.precision import Precision
 from training.export.requirements import Requirement
 from training.export.score import Score
 from training.journal import read_rows
@@ -57,11 +58,12 @@ def export_run(
     require: Sequence[str] = (),
     force: bool = False,
     pools: Source = "auto",
+    precision: Precision = "float32",
 ) -> tuple[Bundle, Metrics]:
     """Seal the averaged weights of a run with its pools, metrics and report.
 
     A run without an evaluation of these weights is evaluated on at most 1,000 random test images first.
-    For ``require`` and ``force`` see ``export_bundle``, for ``pools`` see ``latents_of_run``.
+    For ``require``, ``force`` and ``precision`` see ``export_bundle``, for ``pools`` see ``latents_of_run``.
 
     Raises:
         TrainingError: see ``load_run`` and ``export_bundle``.
@@ -90,6 +92,7 @@ def export_run(
         report=report_files(run, loaded, dataset, latents, metrics),
         require=require,
         force=force,
+        precision=precision,
     )
     return bundle, metrics
 

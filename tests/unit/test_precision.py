@@ -1,0 +1,145 @@
+"""Decoders of less precision: admitted by what they cost, and served as they were sealed."""
+
+from dataclasses import replace
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from serving.bundle import Bundle, BundleError, Likelihood
+from serving.golden import prove_parity
+from serving.providers import Provider
+from serving.runtime import Session
+from training.config import FitConfig
+from training.data import load, to_unit
+from training.errors import TrainingError
+from training.export import Facts, export_bundle
+
+SIGMA = 0.3
+GAUSSIAN = Likelihood(name="gaussian", sigma=SIGMA, binarisation="none")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load(FitConfig()).train.images
+
+
+class Encoder(nn.Module):
+    """The principal components of the digits, whatever they are: enough to decode something real."""
+
+    def __init__(self, images):
+        super().__init__()
+        flat = to_unit(images).flatten(1)
+        self.mean = flat.mean(dim=0)
+        self.axes = torch.linalg.svd(flat - self.mean, full_matrices=False)[2][:16]
+
+    def forward(self, image):
+        mean = (image.flatten(1) - self.mean) @ self.axes.T
+        return mean, torch.full_like(mean, -6.0)
+
+
+class Decoder(nn.Module):
+    """Their inverse through two layers; ``spoilt`` adds a unit that is huge and of no effect."""
+
+    def __init__(self, encoder, *, spoilt=0.0):
+        super().__init__()
+        self.hidden, self.out = nn.Linear(16, 33), nn.Linear(33, 64)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+        with torch.no_grad():
+            self.hidden.weight[:16], self.hidden.weight[16:32] = torch.eye(16), -torch.eye(16)
+            self.hidden.bias[32] = spoilt
+            self.out.weight[:, :16], self.out.weight[:, 16:32] = encoder.axes.T, -encoder.axes.T
+            self.out.bias.copy_(encoder.mean)
+
+    def forward(self, latent):
+        return self.out(torch.relu(self.hidden(latent))).clamp(0, 1).unflatten(1, (1, 8, 8))
+
+
+def export(folder, images, *, spoilt=0.0, likelihood=GAUSSIAN, **options) -> Bundle:
+    encoder = Encoder(images)
+    return export_bundle(
+        encoder,
+        Decoder(encoder, spoilt=spoilt),
+        repository=folder,
+        name="digits",
+        images=images,
+        labels=torch.arange(len(images)) % 2,
+        label_names=("even", "odd"),
+        facts=replace(Facts(), likelihood=likelihood),
+        **options,
+    )
+
+
+def proved(sealed: Bundle) -> None:
+    cpu = Provider("cpu", "tests")
+    graphs = sealed.manifest.graphs.items()
+    sessions = {role: Session(sealed.content(graph.file), graph, cpu, role=role) for role, graph in graphs}
+    prove_parity(sealed, sessions)
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_a_decoder_of_less_precision_is_sealed_and_served(tmp_path, images, precision):
+    """The manifest says what it is and what it costs, its golden rows are its own, the rest is float32."""
+    exact = export(tmp_path / "exact", images)
+    sealed = export(tmp_path / "less", images, precision=precision)
+    kinds = {role: graph.precision for role, graph in sealed.manifest.graphs.items()}
+    assert kinds == {"encoder": "float32", "decoder": precision}
+    gate = next(gate for gate in sealed.manifest.training.gates if gate.name == f"precision {precision}")
+    assert gate.passed
+    assert -0.5 < float(gate.came.split()[0]) <= 0.5
+    proved(sealed)
+    assert sealed.content("encoder.onnx") == exact.content("encoder.onnx")
+    graph = onnx.load_model_from_string(sealed.content("decoder.onnx")).graph
+    assert {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)} == {1}
+    if precision == "int8":
+        *_, last = [node for node in graph.node if node.op_type in ("Gemm", "MatMul")]
+        dequantised = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+        assert dequantised, "nothing was quantised"
+        assert last.input[1] not in dequantised, "the output layer was"
+
+
+def test_the_cost_is_that_of_the_likelihood(tmp_path, images):
+    """A Gaussian of a tenth of the σ weighs the same error a hundred times."""
+    tight = Likelihood(name="gaussian", sigma=SIGMA / 10, binarisation="none")
+    losses = []
+    for name, likelihood in (("wide", GAUSSIAN), ("tight", tight)):
+        sealed = export(tmp_path / name, images, likelihood=likelihood, precision="int8", force=True)
+        gates = {gate.name: gate for gate in sealed.manifest.training.gates}
+        losses.append(float(gates["precision int8"].came.split()[0]))
+    assert losses[1] == pytest.approx(100 * losses[0], rel=0.3, abs=0.06)
+
+
+def test_a_precision_that_costs_too_much_is_refused(tmp_path, images):
+    """One huge activation leaves int8 no steps for the rest: refused, unless forced, which is recorded."""
+    with pytest.raises(TrainingError, match=r"gate precision int8: want at most 0.5 nats .*, came \+\d"):
+        export(tmp_path, images, spoilt=1e4, precision="int8")
+    assert not list(tmp_path.rglob("manifest.json"))
+    sealed = export(tmp_path, images, spoilt=1e4, precision="int8", force=True)
+    assert [gate.name for gate in sealed.manifest.training.gates if gate.forced] == ["precision int8"]
+    proved(sealed)
+
+
+def test_what_is_lost_cannot_be_told_without_a_sigma(tmp_path, images):
+    """The message says what is missing; nothing is written."""
+    with pytest.raises(TrainingError, match="--precision: want the σ of the Gaussian likelihood"):
+        export(tmp_path, images, likelihood=replace_sigma(None), precision="int8")
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_an_int8_decoder_that_answers_otherwise_is_not_served(tmp_path, images):
+    """The wider tolerance of int8 still tells another decoder apart."""
+    sealed = export(tmp_path / "a", images, precision="int8")
+    other = export(tmp_path / "b", images.flip(3), precision="int8")
+    cpu = Provider("cpu", "tests")
+    graphs = sealed.manifest.graphs.items()
+    sessions = {role: Session(sealed.content(graph.file), graph, cpu, role=role) for role, graph in graphs}
+    decoder = other.manifest.graphs["decoder"]
+    sessions["decoder"] = Session(other.content(decoder.file), decoder, cpu, role="decoder")
+    with pytest.raises(BundleError, match="decoded: differs from PyTorch"):
+        prove_parity(sealed, sessions)
+
+
+def replace_sigma(sigma):
+    return GAUSSIAN.model_copy(update={"sigma": sigma})
