@@ -113,7 +113,7 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
     what every function but ``training.data.load`` takes, is a resolved config.
     """
 
-    preset: Literal["demo", "small", "standard"] | None = Field(
+    preset: Literal["demo", "small", "standard", "quality", "gpu"] | None = Field(
         None, description="named defaults; left out: chosen by the size of the data set"
     )
 
