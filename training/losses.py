@@ -18,7 +18,6 @@ __all__ = [
     "gaussian_kl",
     "gaussian_kl_per_dimension",
     "importance_weighted",
-    "log_weights",
     "objective",
 ]
 
@@ -88,19 +87,6 @@ def importance_weighted(model: VAE, image: Tensor, noise: Tensor, *, beta: float
     surrogate = -(shares * weights).sum(dim=0).mean()
     # The gradient of the one, the value of the other.
     return Bound(surrogate + (value - surrogate).detach(), -log_prob.mean(), rate.mean())
-
-
-def log_weights(model: VAE, image: Tensor, noise: Tensor) -> Tensor:
-    """log p(x|z) + log p(z) - log q(z|x) for k samples of the posterior, in nats.
-
-    Shapes: image [B, C, H, W]; noise [k, B, Z] ~ N(0, I) -> [k, B]. The mean over k of their
-    exponentials estimates p(x): Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), equation 8.
-    """
-    mean, log_var = (part.float() for part in model.encoder(image))
-    latent = mean + (0.5 * log_var).exp() * noise
-    posterior = gaussian_log_density(latent, mean, log_var)
-    likelihood = model.likelihood.log_prob(image, _decoded(model, latent))
-    return likelihood + model.prior.log_prob(latent) - posterior
 
 
 def _decoded(model: VAE, latent: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.reference import log_weights
 from training.likelihoods import Bernoulli
-from training.losses import elbo, importance_weighted, log_weights, objective
+from training.losses import elbo, importance_weighted, objective
 from training.models import VAE
 from training.models.priors import StandardNormal
 
