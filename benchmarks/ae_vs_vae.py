@@ -41,6 +41,8 @@ from training.report.canvas import image_grid
 from training.runs import LoadedRun, Run, load_run
 
 NAMES = {"ae": "AE", "vae": "VAE", "flow": "VAE with flow prior"}
+IN_PICTURE = NAMES | {"flow": "flow"}
+"""Short enough for the names of rows."""
 SHOWN = 12
 Rows = dict[tuple[str, str], Row]
 """Images and where their latents were drawn from, to what was measured."""
@@ -72,7 +74,7 @@ def _compare(options: argparse.Namespace) -> int:
     for kind, subject in subjects.items():
         for source, (row, images) in _measured(subject, yardstick, options.samples).items():
             rows[NAMES[kind], source] = row
-            shown[f"{NAMES[kind]}, {source}"] = images
+            shown[f"{IN_PICTURE[kind]}, {source}"] = images
     print(f"measured in {time.perf_counter() - began:.0f} s\n\n{table(rows)}")
     document = _document(rows, folders, runs, first, features)
     _write(options.output, document, shown)
