@@ -87,7 +87,7 @@ def pictures(found: Found, scene: Scene) -> list[Picture]:
 def _table(found: Found, label_names: tuple[str, ...]) -> bytes:
     rows, columns = found.shares.shape
     with styled():
-        made = figure(1.6 + 0.55 * columns, 0.9 + 0.34 * rows)
+        made = figure(1.6 + 0.55 * columns, 0.7 + 0.34 * rows)
         width, height = made.get_size_inches()
         ax = made.add_axes((1.2 / width, 0.1 / height, 0.55 * columns / width, 0.34 * rows / height))
         ax.imshow(found.shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
