@@ -55,7 +55,7 @@ def _narrowed(photos: Path, folder: Path) -> Path:
     """The middle columns of every photograph, in the same sub-folders."""
     for file in sorted(photos.rglob("*")):
         if file.suffix.lower() in (".png", ".jpg", ".jpeg"):
-            target = (folder / file.relative_to(photos)).with_suffix(".png")
+            target = folder / file.relative_to(photos).with_name(f"{file.name}.png")
             target.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(file) as picture:
                 left = (picture.width - NARROW) // 2

@@ -1,4 +1,5 @@
-"""Golden rows: the graphs of a bundle must answer what PyTorch answered when it was sealed."""
+"""Golden rows: the graphs of a bundle must answer what PyTorch answered when it was sealed; one of less
+precision, what it answered itself."""
 
 import math
 from collections.abc import Mapping

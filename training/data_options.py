@@ -48,7 +48,7 @@ class DataOptions(Options):
     without: tuple[str, ...] | None = Field(
         None,
         description="labels, with commas between them, whose images the model does not see; "
-        "vae-train evaluate --ood measures whether its score tells them",
+        "vae-train evaluate --full measures whether its score tells them",
     )
     val_fraction: float = Field(
         0.1,
@@ -82,7 +82,7 @@ class DataOptions(Options):
         names = tuple(part.strip() for part in value.split(","))
         if not all(names):
             raise ValueError(f"want labels with commas between them, came {value!r}")
-        return names
+        return tuple(sorted(set(names)))
 
     @field_validator("image_size", mode="before")
     @classmethod

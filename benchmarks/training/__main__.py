@@ -26,6 +26,7 @@ from training.export.provenance import git_commit, versions
 
 FASTER = {"learning_rate": 1e-3, "per_device_train_batch_size": 128}
 """What the other two train with; pythae's own defaults are 1e-4 and 64."""
+SEED = 0
 TABLES = {
     "own network": (
         ours(prior="flow"),
@@ -68,7 +69,7 @@ def main() -> int:
 
 
 def _raced(contender: Contender, dataset: Dataset, options: argparse.Namespace) -> dict[str, Any]:
-    torch.manual_seed(options.seed)
+    torch.manual_seed(SEED)
     clock = Clock(dataset.binarised("val"), target=options.target, budget=options.budget)
     with suppress(Over):
         contender.train(dataset, clock)
@@ -77,8 +78,8 @@ def _raced(contender: Contender, dataset: Dataset, options: argparse.Namespace) 
         "library": contender.name,
         "what": contender.what,
         "seconds": clock.spent if clock.reached else None,
-        "images": clock.images,
-        "images_per_s": clock.images / clock.spent,
+        "images": clock.looks[-1].images,
+        "images_per_s": clock.looks[-1].images / clock.spent,
         "best_nelbo": clock.best,
         "looks": [asdict(look) for look in clock.looks],
     }
@@ -104,7 +105,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, help="folder with the four IDX files of MNIST")
     parser.add_argument("--target", type=float, default=100.0, help="−ELBO in nats (default: %(default)g)")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for each (default: %(default)g)")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/time_to_elbo.json"))
     return parser.parse_args()
 

@@ -10,6 +10,7 @@ import torch
 
 from serving import bundle
 from training.__main__ import main
+from training.errors import TrainingError
 from training.runs import load_run
 
 TINY = ["--network", "mlp", "--width", "24", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
@@ -130,6 +131,16 @@ def test_rows_and_files_are_the_images_they_name(sound, tmp_path):
     images = images_of(examples, tmp_path / "labels.csv", loaded.dataset(), loaded.config)
     expected = torch.from_numpy(picture[[0, 1796, 1700]][:, None] / np.float32(255))
     torch.testing.assert_close(images, expected)
+
+
+def test_rows_are_refused_where_labels_were_withheld(sound, tmp_path):
+    """The rows that are left are others than those of the file: silently another image would be named."""
+    from training.pools.examples import Example, images_of
+
+    loaded = load_run(sound)
+    config = loaded.config.model_copy(update={"without": ("4",)})
+    with pytest.raises(TrainingError, match=r"line 1: row 0: want an image file"):
+        images_of([Example(1, "0", "a")], tmp_path / "labels.csv", loaded.dataset(), config)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         choices=("float32", "bfloat16"),
         default="float32",
         help="what its matrix products are computed in; on CPUs with AMX, bfloat16 more than halves the "
-        "time of a large k, and moves nll_<k> by less than its standard error (default: float32)",
+        "time of a large k (default: float32)",
     )
     groups = parser.add_argument_group("groups of figures")
     groups.add_argument(
@@ -51,7 +51,8 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         type=Path,
         metavar="PATH",
         help="does the score tell foreign images: those of a folder (scaled, cropped and made grey as the "
-        "model wants them), an .npz or .npy file; and noise, inverted and rotated images",
+        "model wants them), an .npz or .npy file; and noise, inverted and rotated images, and those of the "
+        "labels that fit --without withheld",
     )
     groups.add_argument(
         "--full", action="store_true", help="all groups that fit the data; --ood PATH may stand beside it"

@@ -43,7 +43,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         choices=("float32", "int8", "float16"),
         default="float32",
         help="of the decoder; int8 for CPUs, float16 for GPUs, admitted if they cost at most 0.5 nats of "
-        "−ELBO (default: float32)",
+        "−ELBO; metrics and --require are of the float32 decoder (default: float32)",
     )
     parser.set_defaults(command=run)
 

@@ -38,7 +38,8 @@ class Dataset:
     test: Split
     label_names: tuple[str, ...]
     sha256: str
-    """Of the images and labels in their original order, so it does not depend on the split."""
+    """Of the images and labels in their original order, so it does not depend on the split; and of what was
+    withheld."""
     mapped: bool = False
     """The images lie on disk and are mapped into memory, read-only: larger than the memory they may be."""
     withheld: Split | None = None

@@ -14,7 +14,7 @@ FEWEST_KINDS = 2
 
 
 def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """The data set with these labels gone from all splits; ``withheld`` has those of the test split.
+    """The data set with these labels gone from all splits; ``withheld`` has those of the test split, if any.
 
     The other labels are numbered anew, and the checksum is another one: a different data set.
 
@@ -44,7 +44,7 @@ def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
         test=_kept("test on", dataset.test, numbers),
         label_names=tuple(kept),
         sha256=digest,
-        withheld=withheld,
+        withheld=withheld if len(withheld) else None,
     )
 
 

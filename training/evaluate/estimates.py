@@ -59,7 +59,7 @@ def estimate(
     The same model, images, k and seed give the same result on one machine.
 
     Args:
-        model: in evaluation mode; works on the device of its weights.
+        model: in evaluation mode; works on the device of its weights, which it lays out channels-last.
         images: [N, C, H, W] float32 in [0, 1], binary for a Bernoulli likelihood.
         decoder: what its matrix products are computed in. Everything else is float32, so bfloat16 gives
             the same bound for a decoder that rounds.
@@ -87,7 +87,7 @@ def estimate(
 def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator, decoder: Precision) -> PerImage:
     mean, log_var = (part.float() for part in model.encoder(image))
     if model.kind == "ae":
-        distortion = -model.likelihood.log_prob(image, model.decoder(mean))
+        distortion = -model.likelihood.log_prob(image, _decoded(model, mean, decoder))
         return PerImage(distortion.double(), mean.flatten(1).double(), None, None, None, None, None)
     weights = LogMeanExp(len(image), image.device)
     distortion = torch.zeros(len(image), dtype=torch.float64, device=image.device)
@@ -98,8 +98,7 @@ def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator, decode
         n = min(at_once, draws - start)
         noise = torch.randn((n, *mean.shape), generator=generator).to(image.device)
         latent = mean + (0.5 * log_var).exp() * noise
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=decoder == "bfloat16"):
-            logits = model.decoder(latent.flatten(0, 1)).unflatten(0, noise.shape[:2])
+        logits = _decoded(model, latent.flatten(0, 1), decoder).unflatten(0, noise.shape[:2])
         log_prob = model.likelihood.log_prob(image, logits)
         if start < k:
             log_ratio = model.prior.log_prob(latent) - gaussian_log_density(latent, mean, log_var)
@@ -115,6 +114,13 @@ def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator, decode
         effective_samples=weights.effective_samples,
         largest_share=weights.largest_share,
     )
+
+
+def _decoded(model: VAE, latent: Tensor, decoder: Precision) -> Tensor:
+    """[n, Z] -> logits [n, C, H, W]."""
+    with torch.autocast(latent.device.type, torch.bfloat16, enabled=decoder == "bfloat16"):
+        logits: Tensor = model.decoder(latent)
+    return logits
 
 
 def _kl_per_latent(model: VAE, mean: Tensor, log_var: Tensor) -> Tensor | None:

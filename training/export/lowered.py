@@ -1,14 +1,17 @@
 """The decoder of a bundle in less precision, with what the manifest and the golden rows say of it."""
 
 import logging
+import math
 
 import torch
 from torch import Tensor
 
 from serving.bundle import Likelihood
+from training.export.gates import enforce
 from training.export.networks import PARITY_ROWS, Exported, Networks, Rows, export_graphs, sample_rows
 from training.export.parity import cpu_session, parity
 from training.export.precision import CALIBRATED, IMAGES, Precision, cost, reduced
+from training.pools import posterior
 
 FILE = "decoder.onnx"
 
@@ -50,11 +53,12 @@ def lowered(
     """
     draws = torch.Generator().manual_seed(0)
     shown = sample_rows(images, IMAGES + CALIBRATED)
-    mean, log_var = networks.encoder(shown)
+    shape, found = posterior(networks.encoder, shown, rows=PARITY_ROWS)
+    mean, log_var = (torch.from_numpy(part).unflatten(1, shape) for part in (found.mean, found.log_var))
     latents = mean + (0.5 * log_var).exp() * torch.randn(mean.shape, generator=draws)
-    # Those that are measured took no part in the calibration, where there are enough of them.
+    # Those that are measured took no part in the calibration; there are two images at least.
     order = torch.randperm(len(shown), generator=draws)
-    calibrating = order[: max(2, min(CALIBRATED, len(order) // 2))]
+    calibrating = order[: min(CALIBRATED, len(order) // 2)]
     measured = order[len(calibrating) :][:IMAGES]
     noise = torch.randn((len(calibrating), *mean.shape[1:]), generator=draws)
     prior = noise if networks.prior is None else networks.prior(noise)
@@ -62,12 +66,10 @@ def lowered(
     content = reduced(before, precision, torch.cat([latents[calibrating], prior]).numpy())
     price = cost(before, content, precision, shown[measured], latents[measured], likelihood)
     log.info("%s", price.describe())
-    graph = exported.graphs["decoder"].model_copy(
-        update={
-            "precision": precision,
-            "parity": parity(content, networks.decoder, {"latent": latents[measured][:PARITY_ROWS]}),
-        }
-    )
+    differences = parity(content, networks.decoder, {"latent": latents[measured][:PARITY_ROWS]})
+    if not all(map(math.isfinite, (price.loss, *differences.values()))):
+        enforce([price.gate])  # what is not finite has no place in a manifest, forced or not
+    graph = exported.graphs["decoder"].model_copy(update={"precision": precision, "parity": differences})
     (decoded,) = cpu_session(content).run(None, {"latent": golden_rows["latent"].numpy()})
     changed = Exported(
         {**exported.graphs, "decoder": graph},

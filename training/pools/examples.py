@@ -78,6 +78,8 @@ def images_of(examples: list[Example], path: Path, dataset: Dataset, config: Fit
 
 
 def _row(row: int, dataset: Dataset, config: FitConfig) -> Tensor:
+    if config.without:
+        raise TrainingError(f"row {row}: want an image file, for a run with --without has other rows")
     # MNIST and Fashion-MNIST have their own test file; other data are cut by a shuffle.
     if config.data in ("mnist", "fashion-mnist"):
         parts = [np.arange(len(dataset.train)), len(dataset.train) + np.arange(len(dataset.val))]

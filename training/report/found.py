@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from serving.bundle import Pools
 from training.evaluate.latents import cluster_agreement
-from training.pools.kinds import FoundKinds, read_kinds
+from training.pools.kinds import FoundKinds, pool_name, read_kinds
 from training.pools.latents import fit_found
 from training.report.canvas import BLUE, INK, chart_png, figure, legend_name, short, styled
 from training.report.grid import Grid, Line, Picture, Still
@@ -44,13 +44,15 @@ def found_in(run: Run, scene: Scene, *, step: int) -> Found | None:
     kept = read_kinds(run.path, step=step, images=len(labels))
     if kept is None:
         return None
-    assignment, names = kept[0].named(kept[1])
+    kinds, assignment = kept
+    # Whatever examples called them since: what is shown was found without.
+    names = tuple(pool_name(index) for index in range(len(kinds.kinds)))
     if len(names) < 2:
         return None
     counts = np.zeros((len(names), len(scene.dataset.label_names)))
     np.add.at(counts, (assignment, labels.numpy()), 1)
     return Found(
-        kept[0],
+        kinds,
         names,
         fit_found(scene.latents.posterior.mean, assignment, names)[1],
         counts / counts.sum(axis=1, keepdims=True),
