@@ -240,6 +240,7 @@ def test_a_run_that_cannot_be_loaded_says_why(straight, tmp_path, broken):
 
 BASE = {"network": "mlp", "width": 12, "latent": 3, "batch_size": 16, "steps": 12, "clip": 5.0, "ema": 0.5}
 KNOBS = {
+    "without": "4",
     "model": "ae",
     "beta": 4.0,
     "network": "conv",
