@@ -1,6 +1,7 @@
 """Which device computes, and what it is good at."""
 
 import torch
+from torch import nn
 
 from training.errors import TrainingError
 
@@ -24,6 +25,11 @@ def use_threads(count: int | None) -> None:
         if count < 1:
             raise TrainingError(f"--threads {count}: want at least 1")
         torch.set_num_threads(count)
+
+
+def lay_out(model: nn.Module) -> None:
+    """Weights channels-last, in place: up to twice as fast for bfloat16 convolutions on a CPU."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # mypy's stub lacks it
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -38,7 +38,7 @@ def train(
         TrainingError: the loss is no longer finite; the message names the last good checkpoint.
         PeerLost: another process of the training is gone.
     """
-    batches = _batches(state, dataset, config, world)
+    batches = batches_of(state, dataset, config, world)
     validation, stopped_by = None, 0
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(run, config, step=state.step)) if world.is_main else None
@@ -68,7 +68,8 @@ def _is_due(step: int, every: int, config: FitConfig) -> bool:
     return step % every == 0 or step == config.total_steps
 
 
-def _batches(state: State, dataset: Dataset, config: FitConfig, world: World) -> Batches:
+def batches_of(state: State, dataset: Dataset, config: FitConfig, world: World = ALONE) -> Batches:
+    """The training images as this process is shown them, on the device of the model."""
     device = next(state.model.parameters()).device
     images = dataset.train.images
     noise_shape = state.model.noise_shape(config.batch_size)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from training.config import FitConfig
+from training.devices import lay_out
 from training.draws import Stream, generator
 from training.ema import Ema
 from training.errors import TrainingError
@@ -31,8 +32,7 @@ class State:
             torch.manual_seed(generator(config.seed, Stream.WEIGHTS).initial_seed())
             model = build_model(config, image_shape)
         model = model.to(device)
-        # Three quarters of the time of NCHW for convolutions on a CPU; mypy's stub lacks this overload.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(model)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )

@@ -4,8 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from torch import nn
+
 from training.data import Split
+from training.likelihoods import Bernoulli
 from training.models import VAE
+from training.models.priors import StandardNormal
 from training.step import validate
 
 SEED = 0
@@ -67,3 +71,9 @@ class Clock:
     @property
     def best(self) -> float:
         return min(look.nelbo for look in self.looks)
+
+
+def as_vae(encoder: nn.Module, decoder: nn.Module, image_shape: tuple[int, int, int], *, latents: int) -> VAE:
+    """Another library's networks in the form that a look measures: Bernoulli pixels, prior N(0, I)."""
+    parts = (encoder, decoder, Bernoulli(), StandardNormal((latents,)))
+    return VAE(*parts, kind="vae", image_shape=image_shape, latent_shape=(latents,))

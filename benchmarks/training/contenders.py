@@ -17,13 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.training.clock import Clock
+from benchmarks.training.clock import Clock, as_vae
 from training.config import FitConfig
 from training.data import Dataset, to_unit
-from training.draws import Batches
-from training.likelihoods import Bernoulli
-from training.models import VAE, build_model
-from training.models.priors import StandardNormal
+from training.loop import batches_of
+from training.models import build_model
 from training.presets import resolve
 from training.schedule import beta_at, learning_rate_at
 from training.state import State
@@ -46,16 +44,7 @@ def ours(*, prior: str) -> Contender:
     def train(dataset: Dataset, clock: Clock) -> None:
         config = _standard(dataset, prior)
         state = State.fresh(config, dataset.image_shape, CPU)
-        noise = state.model.noise_shape(config.batch_size)
-        batches = Batches(
-            dataset.train.images,
-            seed=config.seed,
-            batch_size=config.batch_size,
-            binary=True,
-            noise_shape=noise,
-            batch_axis=0,
-            device=CPU,
-        )
+        batches = batches_of(state, dataset, config)
         clock.start()
         for step in range(config.total_steps):
             beta, learning_rate = beta_at(step, config), learning_rate_at(step, config)
@@ -71,7 +60,7 @@ def example(*, standard_network: bool) -> Contender:
     def train(dataset: Dataset, clock: Clock) -> None:
         model = build_model(_standard(dataset, "normal"), dataset.image_shape)
         if not standard_network:
-            model = _as_vae(_Encoder400(), _Decoder400(), latent=20)
+            model = as_vae(_Encoder400(), _Decoder400(), (1, 28, 28), latents=20)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         loader = DataLoader(TensorDataset(to_unit(dataset.train.images)), batch_size=128, shuffle=True)
         clock.start()
@@ -131,8 +120,3 @@ class _Decoder400(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         logits: Tensor = self.logits(F.relu(self.hidden(latent))).unflatten(1, (1, 28, 28))
         return logits
-
-
-def _as_vae(encoder: nn.Module, decoder: nn.Module, *, latent: int) -> VAE:
-    shapes: dict[str, Any] = {"image_shape": (1, 28, 28), "latent_shape": (latent,)}
-    return VAE(encoder, decoder, Bernoulli(), StandardNormal((latent,)), kind="vae", **shapes)

@@ -12,11 +12,10 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from pythae.trainers.training_callbacks import TrainingCallback
 from torch import Tensor, nn
 
-from benchmarks.training.clock import Clock
+from benchmarks.training.clock import Clock, as_vae
 from training.data import Dataset, to_unit
-from training.likelihoods import Bernoulli
+from training.export.adapters import DecoderAdapter, EncoderAdapter
 from training.models import VAE
-from training.models.priors import StandardNormal
 
 MANY = 10_000
 """Epochs: the clock ends the training."""
@@ -50,19 +49,9 @@ class _Tick(TrainingCallback):
 
 def _kept(model: Any) -> VAE:
     """For the common measure: pythae's networks in the form of ours."""
-    latent = (model.latent_dim,)
-    parts = (_Posterior(model.encoder), _Logits(model.decoder), Bernoulli(), StandardNormal(latent))
-    return VAE(*parts, kind="vae", image_shape=tuple(model.input_dim), latent_shape=latent)
-
-
-class _Posterior(nn.Module):
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.encoder(image)
-        return output.embedding, output.log_covariance
+    return as_vae(
+        EncoderAdapter(model.encoder), _Logits(model.decoder), model.input_dim, latents=model.latent_dim
+    )
 
 
 class _Logits(nn.Module):
@@ -70,10 +59,10 @@ class _Logits(nn.Module):
 
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder = DecoderAdapter(decoder)
 
     def forward(self, latent: Tensor) -> Tensor:
-        return torch.logit(self.decoder(latent).reconstruction, eps=1e-6)
+        return torch.logit(self.decoder(latent), eps=1e-6)
 
 
 class _Encoder(BaseEncoder):

@@ -18,6 +18,7 @@ from serving.bundle.manifest import (
     ManifestBody,
     Metric,
     PoolEntry,
+    Precision,
     TrainingSummary,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "Metric",
     "PoolEntry",
     "Pools",
+    "Precision",
     "Reference",
     "TrainingSummary",
     "read",

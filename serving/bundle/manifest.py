@@ -15,6 +15,7 @@ FORMAT: Final = 1
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "int8", "float16"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -49,7 +50,7 @@ class Graph(_Part):
     parity: dict[str, Finite]
     """Largest difference to PyTorch, by batch size; empty for a graph from outside. Absolute, but for the
     score relative to its size, or to a nat a pixel where it is smaller."""
-    precision: Literal["float32", "int8", "float16"] = "float32"
+    precision: Precision = "float32"
     """What is computed inside; inputs and outputs are float32 in any case."""
 
 

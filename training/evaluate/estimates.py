@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training.devices import lay_out
 from training.errors import TrainingError
 from training.evaluate.log_mean_exp import LogMeanExp
 from training.gaussians import gaussian_kl_per_dimension, gaussian_log_density
@@ -71,8 +72,7 @@ def estimate(
         raise TrainingError(f"--k {k}: want at least 1 importance sample")
     if not len(images):
         raise TrainingError("evaluation: want at least 1 image, came none")
-    # Half the time of NCHW for bfloat16 on a CPU; mypy's stub lacks this overload.
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lay_out(model)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     chunks = images.split(IMAGES_AT_ONCE)

@@ -20,6 +20,7 @@ from serving.bundle import (
     Likelihood,
     ManifestBody,
     Metric,
+    Precision,
     TrainingSummary,
     seal,
     target_path,
@@ -31,7 +32,6 @@ from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
 from training.export.gates import collapse_gate, enforce, figures_of, finite_gate
 from training.export.lowered import graphs_of
 from training.export.networks import Networks, Role, golden
-from training.export.precision import Precision
 from training.export.provenance import git_commit, versions
 from training.export.requirements import Requirement
 from training.export.score import score_quantiles

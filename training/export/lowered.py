@@ -6,11 +6,11 @@ import math
 import torch
 from torch import Tensor
 
-from serving.bundle import Likelihood
+from serving.bundle import Likelihood, Precision
 from training.export.gates import enforce
 from training.export.networks import PARITY_ROWS, Exported, Networks, Rows, export_graphs, sample_rows
 from training.export.parity import cpu_session, parity
-from training.export.precision import CALIBRATED, IMAGES, Precision, cost, reduced
+from training.export.precision import CALIBRATED, IMAGES, cost, reduced
 from training.pools import posterior
 
 FILE = "decoder.onnx"

@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from serving.bundle import Bundle, Gate, Likelihood
+from serving.bundle import Bundle, Gate, Likelihood, Precision
 from training.data import Dataset
 from training.evaluate import Metrics, present_metrics
 from training.export.bundle import Facts, export_bundle, free_target
 from training.export.gates import divergence_gate
-from training.export.precision import Precision
 from training.export.requirements import Requirement
 from training.export.score import Score
 from training.journal import read_rows

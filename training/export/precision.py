@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,13 +29,12 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor
 
-from serving.bundle import Gate, Likelihood
+from serving.bundle import Gate, Likelihood, Precision
 from training.draws import binarise
 from training.errors import TrainingError
 from training.export.graphs import IR_VERSION, check_graph
 from training.export.parity import cpu_session
 
-Precision = Literal["float32", "int8", "float16"]
 Floats = NDArray[np.float32]
 
 LARGEST_LOSS = 0.5
