@@ -1,6 +1,5 @@
 """``vae-serve``: settings, logging, then the server. Exit code 0 after a clean stop, 2 if it cannot start."""
 
-import asyncio
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -21,9 +20,10 @@ def main(arguments: list[str] | None = None) -> int:
             from serving.supervisor import supervise
 
             return supervise(chosen)
-        from serving.server import serve  # after the settings, so that --help answers at once
+        from serving import event_loop  # after the settings, so that --help answers at once
+        from serving.server import serve
 
-        asyncio.run(serve(chosen, _print_ready))
+        event_loop.run(serve(chosen, _print_ready))
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)
         return 2

@@ -2,10 +2,12 @@
 
 The reply future travels inside the queue entry. A batch is cut the moment an executor can take it:
 every executor has one batch running, and one more is staged, so nothing waits on a timer unless
-``linger_s`` asks for it. Requests that arrive in one turn of the event loop are cut together, and a batch
-shorter than the hand-over to an executor is run on the loop itself. Sizes are counted in rows. An entry
-larger than a batch is served in parts; after each part its remainder goes to the back of the queue, so
-that small requests are not starved.
+``linger_s`` asks for it. Sizes are counted in rows. An entry larger than a batch is served in parts; after
+each part its remainder goes to the back of the queue, so that small requests are not starved.
+
+Of a graph so fast that handing its rows over costs more than running them, one batch at a time is under
+way, on the loop itself if it is shorter than the hand-over; and while requests come densely, the loop
+takes in what has arrived before it cuts.
 """
 
 import asyncio
@@ -13,54 +15,19 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from queue import SimpleQueue
 
-import numpy as np
-from numpy.typing import NDArray
-
+from serving.arrivals import Arrivals
+from serving.batch import Batch, Entry, Outputs, Rows, answer, check_rows
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.metrics import GraphMetrics
 from serving.pace import Pace
 
-Rows = NDArray[np.float32]
-Outputs = tuple[Rows, ...]
 Run = Callable[[Rows], Outputs]
 """One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Entry:
-    """One request's rows, with the future its caller awaits."""
-
-    rows: Rows
-    reply: asyncio.Future[Outputs]
-    queued_at: float
-    taken: int = 0
-    """Rows handed to executors."""
-    answered: int = 0
-    outputs: Outputs | None = None
-    """Where the parts of a split entry are put together."""
-
-    @property
-    def waiting(self) -> int:
-        return len(self.rows) - self.taken
-
-
-@dataclass(eq=False)
-class _Batch:
-    parts: list[tuple[_Entry, slice]] = field(default_factory=list)
-    rows: int = 0
-    seconds: float = 0.0
-
-    def assemble(self) -> Rows:
-        if len(self.parts) == 1:
-            entry, part = self.parts[0]
-            return entry.rows[part]
-        return np.concatenate([entry.rows[part] for entry, part in self.parts])
 
 
 class Batcher:
@@ -92,9 +59,11 @@ class Batcher:
         self._executors = executors
         self._metrics = metrics
         self._linger_s = linger_s
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[Entry] = deque()
         self._queue_rows = 0
         self._in_flight = 0
+        self._rows_in_flight = 0
+        self._arrivals = Arrivals()
         self._pace = Pace(max_batch_rows)
         self._closing = False
         self._cut_is_due = False
@@ -102,7 +71,7 @@ class Batcher:
         self._idle.set()
         self._linger: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._staged: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._staged: SimpleQueue[Batch | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(executors)]
         for thread in self._threads:
             thread.start()
@@ -118,13 +87,14 @@ class Batcher:
             ExecutionFailed: the graph failed on the batch these rows were in.
         """
         self._admit(len(rows), timeout_s, continues=continues)
-        entry = _Entry(rows, self._loop.create_future(), time.perf_counter())
+        entry = Entry(rows, self._loop.create_future(), time.perf_counter())
         self._waiting.append(entry)
         self._queue_rows += len(rows)
         self._idle.clear()
+        self._arrivals.came(entry.queued_at)
         if not self._cut_is_due:
             self._cut_is_due = True
-            self._loop.call_soon(self._cut_batches)
+            self._loop.call_soon(self._gather if self._arrivals.dense else self._cut_batches)
         try:
             return await entry.reply
         finally:
@@ -168,10 +138,22 @@ class Batcher:
                 f"about {needed_s:.3f} s"
             )
 
+    def _gather(self) -> None:
+        """Put the cut off for a turn of the loop while that costs nobody: requests are still coming in."""
+        if self._in_flight or not self._pace.is_worth_gathering(self._queue_rows) or self._arrivals.quiet():
+            self._cut_batches()
+        else:
+            self._loop.call_soon(self._gather)
+
+    def _most_ahead(self) -> int:
+        """Batches that may be under way when one more is cut: one running each and one staged, or none."""
+        all_rows = self._queue_rows + self._rows_in_flight
+        return self._executors if self._pace.is_worth_splitting(all_rows) else 0
+
     def _cut_batches(self) -> None:
-        """Hand out batches while executors can take them: one running each, one staged."""
+        """Hand out batches while executors can take them."""
         self._cut_is_due = False
-        while self._waiting and self._in_flight <= self._executors:
+        while self._waiting and self._in_flight <= self._most_ahead():
             if self._should_linger():
                 break
             limit = self._pace.batch_rows(self._queue_rows, self._executors - self._in_flight)
@@ -183,6 +165,7 @@ class Batcher:
                 self._answer_batch(batch, self._execute(batch))
                 continue
             self._in_flight += 1
+            self._rows_in_flight += batch.rows
             self._staged.put(batch)
         self._metrics.queue_rows.set(self._queue_rows)
         if not self._in_flight and not self._waiting:
@@ -203,9 +186,9 @@ class Batcher:
         self._linger = None
         self._cut_batches()
 
-    def _cut(self, limit: int) -> _Batch:
+    def _cut(self, limit: int) -> Batch:
         """Take rows from the front until the batch is full; entries nobody awaits are dropped."""
-        batch = _Batch()
+        batch = Batch()
         now = time.perf_counter()
         for _ in range(len(self._waiting)):
             room = limit - batch.rows
@@ -231,24 +214,25 @@ class Batcher:
             outputs = self._execute(batch)
             self._loop.call_soon_threadsafe(self._finish, batch, outputs)
 
-    def _execute(self, batch: _Batch) -> Outputs | Exception:
+    def _execute(self, batch: Batch) -> Outputs | Exception:
         start = time.perf_counter()
         outputs: Outputs | Exception
         try:
             outputs = self._run(batch.assemble())
-            _check_rows(outputs, batch.rows)
+            check_rows(outputs, batch.rows)
         except Exception as exc:  # whatever it was, the callers must hear of it
             outputs = exc
         batch.seconds = time.perf_counter() - start
         return outputs
 
-    def _finish(self, batch: _Batch, outputs: Outputs | Exception) -> None:
+    def _finish(self, batch: Batch, outputs: Outputs | Exception) -> None:
         """Back on the event loop: start the next batch first, then answer this one."""
         self._in_flight -= 1
+        self._rows_in_flight -= batch.rows
         self._cut_batches()
         self._answer_batch(batch, outputs)
 
-    def _answer_batch(self, batch: _Batch, outputs: Outputs | Exception) -> None:
+    def _answer_batch(self, batch: Batch, outputs: Outputs | Exception) -> None:
         if isinstance(outputs, Exception):
             log.error("a batch of %d rows failed", batch.rows, exc_info=outputs)
             for entry, _ in batch.parts:
@@ -260,26 +244,5 @@ class Batcher:
         start = 0
         for entry, part in batch.parts:
             stop = start + part.stop - part.start
-            _answer(entry, part, tuple([output[start:stop] for output in outputs]))
+            answer(entry, part, tuple([output[start:stop] for output in outputs]))
             start = stop
-
-
-def _answer(entry: _Entry, part: slice, outputs: Outputs) -> None:
-    if entry.reply.done():  # cancelled while the batch ran
-        return
-    entry.answered += part.stop - part.start
-    if part.stop - part.start == len(entry.rows):
-        entry.reply.set_result(outputs)
-        return
-    if entry.outputs is None:
-        entry.outputs = tuple(np.empty((len(entry.rows), *o.shape[1:]), o.dtype) for o in outputs)
-    for whole, piece in zip(entry.outputs, outputs, strict=True):
-        whole[part] = piece
-    if entry.answered == len(entry.rows):
-        entry.reply.set_result(entry.outputs)
-
-
-def _check_rows(outputs: Sequence[Rows], rows: int) -> None:
-    for index, output in enumerate(outputs):
-        if len(output) != rows:
-            raise ValueError(f"output {index}: want {rows} rows, came {len(output)}")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import replies
-from serving.batching import Batcher, Outputs, Run
+from serving.batch import Outputs
+from serving.batching import Batcher, Run
 from serving.bundle import Bundle, Manifest, Pools, Reference
 from serving.drift import DriftMonitor
 from serving.golden import prove_parity

@@ -4,27 +4,39 @@ import math
 
 _SMOOTHING = 0.1
 """Weight of the newest batch in the running mean."""
-LONGEST_BATCH_S = 0.02
+LONGEST_BATCH_S = 0.01
 """Batches are kept shorter than this, so that a single row behind them does not wait long."""
 _FEWEST_ROWS = 8
 """A batch may always have this many rows, however slow the graph."""
 _WORTH_SPLITTING_S = 0.001
 """From here on rows are divided among idle executors; below, the hand-over costs more than it saves."""
-_HAND_OVER_S = 0.00015
+_HAND_OVER_S = 0.00025
 """What handing a batch to another thread and back costs; a shorter batch is run on the event loop."""
+
+_FORGETTING = 1.01
+"""By how much the quickest pace may rise with each batch, if the graph has become slower."""
+_FAST_ROW_S = 0.0001
+"""A row that takes less, alone or in a small batch, costs less than what is around a batch."""
+_GATHERED_ROWS = 32
 
 
 class Pace:
-    """Running mean of seconds a row."""
+    """Seconds a row: their running mean, for what is promised, and the quickest of late, for what is chosen.
+
+    The time of a batch includes waiting for Python's lock on the way back from an executor. A choice that
+    went by the mean would keep a fast graph on executors because executors make it look slow.
+    """
 
     def __init__(self, max_batch_rows: int) -> None:
         self._max_batch_rows = max_batch_rows
         self._seconds_per_row = 0.0
+        self._quickest = 0.0
 
     def observe(self, rows: int, seconds: float) -> None:
         newest = seconds / rows
         weight = _SMOOTHING if self._seconds_per_row else 1.0
         self._seconds_per_row += (newest - self._seconds_per_row) * weight
+        self._quickest = min(newest, self._quickest * _FORGETTING or newest)
 
     def seconds(self, rows: int) -> float:
         """Expected for so many rows on one executor; 0 before the first batch."""
@@ -36,10 +48,18 @@ class Pace:
         if not self._seconds_per_row:
             return rows
         rows = min(rows, max(_FEWEST_ROWS, int(LONGEST_BATCH_S / self._seconds_per_row)))
-        if idle_executors > 1 and self.seconds(waiting) > _WORTH_SPLITTING_S:
+        if idle_executors > 1 and self.is_worth_splitting(waiting):
             rows = min(rows, math.ceil(waiting / idle_executors))
         return rows
 
+    def is_worth_gathering(self, rows: int) -> bool:
+        """Whether so few rows of so fast a graph should wait for a request that is about to come."""
+        return 0.0 < self._quickest < _FAST_ROW_S and rows < _GATHERED_ROWS
+
+    def is_worth_splitting(self, rows: int) -> bool:
+        """Whether so many rows are work for several executors; unknown before the first batch, so yes."""
+        return not 0.0 < rows * self._quickest < _WORTH_SPLITTING_S
+
     def is_short(self, rows: int) -> bool:
         """Whether running so many rows takes less than handing them to another thread."""
-        return 0.0 < self.seconds(rows) < _HAND_OVER_S
+        return 0.0 < rows * self._quickest < _HAND_OVER_S

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batching import Batcher, Outputs
+from serving.batch import Outputs
+from serving.batching import Batcher
 from serving.bundle import Manifest
 from serving.errors import InvalidInput, NotOffered
 from serving.noise import standard_normal

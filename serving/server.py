@@ -15,7 +15,7 @@ import onnxruntime as ort
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from serving import providers, sampling
+from serving import event_loop, providers, sampling
 from serving.bundle import Bundle
 from serving.calls import METHODS, SERVICE, Calls
 from serving.cpus import available_cpus
@@ -55,6 +55,7 @@ async def serve(settings: Settings, ready: Callable[[Running], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as server:
+        event_loop.spare_collector()
         ready(server)
         await stop.wait()
         log.info("stopping: finishing the requests that were accepted")
@@ -119,6 +120,8 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
         for service in ("", SERVICE):
             await health_servicer.set(service, _SERVING if repository.models else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
+        if old:
+            event_loop.spare_collector()
         if new:
             pools = [pool.name for pool in new.manifest.pools]
             metrics.start_model(new.name, methods=METHODS, sources=sampling.SOURCES, pools=pools)

@@ -91,6 +91,7 @@ def _work(settings: Settings, parent: Connection) -> None:
     import asyncio
     import sys
 
+    from serving import event_loop
     from serving.server import Running, serve
 
     logs.configure(settings.log_format, settings.log_level)
@@ -105,7 +106,7 @@ def _work(settings: Settings, parent: Connection) -> None:
         signal.raise_signal(signal.SIGTERM)
 
     try:
-        asyncio.run(serve(settings, ready))
+        event_loop.run(serve(settings, ready))
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

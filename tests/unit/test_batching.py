@@ -106,6 +106,33 @@ async def test_requests_of_one_turn_are_cut_together():
     assert [len(batch) for batch in graph.batches] == [5]
 
 
+async def test_dense_requests_to_a_fast_graph_are_gathered():
+    """Requests in turns of their own share batches while they come fast; each still gets its own rows."""
+    graph = Graph()
+    made = batcher(graph, max_batch_rows=64, executors=2)
+    for _ in range(100):  # until the graph is known to be fast and the requests to be dense
+        await made.submit(rows_of(0, 1))
+    graph.batches.clear()
+    tasks = await one_by_one(made, [rows_of(i, 1) for i in range(40)])
+    answers = await asyncio.gather(*tasks)
+    await made.aclose()
+    assert [doubled.item() for doubled, _ in answers] == [2 * i for i in range(40)]
+    assert max(map(len, graph.batches)) > 4
+
+
+async def test_a_lone_request_is_not_kept_for_others():
+    """The loop looks out for the next request for some turns only."""
+    graph = Graph()
+    made = batcher(graph)
+    for _ in range(100):
+        await made.submit(rows_of(0, 1))
+    task = asyncio.create_task(made.submit(rows_of(7, 1)))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert task.done()
+    await made.aclose()
+
+
 async def test_idle_executors_share_a_slow_batch():
     """Rows that take long are divided among the executors that are idle."""
     graph = Graph()

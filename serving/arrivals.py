@@ -1,0 +1,37 @@
+"""Whether more requests are about to come, judged by those that came."""
+
+_DENSE_S = 0.001
+"""Mean time between requests below which the next is worth looking out for."""
+_LONGEST_GAP_S = 0.01
+"""A longer pause counts as this long, so that one pause is soon forgotten."""
+_SMOOTHING = 0.1
+"""Weight of the newest gap in the running mean."""
+_QUIET_TURNS = 30
+"""Turns of the event loop without a request after which none is about to come. gRPC hands over one event a
+turn, several a request; a turn without any takes some microseconds."""
+
+
+class Arrivals:
+    """The running mean of the time between requests, and the turns of the loop since the last."""
+
+    def __init__(self) -> None:
+        self._mean_gap_s = _LONGEST_GAP_S
+        self._last = 0.0
+        self._quiet_turns = 0
+
+    def came(self, now: float) -> None:
+        """A request, at so many seconds of any clock."""
+        gap = min(now - self._last, _LONGEST_GAP_S)
+        self._mean_gap_s += (gap - self._mean_gap_s) * _SMOOTHING
+        self._last = now
+        self._quiet_turns = 0
+
+    @property
+    def dense(self) -> bool:
+        """Whether requests come so fast that the next is likely on its way."""
+        return self._mean_gap_s < _DENSE_S
+
+    def quiet(self) -> bool:
+        """Call once a turn of the event loop: whether nothing has come for so long that nothing will."""
+        self._quiet_turns += 1
+        return self._quiet_turns > _QUIET_TURNS

@@ -1,0 +1,43 @@
+import asyncio
+import gc
+import sys
+import weakref
+
+import pytest
+
+from serving import event_loop
+
+
+def test_the_server_runs_on_uvloop():
+    """Where it is installed, which is everywhere but on Windows."""
+    uvloop = pytest.importorskip("uvloop") if sys.platform == "win32" else __import__("uvloop")
+
+    async def loop_of():
+        seen.append(asyncio.get_running_loop())
+
+    seen = []
+    event_loop.run(loop_of())
+    assert isinstance(seen[0], uvloop.Loop)
+
+
+def test_what_stays_is_not_looked_at_again_and_what_went_is_collected():
+    """After a call all that lives is frozen; a cycle that was frozen is collected by the next call."""
+
+    class Node:
+        pass
+
+    thresholds = gc.get_threshold()
+    try:
+        node = Node()
+        node.itself = node
+        gone = weakref.ref(node)
+        event_loop.spare_collector()
+        assert gc.get_freeze_count() > 1000
+        del node
+        gc.collect()
+        assert gone() is not None
+        event_loop.spare_collector()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
