@@ -31,6 +31,8 @@ class Entry:
 
 @dataclass(eq=False)
 class Batch:
+    """Rows of several entries that go through the graph together."""
+
     parts: list[tuple[Entry, slice]] = field(default_factory=list)
     rows: int = 0
     seconds: float = 0.0

@@ -12,12 +12,12 @@ _WORTH_SPLITTING_S = 0.001
 """From here on rows are divided among idle executors; below, the hand-over costs more than it saves."""
 _HAND_OVER_S = 0.00025
 """What handing a batch to another thread and back costs; a shorter batch is run on the event loop."""
-
 _FORGETTING = 1.01
 """By how much the quickest pace may rise with each batch, if the graph has become slower."""
 _FAST_ROW_S = 0.0001
 """A row that takes less, alone or in a small batch, costs less than what is around a batch."""
 _GATHERED_ROWS = 32
+"""Waiting for more than these lengthens the batch and saves next to nothing a row."""
 
 
 class Pace:

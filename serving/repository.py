@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from serving import bundle
+from serving import bundle, event_loop
 from serving.bundle import Bundle, BundleError
 from serving.errors import NotFound, StartupError
 from serving.metrics import Metrics
@@ -88,6 +88,7 @@ class Repository:
     async def refresh(self) -> None:
         """Put newer versions into service; withdraw models whose folder is gone."""
         async with self._refreshing:
+            before = dict(self._models)
             found = await asyncio.to_thread(_scan, self._root)
             for name, versions in found.items():
                 await self._serve_best(name, versions)
@@ -96,6 +97,8 @@ class Repository:
                 log.warning("model %s withdrawn: its folder is gone", name)
                 await self._announce(old, None)
                 await old.aclose()
+            if self._models != before:
+                event_loop.spare_collector()
 
     async def aclose(self) -> None:
         await asyncio.gather(*(model.aclose() for model in self._models.values()))

@@ -120,8 +120,6 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
         for service in ("", SERVICE):
             await health_servicer.set(service, _SERVING if repository.models else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
-        if old:
-            event_loop.spare_collector()
         if new:
             pools = [pool.name for pool in new.manifest.pools]
             metrics.start_model(new.name, methods=METHODS, sources=sampling.SOURCES, pools=pools)

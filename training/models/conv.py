@@ -76,10 +76,10 @@ class Encoder(nn.Module):
         self.head = PosteriorHead(FEATURES, latent)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        map_ = F.silu(self.down(image))
-        if map_.requires_grad:  # the gradient of flatten comes back as rows of maps
-            map_.register_hook(_channels_last)
-        features = F.silu(self.features(map_.flatten(1)))
+        feature_map = F.silu(self.down(image))
+        if feature_map.requires_grad:  # the gradient of flatten comes back as rows of maps
+            feature_map.register_hook(_channels_last)
+        features = F.silu(self.features(feature_map.flatten(1)))
         mean, log_var = self.head(features)
         return mean, log_var
 
@@ -106,9 +106,9 @@ class Decoder(nn.Module):
         return logits
 
 
-def _channels_last(map_: Tensor) -> Tensor:
+def _channels_last(feature_map: Tensor) -> Tensor:
     """In the layout of the weights, else every residual sum of that stage mixes two: a tenth of a step.
 
     [B, C, H, W] -> the same.
     """
-    return map_.contiguous(memory_format=torch.channels_last)
+    return feature_map.contiguous(memory_format=torch.channels_last)
