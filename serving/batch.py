@@ -11,31 +11,31 @@ Rows = NDArray[np.float32]
 Outputs = tuple[Rows, ...]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Entry:
     """One request's rows, with the future its caller awaits."""
 
     rows: Rows
     reply: asyncio.Future[Outputs]
     queued_at: float
-    taken: int = 0
-    """Rows handed to executors."""
+    waiting: int
+    """Rows that no batch has taken."""
     answered: int = 0
     outputs: Outputs | None = None
     """Where the parts of a split entry are put together."""
 
-    @property
-    def waiting(self) -> int:
-        return len(self.rows) - self.taken
 
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Batch:
     """Rows of several entries that go through the graph together."""
 
+    cut_at: float
     parts: list[tuple[Entry, slice]] = field(default_factory=list)
     rows: int = 0
+    is_full: bool = False
     seconds: float = 0.0
+    """How long the graph took."""
+    outputs: Outputs | Exception = ()
 
     def assemble(self) -> Rows:
         if len(self.parts) == 1:

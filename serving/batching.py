@@ -1,9 +1,10 @@
 """Dynamic batching: the rows of many requests through one graph together.
 
-The reply future travels inside the queue entry. A batch is cut the moment an executor can take it:
-every executor has one batch running, and one more is staged, so nothing waits on a timer unless
-``linger_s`` asks for it. Sizes are counted in rows. An entry larger than a batch is served in parts; after
-each part its remainder goes to the back of the queue, so that small requests are not starved.
+The reply future travels inside the queue entry. A batch is cut the moment an executor can take it, so
+nothing waits on a timer unless ``linger_s`` asks for it: the event loop gives rows to an idle executor, and
+an executor that has finished takes what waits by then. Sizes are counted in rows. An entry larger than a
+batch is served in parts; after each part its remainder goes to the back of the queue, so that small
+requests are not starved.
 
 Of a graph so fast that handing its rows over costs more than running them, one batch at a time is under
 way, on the loop itself if it is shorter than the hand-over; and while requests come densely, the loop
@@ -12,28 +13,30 @@ takes in what has arrived before it cuts.
 
 import asyncio
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from operator import attrgetter
 
 from serving.arrivals import Arrivals
 from serving.batch import Batch, Entry, Outputs, Rows, answer, check_rows
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
+from serving.executors import Executor
 from serving.metrics import GraphMetrics
 from serving.pace import Pace
+from serving.waiting import Waiting
 
 Run = Callable[[Rows], Outputs]
 """One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
 
 log = logging.getLogger(__name__)
 
+_at_work = attrgetter("batch")
+
 
 class Batcher:
     """One queue in front of one graph.
 
-    Belongs to the event loop it was started on; only ``run`` is called from other threads.
+    Belongs to the event loop it was started on. Executor threads only run batches, and take the next.
 
     Args:
         run: the graph. May be called from ``executors`` threads at once.
@@ -56,25 +59,18 @@ class Batcher:
         self._run = run
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
-        self._executors = executors
         self._metrics = metrics
         self._linger_s = linger_s
-        self._waiting: deque[Entry] = deque()
-        self._queue_rows = 0
-        self._in_flight = 0
-        self._rows_in_flight = 0
+        self._waiting = Waiting()
         self._arrivals = Arrivals()
         self._pace = Pace(max_batch_rows)
         self._closing = False
-        self._cut_is_due = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._dispatch_is_due = False
+        self._done = asyncio.Event()
+        self._done.set()
         self._linger: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._staged: SimpleQueue[Batch | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(executors)]
-        for thread in self._threads:
-            thread.start()
+        self._executors = [Executor(self._execute_parts, self._take, self._tell) for _ in range(executors)]
 
     async def submit(self, rows: Rows, *, timeout_s: float | None = None, continues: bool = False) -> Outputs:
         """The graph's outputs for ``rows``, in their order.
@@ -87,42 +83,41 @@ class Batcher:
             ExecutionFailed: the graph failed on the batch these rows were in.
         """
         self._admit(len(rows), timeout_s, continues=continues)
-        entry = Entry(rows, self._loop.create_future(), time.perf_counter())
+        now = time.perf_counter()
+        self._arrivals.came(now)
+        if self._is_alone(len(rows)):
+            return self._run_alone(rows)
+        entry = Entry(rows, self._loop.create_future(), now, len(rows))
         self._waiting.append(entry)
-        self._queue_rows += len(rows)
-        self._idle.clear()
-        self._arrivals.came(entry.queued_at)
-        if not self._cut_is_due:
-            self._cut_is_due = True
-            self._loop.call_soon(self._gather if self._arrivals.dense else self._cut_batches)
+        self._done.clear()
+        if not self._dispatch_is_due:
+            self._dispatch_is_due = True
+            self._loop.call_soon(self._look_out if self._are_more_to_come() else self._dispatch)
         try:
             return await entry.reply
         finally:
-            if entry.waiting:  # cancelled: the rows no longer count, the cut drops the entry
-                self._queue_rows -= entry.waiting
-                entry.taken = len(rows)
-                self._metrics.queue_rows.set(self._queue_rows)
+            if entry.waiting:  # cancelled: the rows no longer count
+                self._waiting.withdraw(entry)
+                self._metrics.queue_rows.set(self._waiting.rows)
 
     async def aclose(self) -> None:
         """Answer everything that was accepted, then stop the executors."""
         self._closing = True
-        self._cut_batches()
-        await self._idle.wait()
-        for _ in self._threads:
-            self._staged.put(None)
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+        self._dispatch()
+        await self._done.wait()
+        for executor in self._executors:
+            await asyncio.to_thread(executor.stop)
 
     def _admit(self, rows: int, timeout_s: float | None, *, continues: bool) -> None:
         if self._closing:
             raise ShuttingDown("this server is shutting down")
+        waiting = self._waiting.rows
         # A request larger than the whole queue is taken when nothing else waits.
-        if not continues and self._queue_rows and self._queue_rows + rows > self._max_queue_rows:
+        if not continues and waiting and waiting + rows > self._max_queue_rows:
             self._metrics.rejected("queue_full")
             raise Overloaded(
-                f"{self._queue_rows} rows are waiting, {rows} more would exceed the queue's "
-                f"{self._max_queue_rows}",
-                retry_after_s=max(self._pace.seconds(self._queue_rows) / self._executors, 0.01),
+                f"{waiting} rows are waiting, {rows} more would exceed the queue's {self._max_queue_rows}",
+                retry_after_s=max(self._pace.seconds(waiting) / len(self._executors), 0.01),
             )
         self.check_deadline(rows, timeout_s)
 
@@ -130,7 +125,7 @@ class Batcher:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
         if timeout_s is None or not rows:
             return
-        needed_s = self._pace.seconds(self._queue_rows + rows) / self._executors
+        needed_s = self._pace.seconds(self._waiting.rows + rows) / len(self._executors)
         if needed_s > timeout_s:
             self._metrics.rejected("deadline")
             raise DeadlineUnreachable(
@@ -138,44 +133,72 @@ class Batcher:
                 f"about {needed_s:.3f} s"
             )
 
-    def _gather(self) -> None:
-        """Put the cut off for a turn of the loop while that costs nobody: requests are still coming in."""
-        if self._in_flight or not self._pace.is_worth_gathering(self._queue_rows) or self._arrivals.quiet():
-            self._cut_batches()
+    def _is_alone(self, rows: int) -> bool:
+        """Whether nothing waits or runs, nothing is about to come, and so few rows are run at once anyway."""
+        return (
+            not self._waiting.rows
+            and not self._linger_s
+            and self._pace.is_short(rows)
+            and rows <= self._max_batch_rows
+            and not self._are_more_to_come()
+            and not self._is_busy()
+        )
+
+    def _run_alone(self, rows: Rows) -> Outputs:
+        """Without the queue: a turn of the loop would cost about as much as the graph."""
+        batch = Batch(time.perf_counter(), rows=len(rows))
+        self._execute(batch, rows)
+        self._metrics.queue_duration.observe(0.0)
+        return self._account(batch)
+
+    def _are_more_to_come(self) -> bool:
+        """Whether requests are likely to come at once that should share a batch with those that wait."""
+        return self._pace.is_worth_gathering(self._waiting.rows) and self._arrivals.more_to_come
+
+    def _look_out(self) -> None:
+        """Put the dispatch off for a turn of the loop while requests come in and no executor waits for it."""
+        worth_it = not self._is_busy() and self._pace.is_worth_gathering(self._waiting.rows)
+        if worth_it and not self._arrivals.quiet():
+            self._loop.call_soon(self._look_out)
         else:
-            self._loop.call_soon(self._gather)
+            self._arrivals.found(len(self._waiting))
+            self._dispatch()
 
-    def _most_ahead(self) -> int:
-        """Batches that may be under way when one more is cut: one running each and one staged, or none."""
-        all_rows = self._queue_rows + self._rows_in_flight
-        return self._executors if self._pace.is_worth_splitting(all_rows) else 0
-
-    def _cut_batches(self) -> None:
-        """Hand out batches while executors can take them."""
-        self._cut_is_due = False
-        while self._waiting and self._in_flight <= self._most_ahead():
-            if self._should_linger():
-                break
-            limit = self._pace.batch_rows(self._queue_rows, self._executors - self._in_flight)
-            batch = self._cut(limit)
-            if not batch.parts:
-                break
-            self._metrics.cut("full" if batch.rows == limit else "executor_free")
-            if not self._in_flight and self._pace.is_short(batch.rows):
-                self._answer_batch(batch, self._execute(batch))
+    def _dispatch(self) -> None:
+        """Give what waits to idle executors, or run it here if that takes less than handing it over."""
+        self._dispatch_is_due = False
+        while self._waiting.rows and not self._should_linger():
+            if not self._is_busy() and self._pace.is_short(self._waiting.rows):
+                self._run_here()
                 continue
-            self._in_flight += 1
-            self._rows_in_flight += batch.rows
-            self._staged.put(batch)
-        self._metrics.queue_rows.set(self._queue_rows)
-        if not self._in_flight and not self._waiting:
-            self._idle.set()
+            more = self._executors_to_add()
+            if more <= 0:
+                break
+            batch = self._cut(more)
+            if not batch.rows:  # an executor was quicker
+                break
+            next(executor for executor in self._executors if not executor.batch).give(batch)
+        self._metrics.queue_rows.set(self._waiting.rows)
+        if not self._waiting.rows and not self._is_busy():
+            self._done.set()
+
+    def _executors_to_add(self) -> int:
+        """How many more should be at work on what waits; below 0 if some too many are."""
+        under_way = [batch for executor in self._executors if (batch := executor.batch)]
+        rows = self._waiting.rows + sum(batch.rows for batch in under_way)
+        requests = len(self._waiting) + sum(len(batch.parts) for batch in under_way)
+        return self._pace.executors(rows, requests, len(self._executors)) - len(under_way)
+
+    def _is_busy(self) -> bool:
+        return any(map(_at_work, self._executors))
 
     def _should_linger(self) -> bool:
         """Whether to wait for more rows: only if asked to, with every executor idle."""
-        if not self._linger_s or self._in_flight or self._closing or self._queue_rows >= self._max_batch_rows:
+        if not self._linger_s or self._closing or self._waiting.rows >= self._max_batch_rows:
             return False
-        left = self._waiting[0].queued_at + self._linger_s - time.perf_counter()
+        if self._is_busy():
+            return False
+        left = self._waiting.since + self._linger_s - time.perf_counter()
         if left <= 0:
             return False
         if self._linger is None:
@@ -184,65 +207,68 @@ class Batcher:
 
     def _linger_over(self) -> None:
         self._linger = None
-        self._cut_batches()
+        self._dispatch()
 
-    def _cut(self, limit: int) -> Batch:
-        """Take rows from the front until the batch is full; entries nobody awaits are dropped."""
-        batch = Batch()
-        now = time.perf_counter()
-        for _ in range(len(self._waiting)):
-            room = limit - batch.rows
-            if not room:
-                break
-            entry = self._waiting.popleft()
-            if entry.reply.done():
-                continue
-            take = min(entry.waiting, room)
-            if not entry.taken:
-                self._metrics.queue_duration.observe(now - entry.queued_at)
-            batch.parts.append((entry, slice(entry.taken, entry.taken + take)))
-            batch.rows += take
-            entry.taken += take
-            self._queue_rows -= take
-            if entry.waiting:
-                self._waiting.append(entry)
-        return batch
+    def _run_here(self) -> None:
+        """On the event loop itself."""
+        batch = self._cut(1)
+        self._execute_parts(batch)
+        self._answer(batch)
 
-    def _work(self) -> None:
-        """An executor thread: run batches until told to stop."""
-        while (batch := self._staged.get()) is not None:
-            outputs = self._execute(batch)
-            self._loop.call_soon_threadsafe(self._finish, batch, outputs)
+    def _cut(self, idle_executors: int) -> Batch:
+        return self._waiting.cut(self._pace.batch_rows(self._waiting.rows, idle_executors))
 
-    def _execute(self, batch: Batch) -> Outputs | Exception:
+    def _take(self) -> Batch | None:
+        """On an executor that has finished: the next batch, or None to leave what waits to the loop."""
+        if not self._pace.is_worth_splitting(self._waiting.rows) or self._executors_to_add() < 0:
+            return None
+        batch = self._cut(1)
+        return batch if batch.rows else None
+
+    def _execute_parts(self, batch: Batch) -> None:
+        self._execute(batch, batch.assemble())
+
+    def _execute(self, batch: Batch, rows: Rows) -> None:
         start = time.perf_counter()
-        outputs: Outputs | Exception
         try:
-            outputs = self._run(batch.assemble())
-            check_rows(outputs, batch.rows)
+            batch.outputs = self._run(rows)
+            check_rows(batch.outputs, batch.rows)
         except Exception as exc:  # whatever it was, the callers must hear of it
-            outputs = exc
+            batch.outputs = exc
         batch.seconds = time.perf_counter() - start
-        return outputs
 
-    def _finish(self, batch: Batch, outputs: Outputs | Exception) -> None:
+    def _tell(self, batch: Batch) -> None:
+        """On an executor that has finished."""
+        self._loop.call_soon_threadsafe(self._finish, batch)
+
+    def _finish(self, batch: Batch) -> None:
         """Back on the event loop: start the next batch first, then answer this one."""
-        self._in_flight -= 1
-        self._rows_in_flight -= batch.rows
-        self._cut_batches()
-        self._answer_batch(batch, outputs)
+        self._dispatch()
+        self._answer(batch)
 
-    def _answer_batch(self, batch: Batch, outputs: Outputs | Exception) -> None:
-        if isinstance(outputs, Exception):
-            log.error("a batch of %d rows failed", batch.rows, exc_info=outputs)
+    def _answer(self, batch: Batch) -> None:
+        for entry, part in batch.parts:
+            if not part.start:
+                self._metrics.queue_duration.observe(batch.cut_at - entry.queued_at)
+        try:
+            outputs = self._account(batch)
+        except ExecutionFailed as failure:
             for entry, _ in batch.parts:
                 if not entry.reply.done():
-                    entry.reply.set_exception(ExecutionFailed("the model could not be run"))
+                    entry.reply.set_exception(failure)
             return
-        self._metrics.batch(batch.rows, batch.seconds)
-        self._pace.observe(batch.rows, batch.seconds)
         start = 0
         for entry, part in batch.parts:
             stop = start + part.stop - part.start
             answer(entry, part, tuple([output[start:stop] for output in outputs]))
             start = stop
+
+    def _account(self, batch: Batch) -> Outputs:
+        """The outputs of a batch, once it is counted. Raises ExecutionFailed, in words for the caller."""
+        self._metrics.cut("full" if batch.is_full else "executor_free")
+        if isinstance(batch.outputs, Exception):
+            log.error("a batch of %d rows failed", batch.rows, exc_info=batch.outputs)
+            raise ExecutionFailed("the model could not be run")
+        self._metrics.batch(batch.rows, batch.seconds)
+        self._pace.observe(batch.rows, batch.seconds)
+        return batch.outputs

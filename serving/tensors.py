@@ -5,6 +5,7 @@ Nothing is queued before it passed: one bad request never harms its neighbours.
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def row_count(count: int, max_rows: int, field: str = "count") -> int:
 
 def to_latents(tensor: pb.Tensor, field: str, latent_shape: tuple[int, ...], max_rows: int) -> Rows:
     """float32 [rows, *latent_shape], all finite."""
-    return _to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,)).view(np.float32)
+    return cast(Rows, _to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,)))
 
 
 def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) -> Rows:
@@ -40,8 +41,8 @@ def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) ->
     if form == "tensor":
         rows = _to_array(message.tensor, f"{field}.tensor", spec.shape, max_rows, tuple(_DTYPES))
         if rows.dtype == np.uint8:
-            return formats.to_float32(rows.view(np.uint8), spec.value_range)
-        floats = rows.view(np.float32)
+            return formats.to_float32(cast(NDArray[np.uint8], rows), spec.value_range)
+        floats = cast(Rows, rows)
         _check_range(floats, f"{field}.tensor.data", spec)
         return floats
     if form == "png":
@@ -98,7 +99,7 @@ def _to_array(
     if len(data) != size:
         raise InvalidInput(f"{field}.data", f"want {size} bytes for shape {list(shape)}, came {len(data)}")
     rows = np.frombuffer(data, dtype).reshape(shape)
-    if dtype.kind == "f" and not np.isfinite(rows.view(np.float32)).all():
+    if dtype.kind == "f" and not np.isfinite(cast(Rows, rows)).all():
         raise InvalidInput(f"{field}.data", "want finite values, came NaN or infinity")
     return rows
 

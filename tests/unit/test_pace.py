@@ -32,26 +32,57 @@ def test_batches_of_a_slow_graph_are_kept_short():
     assert pace.batch_rows(1000, 1) == int(LONGEST_BATCH_S / 0.0005)
 
 
+def test_cheap_requests_leave_a_core_to_the_loop():
+    """Many single rows keep the event loop as busy as an executor; few large requests do not."""
+    pace = Pace(64)
+    pace.observe(1, 0.00025)
+    assert pace.executors(64, requests=64, at_hand=4) == 3
+    assert pace.executors(512, requests=8, at_hand=4) == 4
+    assert pace.executors(64, requests=64, at_hand=1) == 1
+    assert pace.executors(2, requests=2, at_hand=4) == 1
+    slow = Pace(64)
+    slow.observe(1, 0.01)
+    assert slow.executors(2, requests=2, at_hand=2) == 2
+
+
 def test_nothing_is_known_before_the_first_batch():
     """Then rows go to executors, none waits for others."""
     pace = Pace(64)
     assert not pace.is_short(1)
     assert not pace.is_worth_gathering(1)
     assert pace.batch_rows(1000, 2) == 64
+    assert pace.executors(1, requests=1, at_hand=2) == 2
 
 
-def test_arrivals_are_dense_only_while_they_come_fast():
+def arrive(arrivals, gaps, start=0.0):
+    for gap in gaps:
+        start += gap
+        arrivals.came(start)
+    return start
+
+
+def test_more_are_expected_only_while_requests_come_fast():
     """One pause among many requests changes nothing, a slow stream does."""
-    arrivals, now = Arrivals(), 0.0
-    assert not arrivals.dense
-    for gap in [0.0001] * 50 + [5.0] + [0.0001] * 10:
-        now += gap
-        arrivals.came(now)
-    assert arrivals.dense
-    for _ in range(10):
-        now += 0.005
-        arrivals.came(now)
-    assert not arrivals.dense
+    arrivals = Arrivals()
+    assert not arrivals.more_to_come
+    now = arrive(arrivals, [0.0001] * 50 + [5.0] + [0.0001] * 10)
+    assert arrivals.more_to_come
+    arrive(arrivals, [0.005] * 10, now)
+    assert not arrivals.more_to_come
+
+
+def test_looking_out_in_vain_is_given_up_and_tried_again():
+    """One caller at a time is fast, too, and must not be kept waiting for company that never comes."""
+    arrivals, now, looked = Arrivals(), 0.0, 0
+    for _ in range(320):
+        now = arrive(arrivals, [0.0002], now)
+        if arrivals.more_to_come:
+            looked += 1
+            arrivals.found(1)
+    assert 10 <= looked <= 20
+    now = arrive(arrivals, [0.0002] * 16, now)
+    arrivals.found(12)
+    assert arrivals.more_to_come
 
 
 def test_arrivals_are_quiet_after_some_turns_without_one():

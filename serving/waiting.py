@@ -1,0 +1,60 @@
+"""The rows that wait for a graph. The event loop puts them in, executors and the loop take them out."""
+
+import threading
+import time
+from collections import deque
+
+from serving.batch import Batch, Entry
+
+
+class Waiting:
+    """A queue of entries, counted in rows, from which batches are cut."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._entries: deque[Entry] = deque()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Entries."""
+        return len(self._entries)
+
+    @property
+    def since(self) -> float:
+        """When the first of the entries came, in seconds of ``time.perf_counter``; there must be one."""
+        return self._entries[0].queued_at
+
+    def append(self, entry: Entry) -> None:
+        with self._lock:
+            self._entries.append(entry)
+            self.rows += entry.waiting
+
+    def withdraw(self, entry: Entry) -> None:
+        """Forget the rows of an entry that nobody awaits any more; those cut already are not affected."""
+        with self._lock:
+            self.rows -= entry.waiting
+            entry.waiting = 0
+            while self._entries and not self._entries[0].waiting:
+                self._entries.popleft()
+
+    def cut(self, limit: int) -> Batch:
+        """At most ``limit`` rows from the front; empty if there are none.
+
+        What is left of an entry goes to the back, so that small requests are not starved.
+        """
+        batch = Batch(cut_at=time.perf_counter())
+        with self._lock:
+            while self._entries and batch.rows < limit:
+                entry = self._entries.popleft()
+                if not entry.waiting:  # withdrawn
+                    continue
+                take = min(entry.waiting, limit - batch.rows)
+                start = len(entry.rows) - entry.waiting
+                batch.parts.append((entry, slice(start, start + take)))
+                batch.rows += take
+                entry.waiting -= take
+                if entry.waiting:
+                    self._entries.append(entry)
+            self.rows -= batch.rows
+        batch.is_full = batch.rows == limit
+        return batch
