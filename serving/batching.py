@@ -21,6 +21,7 @@ from serving.arrivals import Arrivals
 from serving.batch import Batch, Entry, Outputs, Rows, answer, check_rows
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.executors import Executor
+from serving.loop_cost import LoopCost
 from serving.metrics import GraphMetrics
 from serving.pace import Pace
 from serving.waiting import Waiting
@@ -63,6 +64,7 @@ class Batcher:
         self._linger_s = linger_s
         self._waiting = Waiting()
         self._arrivals = Arrivals()
+        self._loop_cost = LoopCost()
         self._pace = Pace(max_batch_rows)
         self._closing = False
         self._dispatch_is_due = False
@@ -85,6 +87,7 @@ class Batcher:
         self._admit(len(rows), timeout_s, continues=continues)
         now = time.perf_counter()
         self._arrivals.came(now)
+        self._loop_cost.came()
         if self._is_alone(len(rows)):
             return self._run_alone(rows)
         entry = Entry(rows, self._loop.create_future(), now, len(rows))
@@ -187,7 +190,8 @@ class Batcher:
         under_way = [batch for executor in self._executors if (batch := executor.batch)]
         rows = self._waiting.rows + sum(batch.rows for batch in under_way)
         requests = len(self._waiting) + sum(len(batch.parts) for batch in under_way)
-        return self._pace.executors(rows, requests, len(self._executors)) - len(under_way)
+        loop_s = requests * self._loop_cost.seconds
+        return self._pace.executors(rows, loop_s, len(self._executors)) - len(under_way)
 
     def _is_busy(self) -> bool:
         return any(map(_at_work, self._executors))

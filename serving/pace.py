@@ -10,9 +10,9 @@ _FEWEST_ROWS = 8
 """A batch may always have this many rows, however slow the graph."""
 _WORTH_SPLITTING_S = 0.001
 """From here on rows are divided among idle executors; below, the hand-over costs more than it saves."""
-_CHEAP_REQUEST_S = 0.0004
-"""The event loop needs a core of its own for requests that take less: with an executor on every core it
-serves fewer."""
+_CHEAP_REQUEST = 3.0
+"""The event loop needs a core of its own for requests whose rows take less than so many times what it takes
+itself: with an executor on every core it serves fewer."""
 _HAND_OVER_S = 0.00025
 """What handing a batch to another thread and back costs; a shorter batch is run on the event loop."""
 _FORGETTING = 1.01
@@ -55,11 +55,11 @@ class Pace:
             rows = min(rows, math.ceil(waiting / idle_executors))
         return rows
 
-    def executors(self, rows: int, requests: int, at_hand: int) -> int:
-        """How many should share so many rows of so many requests; all, before the first batch."""
+    def executors(self, rows: int, loop_s: float, at_hand: int) -> int:
+        """How many should share rows for which the event loop takes so long; all, before the first batch."""
         if not self.is_worth_splitting(rows):
             return 1
-        if 0.0 < rows * self._quickest < requests * _CHEAP_REQUEST_S:
+        if 0.0 < rows * self._quickest < loop_s * _CHEAP_REQUEST:
             return max(1, at_hand - 1)
         return at_hand
 

@@ -1,4 +1,7 @@
+import time
+
 from serving.arrivals import Arrivals
+from serving.loop_cost import LoopCost
 from serving.pace import LONGEST_BATCH_S, Pace
 
 
@@ -36,13 +39,30 @@ def test_cheap_requests_leave_a_core_to_the_loop():
     """Many single rows keep the event loop as busy as an executor; few large requests do not."""
     pace = Pace(64)
     pace.observe(1, 0.00025)
-    assert pace.executors(64, requests=64, at_hand=4) == 3
-    assert pace.executors(512, requests=8, at_hand=4) == 4
-    assert pace.executors(64, requests=64, at_hand=1) == 1
-    assert pace.executors(2, requests=2, at_hand=4) == 1
+    assert pace.executors(64, loop_s=64 * 0.0001, at_hand=4) == 3
+    assert pace.executors(64, loop_s=64 * 0.00005, at_hand=4) == 4
+    assert pace.executors(512, loop_s=8 * 0.0005, at_hand=4) == 4
+    assert pace.executors(64, loop_s=64 * 0.0001, at_hand=1) == 1
+    assert pace.executors(2, loop_s=2 * 0.0001, at_hand=4) == 1
     slow = Pace(64)
     slow.observe(1, 0.01)
-    assert slow.executors(2, requests=2, at_hand=2) == 2
+    assert slow.executors(2, loop_s=2 * 0.0001, at_hand=2) == 2
+
+
+def test_loop_cost_is_the_cpu_time_of_the_thread_a_request():
+    """Work raises the mean towards what it takes; sleeping does not."""
+    cost = LoopCost()
+    presumed = cost.seconds
+    for _ in range(32):
+        time.sleep(0.001)
+        cost.came()
+    assert cost.seconds < presumed + 0.0003
+    for _ in range(320):
+        until = time.thread_time() + 0.001
+        while time.thread_time() < until:
+            pass
+        cost.came()
+    assert cost.seconds > 0.0008
 
 
 def test_nothing_is_known_before_the_first_batch():
@@ -51,7 +71,7 @@ def test_nothing_is_known_before_the_first_batch():
     assert not pace.is_short(1)
     assert not pace.is_worth_gathering(1)
     assert pace.batch_rows(1000, 2) == 64
-    assert pace.executors(1, requests=1, at_hand=2) == 2
+    assert pace.executors(1, loop_s=0.0001, at_hand=2) == 2
 
 
 def arrive(arrivals, gaps, start=0.0):
