@@ -68,5 +68,5 @@ def _compare(name: str, wanted: Rows | None, came: Rows, allowed: float, *, scor
     difference = float((np.abs(wanted - came) / scale).max())
     if not difference <= tolerance:
         raise BundleError(
-            f"{FILE}: {name}: differs from PyTorch by {difference:.2g}, want at most {tolerance:g}"
+            f"{FILE}: {name}: differs from the golden rows by {difference:.2g}, want at most {tolerance:g}"
         )

@@ -38,11 +38,11 @@ class Contender(NamedTuple):
     """Raises Over."""
 
 
-def ours(*, prior: str) -> Contender:
+def ours(*, prior: str, **settings: Any) -> Contender:
     """``vae-train fit --preset standard``, by its own steps and schedules."""
 
     def train(dataset: Dataset, clock: Clock) -> None:
-        config = _standard(dataset, prior)
+        config = _standard(dataset, prior, **settings)
         state = State.fresh(config, dataset.image_shape, CPU)
         batches = batches_of(state, dataset, config)
         clock.start()
@@ -51,18 +51,22 @@ def ours(*, prior: str) -> Contender:
             train_step(state, batches.at(step), config, beta=beta, learning_rate=learning_rate)
             clock.tick(lambda: state.ema.model, config.batch_size)
 
-    return Contender("vaeserve", f"`vae-train fit --preset standard --prior {prior}`", train)
+    options = [
+        f"--prior {prior}",
+        *(f"--{name.replace('_', '-')} {value:g}" for name, value in settings.items()),
+    ]
+    return Contender("vaeserve", f"`vae-train fit --preset standard {' '.join(options)}`", train)
 
 
-def example(*, standard_network: bool) -> Contender:
-    """The recipe of pytorch/examples/vae: one plain loop, Adam 1e-3, batches of 128 from a DataLoader."""
+def example(*, standard_network: bool, learning_rate: float = 1e-3, batch_size: int = 128) -> Contender:
+    """The recipe of pytorch/examples/vae: one plain loop, Adam, batches from a DataLoader."""
 
     def train(dataset: Dataset, clock: Clock) -> None:
         model = build_model(_standard(dataset, "normal"), dataset.image_shape)
         if not standard_network:
             model = as_vae(_Encoder400(), _Decoder400(), (1, 28, 28), latents=20)
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        loader = DataLoader(TensorDataset(to_unit(dataset.train.images)), batch_size=128, shuffle=True)
+        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+        loader = DataLoader(TensorDataset(to_unit(dataset.train.images)), batch_size=batch_size, shuffle=True)
         clock.start()
         while True:
             for (grey,) in loader:
@@ -78,7 +82,8 @@ def example(*, standard_network: bool) -> Contender:
                 clock.tick(lambda: model, len(image))
 
     network = "our network" if standard_network else "its own network (784-400-20)"
-    return Contender("pytorch/examples", f"its recipe, {network}", train)
+    how = f"{network}, Adam {learning_rate:g}, batches of {batch_size}"
+    return Contender("pytorch/examples", how, train)
 
 
 def pythae(*, standard_network: bool, **settings: Any) -> Contender:
@@ -97,9 +102,9 @@ def pythae(*, standard_network: bool, **settings: Any) -> Contender:
     return Contender("pythae", f"{network}, {how}", train)
 
 
-def _standard(dataset: Dataset, prior: str) -> FitConfig:
-    config = FitConfig.parse({"data": dataset.name, "preset": "standard", "prior": prior})
-    return resolve(config, dataset)
+def _standard(dataset: Dataset, prior: str, **settings: Any) -> FitConfig:
+    chosen = {"data": dataset.name, "preset": "standard", "prior": prior, **settings}
+    return resolve(FitConfig.parse(chosen), dataset)
 
 
 class _Encoder400(nn.Module):
