@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,16 +45,22 @@ class Running:
     metrics: Metrics
 
 
-async def serve(settings: Settings, ready: Callable[[Running], None]) -> None:
+async def _at_once() -> None:
+    """May listen."""
+
+
+async def serve(
+    settings: Settings, ready: Callable[[Running], None], may_listen: Callable[[], Awaitable[None]] = _at_once
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError.
 
-    ``ready`` is called once every model is warm and the ports are open.
+    ``may_listen`` is awaited once every model is warm, ``ready`` called once the ports are open as well.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings) as server:
+    async with running(settings, may_listen) as server:
         event_loop.spare_collector()
         ready(server)
         await stop.wait()
@@ -63,7 +69,9 @@ async def serve(settings: Settings, ready: Callable[[Running], None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, may_listen: Callable[[], Awaitable[None]] = _at_once
+) -> AsyncIterator[Running]:
     """Everything started, models warm, ports bound; leaving undoes the steps in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics()
@@ -80,10 +88,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         server.add_generic_rpc_handlers((calls,))
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        grpc_address = _bind(server, settings)
-
         stack.push_async_callback(repository.aclose)
         await repository.start()
+        await may_listen()
+        grpc_address = _bind(server, settings)
         await server.start()
         stack.push_async_callback(_stop, server, calls, health_servicer, settings)
         if settings.reload_s:

@@ -2,6 +2,9 @@
 
 The supervisor imports neither gRPC nor ONNX Runtime. It reserves the port, spawns the workers, which share
 it by SO_REUSEPORT, restarts one that dies, merges their metrics, and drains them all on SIGTERM.
+
+A connection stays with the worker that took it. Workers that have loaded their models wait for the others
+before they listen: a client that connects early would otherwise find one worker, and load it alone for good.
 """
 
 import logging
@@ -31,14 +34,17 @@ _START_S = 300.0
 _RESTART_PAUSE_S = 1.0
 """Between the death of a worker and its successor, so that a worker that cannot live does not spin."""
 _POLL_S = 0.2
+_LOADED, _LISTEN = "loaded", "listen"
+"""What a worker and the supervisor tell each other before the port opens."""
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
-    metrics_address: str
     lifeline: Connection
     """Held open as long as the supervisor lives; its end tells the worker to stop."""
+    metrics_address: str = ""
+    """Known once it serves."""
 
 
 def supervise(settings: Settings) -> int:
@@ -55,8 +61,12 @@ def supervise(settings: Settings) -> int:
         own = settings.model_copy(update={"address": address, "metrics_address": "127.0.0.1:0"})
         workers: list[_Worker] = []
         try:
-            for _ in range(settings.workers):
-                workers.append(_start(own, stop))
+            try:
+                workers += _start(own, settings.workers, stop)
+            except StartupError:
+                if stop.is_set():  # before it served
+                    return 0
+                raise
             metrics_address = stack.enter_context(_metrics(settings, workers))
             # Scripts read this line to learn the ports.
             print(f"vaeserve ready: grpc={address} metrics={metrics_address}", flush=True)  # noqa: T201
@@ -67,23 +77,38 @@ def supervise(settings: Settings) -> int:
     return 0 if not any(codes) else 1
 
 
-def _start(settings: Settings, stop: threading.Event) -> _Worker:
-    """Spawn a worker and wait until it serves."""
+def _start(settings: Settings, count: int, stop: threading.Event) -> list[_Worker]:
+    """Spawn workers and wait until they serve."""
+    workers = [_spawn(settings) for _ in range(count)]
+    end = time.monotonic() + _START_S
+    try:
+        for worker in workers:
+            _hear(worker, end, stop)  # its models are loaded
+        for worker in workers:
+            worker.lifeline.send(_LISTEN)
+        for worker in workers:
+            worker.metrics_address = _hear(worker, end, stop)
+    except (EOFError, OSError):  # one of them has ended, or will not start
+        _drain(workers)
+        raise StartupError("a worker did not start; its own message is above") from None
+    return workers
+
+
+def _spawn(settings: Settings) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(settings, there), name="vaeserve-worker")
     process.start()
     there.close()
-    end = time.monotonic() + _START_S
-    while time.monotonic() < end and not stop.is_set():
-        if here.poll(_POLL_S):
-            try:
-                return _Worker(process, here.recv(), here)
-            except EOFError:
-                break
-    process.terminate()
-    process.join()
-    raise StartupError("a worker did not start; its own message is above")
+    return _Worker(process, here)
+
+
+def _hear(worker: _Worker, end: float, stop: threading.Event) -> str:
+    """What the worker says next. Raises EOFError if it ended, TimeoutError if it says nothing in time."""
+    while not worker.lifeline.poll(_POLL_S):
+        if stop.is_set() or time.monotonic() > end:
+            raise TimeoutError
+    return str(worker.lifeline.recv())
 
 
 def _work(settings: Settings, parent: Connection) -> None:
@@ -96,9 +121,20 @@ def _work(settings: Settings, parent: Connection) -> None:
 
     logs.configure(settings.log_format, settings.log_level)
 
+    async def may_listen() -> None:
+        parent.send(_LOADED)
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_reader(parent.fileno(), told.set)
+        await told.wait()
+        asyncio.get_running_loop().remove_reader(parent.fileno())
+        try:
+            parent.recv()
+        except EOFError:
+            raise StartupError("the server is stopping") from None
+
     def ready(server: Running) -> None:
         parent.send(server.metrics_address)
-        # The supervisor sends nothing: what can be read is the end of it, however it came.
+        # The supervisor says no more: what can be read is the end of it, however it came.
         asyncio.get_running_loop().add_reader(parent.fileno(), _follow)
 
     def _follow() -> None:
@@ -106,7 +142,7 @@ def _work(settings: Settings, parent: Connection) -> None:
         signal.raise_signal(signal.SIGTERM)
 
     try:
-        event_loop.run(serve(settings, ready))
+        event_loop.run(serve(settings, ready, may_listen))
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -121,7 +157,7 @@ def _keep_alive(workers: list[_Worker], settings: Settings, stop: threading.Even
             log.error("worker %d ended with exit code %s; restarting it", index, worker.process.exitcode)
             stop.wait(_RESTART_PAUSE_S)
             try:
-                workers[index] = _start(settings, stop)
+                workers[index : index + 1] = _start(settings, 1, stop)
             except StartupError as exc:  # tried again at the next look
                 if not stop.is_set():
                     log.error("worker %d: %s", index, exc)
@@ -130,6 +166,8 @@ def _keep_alive(workers: list[_Worker], settings: Settings, stop: threading.Even
 def _drain(workers: list[_Worker]) -> list[int | None]:
     """Stop those that live; their exit codes."""
     alive = [worker.process for worker in workers if worker.process.is_alive()]
+    for worker in workers:
+        worker.lifeline.close()  # ends one that waits to listen
     for process in alive:
         process.terminate()
     for process in alive:

@@ -20,6 +20,7 @@ from benchmarks.serving.processes import ServerProcess, busy_seconds, free_port,
 from benchmarks.serving.protocols import VaeV1, Wire
 from benchmarks.serving.records import Measurement
 from benchmarks.serving.workloads import Case, Workload
+from serving.cpus import available_cpus
 
 _START_S = 60.0
 
@@ -166,6 +167,13 @@ def _python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
 
+def _ours(*flags: str) -> Callable[[Setting, int], list[str]]:
+    def command(setting: Setting, port: int) -> list[str]:
+        return [*_vaeserve(setting.case.repository, port, free_port()), *flags]
+
+    return command
+
+
 def _vaeserve(repository: Path, port: int, metrics_port: int) -> list[str]:
     """With default settings: only addresses and the repository are given."""
     return [
@@ -225,7 +233,8 @@ def _echo(style: str) -> Callable[[Setting, int], list[str]]:
 
 
 OWN: tuple[Server, ...] = (
-    Command("vaeserve", lambda setting, port: _vaeserve(setting.case.repository, port, free_port()), VaeV1()),
+    Command("vaeserve", _ours(), VaeV1()),
+    Command("vaeserve_workers", _ours(f"--workers={available_cpus()}"), VaeV1()),
     Command("echo_aio", _echo("aio"), VaeV1(checked=False)),
     Command("echo_sync", _echo("sync"), VaeV1(checked=False)),
     Command("bare_aio", _bare("aio"), VaeV1()),

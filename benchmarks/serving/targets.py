@@ -11,6 +11,7 @@ CONTROLS = ("raw_ort", "echo_aio")
 NOISY = 0.15
 
 _FAST_ECHO = 17_000.0
+_OURS = ("vaeserve", "vaeserve_workers")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class _Figures:
         return [
             server
             for server in self.servers
-            if server not in ("vaeserve", "raw_ort") and (server, workload) in self._records
+            if server not in (*_OURS, "raw_ort") and (server, workload) in self._records
         ]
 
 

@@ -4,6 +4,8 @@ import asyncio
 import math
 import os
 import signal
+import socket
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -47,6 +49,11 @@ def children(pid):
     return sorted(c for c in found if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes())
 
 
+def accepts(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_workers_share_a_port_and_are_restarted(repository):
     """Two workers answer on one port; one scrape counts all; a killed one comes back; SIGTERM ends all with 0."""
     with process.serving(repository, "--workers", "2") as server:
@@ -64,6 +71,40 @@ def test_workers_share_a_port_and_are_restarted(repository):
         asyncio.run(sample(server.grpc_address, 5))
         assert server.terminate() == 0
         assert not any(Path(f"/proc/{worker}").exists() for worker in alive)
+
+
+def test_workers_listen_together(repository, tmp_path):
+    """Nobody can connect before every worker has loaded its models: a connection stays with its worker, so the
+    first clients would load the first worker alone."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path / "log"
+    command = process.command(repository, "--workers", "3", "--address", f"127.0.0.1:{port}")
+    with log.open("w") as stderr, subprocess.Popen(command, stdout=stderr, stderr=stderr) as server:
+        try:
+            end = time.monotonic() + 60
+            while not accepts(port):
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.002)
+            assert log.read_text().count("model toy version 1 ready") == 3
+        finally:
+            server.terminate()
+    assert server.returncode == 0, log.read_text()
+
+
+def test_workers_can_be_stopped_while_they_start(repository, tmp_path):
+    """SIGTERM before the port is open ends the workers that wait for each other, without an error."""
+    log = tmp_path / "log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(process.command(repository, "--workers", "2"), stderr=stderr) as server,
+    ):
+        end = time.monotonic() + 60
+        while not children(server.pid):
+            assert time.monotonic() < end, log.read_text()
+        server.terminate()
+        assert server.wait(30) == 0, log.read_text()
 
 
 def test_workers_do_not_outlive_their_supervisor(repository):
