@@ -14,11 +14,10 @@ _CHEAP_REQUEST = 3.0
 """The event loop needs a core of its own for requests whose rows take less than so many times what it takes
 itself: with an executor on every core it serves fewer."""
 _HAND_OVER_S = 0.00025
-"""What handing a batch to another thread and back costs; a shorter batch is run on the event loop."""
+"""What handing a batch to another thread and back costs; a shorter batch is run on the event loop. Nothing
+joins the queue while it runs there, so rows that take less had better wait for others in the first place."""
 _FORGETTING = 1.01
 """By how much the quickest pace may rise with each batch, if the graph has become slower."""
-_FAST_ROW_S = 0.0001
-"""A row that takes less, alone or in a small batch, costs less than what is around a batch."""
 _GATHERED_ROWS = 32
 """Waiting for more than these lengthens the batch and saves next to nothing a row."""
 
@@ -65,7 +64,7 @@ class Pace:
 
     def is_worth_gathering(self, rows: int) -> bool:
         """Whether so few rows of so fast a graph should wait for a request that is about to come."""
-        return 0.0 < self._quickest < _FAST_ROW_S and rows < _GATHERED_ROWS
+        return self.is_short(1) and rows < _GATHERED_ROWS
 
     def is_worth_splitting(self, rows: int) -> bool:
         """Whether so many rows are work for several executors; unknown before the first batch, so yes."""
