@@ -61,7 +61,7 @@ def test_learns_a_density_that_no_gaussian_has():
     ring = torch.stack([angle.cos(), angle.sin()], dim=1) + 0.05 * torch.randn(4000, 2)
     prior = RealNVP((2,), couplings=6, width=32)
     optimizer = torch.optim.Adam(prior.parameters(), 3e-3)
-    for step in range(400):
+    for step in range(1000):
         loss = -prior.log_prob(ring[torch.arange(256) + 256 * (step % 15)]).mean()
         optimizer.zero_grad()
         loss.backward()
