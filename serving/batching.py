@@ -69,7 +69,7 @@ class Batcher:
         self._closing = False
         self._dispatch_is_due = False
         self._done = asyncio.Event()
-        self._done.set()
+        """Set once it is closing and everything is answered."""
         self._linger: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._executors = [Executor(self._execute_parts, self._take, self._tell) for _ in range(executors)]
@@ -88,14 +88,14 @@ class Batcher:
         now = time.perf_counter()
         self._arrivals.came(now)
         self._loop_cost.came()
-        if self._is_alone(len(rows)):
+        if not self._waiting.rows and self._is_alone(len(rows)):
             return self._run_alone(rows)
         entry = Entry(rows, self._loop.create_future(), now, len(rows))
         self._waiting.append(entry)
-        self._done.clear()
         if not self._dispatch_is_due:
             self._dispatch_is_due = True
-            self._loop.call_soon(self._look_out if self._are_more_to_come() else self._dispatch)
+            looks_out = self._are_more_to_come() and not self._is_busy()
+            self._loop.call_soon(self._look_out if looks_out else self._dispatch)
         try:
             return await entry.reply
         finally:
@@ -122,7 +122,8 @@ class Batcher:
                 f"{waiting} rows are waiting, {rows} more would exceed the queue's {self._max_queue_rows}",
                 retry_after_s=max(self._pace.seconds(waiting) / len(self._executors), 0.01),
             )
-        self.check_deadline(rows, timeout_s)
+        if timeout_s is not None:
+            self.check_deadline(rows, timeout_s)
 
     def check_deadline(self, rows: int, timeout_s: float | None) -> None:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
@@ -137,10 +138,9 @@ class Batcher:
             )
 
     def _is_alone(self, rows: int) -> bool:
-        """Whether nothing waits or runs, nothing is about to come, and so few rows are run at once anyway."""
+        """Whether nothing runs or is about to come, and so few rows are run at once anyway."""
         return (
-            not self._waiting.rows
-            and not self._linger_s
+            not self._linger_s
             and self._pace.is_short(rows)
             and rows <= self._max_batch_rows
             and not self._are_more_to_come()
@@ -156,16 +156,15 @@ class Batcher:
 
     def _are_more_to_come(self) -> bool:
         """Whether requests are likely to come at once that should share a batch with those that wait."""
-        return self._pace.is_worth_gathering(self._waiting.rows) and self._arrivals.more_to_come
+        return self._waiting.rows < self._pace.rows_to_gather and self._arrivals.more_to_come
 
     def _look_out(self) -> None:
-        """Put the dispatch off for a turn of the loop while requests come in and no executor waits for it."""
-        worth_it = not self._is_busy() and self._pace.is_worth_gathering(self._waiting.rows)
-        if worth_it and not self._arrivals.quiet():
-            self._loop.call_soon(self._look_out)
-        else:
+        """Put the dispatch off for a turn of the loop while requests come in; several turns a request."""
+        if self._waiting.rows >= self._pace.rows_to_gather or self._arrivals.quiet():
             self._arrivals.found(len(self._waiting))
             self._dispatch()
+        else:
+            self._loop.call_soon(self._look_out)
 
     def _dispatch(self) -> None:
         """Give what waits to idle executors, or run it here if that takes less than handing it over."""
@@ -182,7 +181,7 @@ class Batcher:
                 break
             next(executor for executor in self._executors if not executor.batch).give(batch)
         self._metrics.queue_rows.set(self._waiting.rows)
-        if not self._waiting.rows and not self._is_busy():
+        if self._closing and not self._waiting.rows and not self._is_busy():
             self._done.set()
 
     def _executors_to_add(self) -> int:

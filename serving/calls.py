@@ -51,7 +51,7 @@ class Calls(grpc.GenericRpcHandler):
         self._repository = repository
         self._metrics = metrics
         self._credentials = f"Bearer {token}".encode() if token else None
-        self._series: dict[tuple[str, str], CallMetrics] = {}
+        self._series: dict[str, dict[str, CallMetrics]] = {method: {} for method in METHODS}
         self._handlers = {
             f"/{SERVICE}/{method}": self._handler(getattr(servicer, method), method) for method in METHODS
         }
@@ -85,6 +85,7 @@ class Calls(grpc.GenericRpcHandler):
         request_type: Any = getattr(pb, f"{method}Request")
         model_name = _MODEL_NAME.get(method, attrgetter("model.name"))
         label = self._repository.label
+        known = self._series[method]
 
         async def answer(raw: bytes, context: Any) -> bytes | None:
             started = time.perf_counter()
@@ -97,7 +98,7 @@ class Calls(grpc.GenericRpcHandler):
                     self._admit(context)
                 request = _parse(request_type, raw)
                 name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
-                series = self._of(name, method)
+                series = known.get(name) or self._of(name, method)
                 series.inflight += 1
                 response = await behave(request, context)
                 code = "OK"
@@ -122,10 +123,10 @@ class Calls(grpc.GenericRpcHandler):
         return answer
 
     def _of(self, model: str, method: str) -> CallMetrics:
-        series = self._series.get((model, method))
-        if series is None:
-            series = self._series[model, method] = CallMetrics(self._metrics, model, method)
-        return series
+        known = self._series[method]
+        if model not in known:
+            known[model] = CallMetrics(self._metrics, model, method)
+        return known[model]
 
     def _admit(self, context: Any) -> None:
         if self._draining:

@@ -11,7 +11,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from serving.histograms import LoopHistogram
+from serving.series import Count, LoopCounter, LoopHistogram
 
 _SECONDS = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5,
@@ -43,7 +43,9 @@ class Metrics:
 
     def _requests(self) -> None:
         r, call, model = self.registry, ("model", "method"), ("model",)
-        self.requests = Counter("vae_requests", "RPCs answered, by gRPC code.", (*call, "code"), registry=r)
+        self.requests = LoopCounter(
+            "vae_requests", "RPCs answered, by gRPC code.", (*call, "code"), registry=r
+        )
         self.request_duration = LoopHistogram(
             "vae_request_duration_seconds", "From request to answer.", call, buckets=_SECONDS, registry=r
         )
@@ -51,8 +53,10 @@ class Metrics:
         self.rejected = Counter(
             "vae_rejected", "Requests refused at admission.", (*model, "reason"), registry=r
         )
-        self.samples = Counter("vae_samples", "Images sampled, by source.", (*model, "source"), registry=r)
-        self.pool_samples = Counter(
+        self.samples = LoopCounter(
+            "vae_samples", "Images sampled, by source.", (*model, "source"), registry=r
+        )
+        self.pool_samples = LoopCounter(
             "vae_pool_samples", "Images sampled from pools, by pool.", (*model, "pool"), registry=r
         )
 
@@ -70,7 +74,7 @@ class Metrics:
         self.batch_padding_rows = Counter(
             "vae_batch_padding_rows", "Rows added to reach a fixed batch size.", graph, registry=r
         )
-        self.batches = Counter("vae_batches", "Batches run.", (*graph, "cut_reason"), registry=r)
+        self.batches = LoopCounter("vae_batches", "Batches run.", (*graph, "cut_reason"), registry=r)
         self.queue_rows = Gauge("vae_queue_rows", "Rows waiting for a batch.", graph, registry=r)
         self.queue_limit_rows = Gauge("vae_queue_limit_rows", "Rows that may wait.", graph, registry=r)
 
@@ -123,16 +127,16 @@ class CallMetrics:
         self.inflight = 0
         self._labels = (model, method)
         self._requests = metrics.requests
-        self._by_code: dict[str, Counter] = {}
+        self._by_code: dict[str, Count] = {}
         self._duration = metrics.request_duration.labels(model, method)
         metrics.inflight.labels(model, method).set_function(lambda: self.inflight)
 
     def done(self, code: str, seconds: float) -> None:
         """One call answered, with the name of its gRPC code."""
-        counter = self._by_code.get(code)
-        if counter is None:
-            counter = self._by_code[code] = self._requests.labels(*self._labels, code)
-        counter.inc()
+        count = self._by_code.get(code)
+        if count is None:
+            count = self._by_code[code] = self._requests.labels(*self._labels, code)
+        count.value += 1
         self._duration.observe(seconds)
 
 
@@ -149,7 +153,7 @@ class GraphMetrics:
         metrics.batch_padding_rows.labels(model, graph)
 
     def cut(self, reason: str) -> None:
-        self._batches[reason].inc()
+        self._batches[reason].value += 1
 
     def batch(self, rows: int, seconds: float) -> None:
         self._batch_rows.observe(rows)

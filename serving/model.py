@@ -91,19 +91,19 @@ class Model:
         self.scorer = Scorer(loaded.score, self.manifest, batcher, quantiles) if loaded.score else None
         """None for a bundle without a score graph."""
         self._leases = 0
-        self._unused = asyncio.Event()
-        self._unused.set()
+        self._given_back = asyncio.Event()
+        """Set once it is closed and no request leases it."""
+        self._closing = False
 
     def __enter__(self) -> "Model":
         """Lease the model to one request: it is not closed before the request is done with it."""
         self._leases += 1
-        self._unused.clear()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._leases -= 1
-        if not self._leases:
-            self._unused.set()
+        if self._closing and not self._leases:
+            self._given_back.set()
 
     async def encode(self, images: Rows, timeout_s: float | None) -> tuple[Rows, Rows]:
         """[rows, C, H, W] → mean and log-variance of the posterior, [rows, *latent_shape] each."""
@@ -134,7 +134,9 @@ class Model:
 
     async def aclose(self) -> None:
         """Wait for the requests that lease the model, then let go of the graphs."""
-        await self._unused.wait()
+        self._closing = True
+        if self._leases:
+            await self._given_back.wait()
         parts = (self._encoder, self._decoder, self._prior, self.scorer)
         await asyncio.gather(*(part.aclose() for part in parts if part))
 

@@ -19,7 +19,7 @@ joins the queue while it runs there, so rows that take less had better wait for 
 _FORGETTING = 1.01
 """By how much the quickest pace may rise with each batch, if the graph has become slower."""
 _GATHERED_ROWS = 32
-"""Waiting for more than these lengthens the batch and saves next to nothing a row."""
+"""Waiting for more lengthens the batch and saves next to nothing a row."""
 
 
 class Pace:
@@ -33,12 +33,15 @@ class Pace:
         self._max_batch_rows = max_batch_rows
         self._seconds_per_row = 0.0
         self._quickest = 0.0
+        self.rows_to_gather = 0
+        """So few rows should wait for a request that is about to come; 0 of a graph that is not that fast."""
 
     def observe(self, rows: int, seconds: float) -> None:
         newest = seconds / rows
         weight = _SMOOTHING if self._seconds_per_row else 1.0
         self._seconds_per_row += (newest - self._seconds_per_row) * weight
         self._quickest = min(newest, self._quickest * _FORGETTING or newest)
+        self.rows_to_gather = _GATHERED_ROWS if self.is_short(1) else 0
 
     def seconds(self, rows: int) -> float:
         """Expected for so many rows on one executor; 0 before the first batch."""
@@ -61,10 +64,6 @@ class Pace:
         if 0.0 < rows * self._quickest < loop_s * _CHEAP_REQUEST:
             return max(1, at_hand - 1)
         return at_hand
-
-    def is_worth_gathering(self, rows: int) -> bool:
-        """Whether so few rows of so fast a graph should wait for a request that is about to come."""
-        return self.is_short(1) and rows < _GATHERED_ROWS
 
     def is_worth_splitting(self, rows: int) -> bool:
         """Whether so many rows are work for several executors; unknown before the first batch, so yes."""

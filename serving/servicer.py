@@ -211,9 +211,9 @@ class VaeService:
 
     def _count(self, request: pb.SampleRequest, rows: int, model: Model) -> None:
         source = sampling.source_of(request)
-        self._metrics.samples.labels(model.name, source).inc(rows)
+        self._metrics.samples.labels(model.name, source).value += rows
         if source == "pool":
-            self._metrics.pool_samples.labels(model.name, request.pool).inc(rows)
+            self._metrics.pool_samples.labels(model.name, request.pool).value += rows
 
     def _resolve(self, ref: models_pb2.ModelRef) -> Model:
         return self._repository.resolve(ref.name, ref.version)

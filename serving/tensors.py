@@ -5,7 +5,7 @@ Nothing is queued before it passed: one bad request never harms its neighbours.
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     pb.DATA_TYPE_UINT8: np.dtype("u1"),
 }
+_FEW_VALUES = 4096
+"""BLAS may start threads for more."""
 _IMAGE_FORMATS = frozenset(pb.ImageFormat.values())
 
 
@@ -32,7 +34,7 @@ def row_count(count: int, max_rows: int, field: str = "count") -> int:
 
 def to_latents(tensor: pb.Tensor, field: str, latent_shape: tuple[int, ...], max_rows: int) -> Rows:
     """float32 [rows, *latent_shape], all finite."""
-    return cast(Rows, _to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,)))
+    return _to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,))
 
 
 def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) -> Rows:
@@ -41,10 +43,9 @@ def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) ->
     if form == "tensor":
         rows = _to_array(message.tensor, f"{field}.tensor", spec.shape, max_rows, tuple(_DTYPES))
         if rows.dtype == np.uint8:
-            return formats.to_float32(cast(NDArray[np.uint8], rows), spec.value_range)
-        floats = cast(Rows, rows)
-        _check_range(floats, f"{field}.tensor.data", spec)
-        return floats
+            return formats.to_float32(rows, spec.value_range)
+        _check_range(rows, f"{field}.tensor.data", spec)
+        return rows
     if form == "png":
         files = message.png.files
         _check_rows(len(files), f"{field}.png.files", max_rows)
@@ -83,25 +84,34 @@ def from_array(rows: NDArray[np.generic]) -> pb.Tensor:
 
 def _to_array(
     tensor: pb.Tensor, field: str, row_shape: tuple[int, ...], max_rows: int, dtypes: Sequence[int]
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     dtype = _DTYPES.get(tensor.dtype) if tensor.dtype in dtypes else None
     if dtype is None:
         wanted = " or ".join(pb.DataType.Name(known) for known in dtypes)
         came = pb.DataType.Name(tensor.dtype) if tensor.dtype in pb.DataType.values() else tensor.dtype
         raise InvalidInput(f"{field}.dtype", f"want {wanted}, came {came}")
-    shape = tuple(tensor.shape)
-    if shape[1:] != row_shape:
+    shape = tensor.shape[:]  # a list; several times as fast as iterating over it
+    if tuple(shape[1:]) != row_shape:
         wanted = ", ".join(map(str, ("rows", *row_shape)))
-        raise InvalidInput(f"{field}.shape", f"want [{wanted}], came {list(shape)}")
+        raise InvalidInput(f"{field}.shape", f"want [{wanted}], came {shape}")
     _check_rows(shape[0], f"{field}.shape", max_rows)
     data = tensor.data  # a copy each time it is looked at
     size = math.prod(shape) * dtype.itemsize
     if len(data) != size:
-        raise InvalidInput(f"{field}.data", f"want {size} bytes for shape {list(shape)}, came {len(data)}")
+        raise InvalidInput(f"{field}.data", f"want {size} bytes for shape {shape}, came {len(data)}")
     rows = np.frombuffer(data, dtype).reshape(shape)
-    if dtype.kind == "f" and not np.isfinite(cast(Rows, rows)).all():
+    if dtype.kind == "f" and not _all_finite(rows):
         raise InvalidInput(f"{field}.data", "want finite values, came NaN or infinity")
     return rows
+
+
+def _all_finite(rows: Rows) -> bool:
+    """Few values by the sum of their squares, a tenth of the time of two calls of numpy; it may overflow."""
+    if rows.size <= _FEW_VALUES:
+        values = rows.reshape(-1)
+        if math.isfinite(values.dot(values)):
+            return True
+    return bool(np.isfinite(rows).all())
 
 
 def _check_rows(rows: int, field: str, max_rows: int) -> None:

@@ -12,7 +12,7 @@ def test_waiting_for_a_lock_does_not_make_a_graph_slow():
     for _ in range(20):
         pace.observe(1, 0.005)
     assert pace.is_short(32)
-    assert pace.is_worth_gathering(31)
+    assert pace.rows_to_gather
     assert not pace.is_worth_splitting(64)
     assert pace.seconds(10) > 10 * 0.004
 
@@ -24,7 +24,7 @@ def test_a_graph_that_has_become_slow_is_seen_as_slow():
     for _ in range(1000):
         pace.observe(1, 0.01)
     assert not pace.is_short(1)
-    assert not pace.is_worth_gathering(1)
+    assert not pace.rows_to_gather
     assert pace.is_worth_splitting(2)
 
 
@@ -69,7 +69,7 @@ def test_nothing_is_known_before_the_first_batch():
     """Then rows go to executors, none waits for others."""
     pace = Pace(64)
     assert not pace.is_short(1)
-    assert not pace.is_worth_gathering(1)
+    assert not pace.rows_to_gather
     assert pace.batch_rows(1000, 2) == 64
     assert pace.executors(1, loop_s=0.0001, at_hand=2) == 2
 

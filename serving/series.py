@@ -1,16 +1,55 @@
-"""A Prometheus histogram for the hot path.
+"""Prometheus counters and histograms for the hot path.
 
 ``prometheus_client.Histogram.observe`` walks its buckets one by one under two locks, 2 to 3 µs; with three
-observations a request that is more than the whole budget for metrics. This one costs a bisection. It may be
-updated from one thread only (here: the event loop); scraping from another thread is fine.
+observations a request that is more than the whole budget for metrics. This one costs a bisection, and a
+count here an addition instead of four calls and a lock. They may be updated from one thread only (here: the
+event loop); scraping from another thread is fine.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
+
+
+class Count:
+    """One label set of a ``LoopCounter``."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class LoopCounter:
+    """A counter with labels, exposed as ``prometheus_client`` would expose its own."""
+
+    def __init__(
+        self, name: str, documentation: str, labelnames: Sequence[str], *, registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labelnames = tuple(labelnames)
+        self._counts: dict[tuple[str, ...], Count] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> Count:
+        """The count of these label values, made at zero when it is new."""
+        return self._counts.get(values) or self._counts.setdefault(values, Count())
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[Metric]:
+        family = self._family()
+        for values, count in list(self._counts.items()):
+            family.add_metric(values, count.value)
+        return [family]
+
+    def _family(self) -> CounterMetricFamily:
+        return CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
 
 
 class Series:
