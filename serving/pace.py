@@ -18,7 +18,7 @@ _HAND_OVER_S = 0.00025
 joins the queue while it runs there, so rows that take less had better wait for others in the first place."""
 _FORGETTING = 1.01
 """By how much the quickest pace may rise with each batch, if the graph has become slower."""
-_GATHERED_ROWS = 32
+_GATHERED_ROWS = 64
 """Waiting for more lengthens the batch and saves next to nothing a row."""
 
 
