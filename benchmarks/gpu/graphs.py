@@ -1,0 +1,168 @@
+"""The same graph without a server: in ONNX Runtime, with and without a CUDA graph, and in PyTorch."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.gpu.card import seconds
+from serving.providers import ORT_NAMES, ProviderName
+
+_COMPILED = "torch_compile"
+
+
+@dataclass(frozen=True)
+class Timing:
+    network: str
+    role: str
+    what: str
+    rows: int
+    ms: float
+    rows_per_s: float
+    flops_per_s: float
+    """Of the layers that multiply matrices or convolve."""
+    bytes_per_s: float
+    """At least: weights, inputs and outputs, each moved once."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    flops: int
+    """Of one row."""
+    bytes: int
+    """Read and written for one row."""
+    weights: int
+    """Bytes read for a batch of any size."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    network: str
+    role: str
+    file: Path
+    module: nn.Module
+    row_shape: tuple[int, ...]
+
+    def rows(self, count: int) -> NDArray[np.float32]:
+        drawn = np.random.default_rng(0).random((count, *self.row_shape), np.float32)
+        return drawn
+
+    def cost(self) -> "Cost":
+        """Counted on tensors without memory."""
+        module = copy.deepcopy(self.module).to("meta")
+        counter = FlopCounterMode(display=False)
+        inputs = torch.empty(1, *self.row_shape, device="meta")
+        with counter, torch.inference_mode():
+            outputs = module(inputs)
+        tensors = (inputs, *(outputs if isinstance(outputs, tuple) else (outputs,)))
+        weights = sum(weight.nbytes for weight in module.parameters())
+        return Cost(int(counter.get_total_flops()), sum(one.nbytes for one in tensors), weights)
+
+
+def timings(subject: Subject, device: ProviderName, sizes: list[int]) -> Iterator[Timing]:
+    """Every way of running the subject at every number of rows; a size that is too large ends its way."""
+    cost = subject.cost()
+    for what, prepare in _WAYS.items():
+        if (device == "cpu") > _RUNS_ON_CPU[what]:
+            continue
+        for rows in sizes:
+            try:
+                took = seconds(prepare(subject, device, rows), device)
+            except (RuntimeError, ort.capi.onnxruntime_pybind11_state.RuntimeException) as exc:
+                print(f"{subject.network} {subject.role} {what} {rows}: {str(exc).splitlines()[0]}")
+                break
+            yield Timing(
+                subject.network,
+                subject.role,
+                what,
+                rows,
+                ms=1000 * took,
+                rows_per_s=rows / took,
+                flops_per_s=rows * cost.flops / took,
+                bytes_per_s=(cost.weights + rows * cost.bytes) / took,
+            )
+
+
+def _session(file: Path, device: ProviderName, **options: str) -> Any:
+    session = ort.InferenceSession(str(file), providers=[(ORT_NAMES[device], options)])
+    if ORT_NAMES[device] not in session.get_providers():
+        raise RuntimeError(f"ONNX Runtime has no {device} here")
+    return session
+
+
+def _from_host(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
+    """numpy in, numpy out: what a server cannot avoid."""
+    session, inputs = _session(subject.file, device), subject.rows(rows)
+    feed = {session.get_inputs()[0].name: inputs}
+    return lambda: session.run(None, feed)
+
+
+def _bound(
+    subject: Subject, device: ProviderName, rows: int, options: dict[str, str]
+) -> Callable[[], object]:
+    """Everything stays on the device, in the same memory at each run."""
+    session, inputs = _session(subject.file, device, **options), subject.rows(rows)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(
+        session.get_inputs()[0].name, ort.OrtValue.ortvalue_from_numpy(inputs, device, 0)
+    )
+    for output, array in zip(session.get_outputs(), session.run(None, _feed(session, inputs)), strict=True):
+        binding.bind_ortvalue_output(output.name, ort.OrtValue.ortvalue_from_numpy(array, device, 0))
+    return lambda: session.run_with_iobinding(binding)
+
+
+def _feed(session: Any, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    return {session.get_inputs()[0].name: inputs}
+
+
+def _on_device(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
+    return _bound(subject, device, rows, {})
+
+
+def _as_cuda_graph(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
+    return _bound(subject, device, rows, {"enable_cuda_graph": "1"})
+
+
+def _eager(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
+    return _in_torch(subject.module, subject, device, rows, None)
+
+
+def _bfloat16(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
+    return _in_torch(subject.module, subject, device, rows, torch.bfloat16)
+
+
+def _compiled(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
+    return _in_torch(torch.compile(subject.module), subject, device, rows, None)
+
+
+def _in_torch(
+    module: Any, subject: Subject, device: ProviderName, rows: int, kind: torch.dtype | None
+) -> Callable[[], object]:
+    inputs = torch.from_numpy(subject.rows(rows)).to(device)
+    module = module.to(device)
+
+    def run() -> object:
+        with torch.inference_mode(), torch.autocast(device, kind, enabled=kind is not None):
+            return module(inputs)
+
+    return run
+
+
+_WAYS: dict[str, Callable[[Subject, ProviderName, int], Callable[[], object]]] = {
+    "ort_host": _from_host,
+    "ort": _on_device,
+    "ort_cuda_graph": _as_cuda_graph,
+    "torch_eager": _eager,
+    "torch_bfloat16": _bfloat16,
+    _COMPILED: _compiled,
+}
+_RUNS_ON_CPU = dict.fromkeys(_WAYS, True) | {"ort_cuda_graph": False, _COMPILED: False}
+"""A rehearsal without a GPU leaves out what is about GPUs, and the compiler, which wants one for C++."""
