@@ -160,6 +160,8 @@ class Batcher:
 
     def _look_out(self) -> None:
         """Put the dispatch off for a turn of the loop while requests come in; several turns a request."""
+        if not self._dispatch_is_due:  # an executor that finished was quicker
+            return
         if self._waiting.rows >= self._pace.rows_to_gather or self._arrivals.quiet():
             self._arrivals.found(len(self._waiting))
             self._dispatch()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.bundle import BundleError, Graph
 from serving.errors import StartupError
-from serving.providers import ORT_NAMES, Provider
+from serving.providers import ORT_NAMES, ORT_OPTIONS, Provider
 
 Rows = NDArray[np.float32]
 
@@ -36,7 +36,8 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         wanted = ORT_NAMES[provider.name]
         try:
-            self._session = ort.InferenceSession(content, options, providers=[wanted])
+            providers = [(wanted, ORT_OPTIONS[provider.name])]
+            self._session = ort.InferenceSession(content, options, providers=providers)
         except Exception as exc:  # ONNX Runtime's exceptions share no other base
             raise BundleError(f"{graph.file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
         if wanted not in self._session.get_providers():

@@ -106,11 +106,12 @@ def _to_array(
 
 
 def _all_finite(rows: Rows) -> bool:
-    """Few values by the sum of their squares, a tenth of the time of two calls of numpy; it may overflow."""
-    if rows.size <= _FEW_VALUES:
-        values = rows.reshape(-1)
-        if math.isfinite(values.dot(values)):
-            return True
+    """Few values by the sum of their squares, a third of the time of two calls of numpy.
+
+    It may overflow, which ``vdot`` alone of numpy's products does not warn of.
+    """
+    if rows.size <= _FEW_VALUES and math.isfinite(np.vdot(rows, rows)):
+        return True
     return bool(np.isfinite(rows).all())
 
 

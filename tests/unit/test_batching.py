@@ -143,6 +143,21 @@ async def test_a_lone_request_is_not_kept_for_others():
     await made.aclose()
 
 
+async def test_looking_out_ends_when_the_rows_are_taken():
+    """By an executor that was quicker, say: with nothing left to dispatch the loop does not spin."""
+    made = batcher(Graph())
+    for _ in range(100):
+        await made.submit(rows_of(0, 1))
+    looks = []
+    look_out = made._look_out
+    made._look_out = lambda: (looks.append(1), look_out())
+    made._look_out()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await made.aclose()
+    assert len(looks) == 1
+
+
 async def test_an_executor_goes_on_while_the_loop_is_held_up():
     """It takes the next batch itself; the loop is not needed before the callers are answered."""
     graph = Graph()

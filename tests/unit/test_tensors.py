@@ -19,13 +19,26 @@ def tensor(dtype=pb.DATA_TYPE_FLOAT32, shape=(2, 1, 2, 3), data=None):
 
 @given(
     hnp.arrays(
-        np.float32, st.tuples(st.integers(1, 5), st.integers(1, 7)), elements=st.floats(-9, 9, width=32)
+        np.float32,
+        st.tuples(st.integers(1, 5), st.integers(1, 7)),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
     )
 )
 def test_latents_survive_the_wire(rows):
     """Any finite float32 rows come back bit for bit."""
     came = tensors.to_latents(tensors.from_array(rows), "latents", rows.shape[1:], max_rows=5)
     assert np.array_equal(came, rows)
+
+
+@pytest.mark.parametrize("rows", [3, 3000])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_latents_that_are_not_finite_are_refused(rows, bad):
+    """Among few values and among many, beside the largest that there are."""
+    latents = np.full((rows, 2), np.finfo(np.float32).max)
+    tensors.to_latents(tensors.from_array(latents), "latents", (2,), max_rows=rows)
+    latents[1, 1] = bad
+    with pytest.raises(InvalidInput, match=r"latents\.data: want finite values"):
+        tensors.to_latents(tensors.from_array(latents), "latents", (2,), max_rows=rows)
 
 
 @given(hnp.arrays(np.uint8, (3, 1, 2, 3)))
