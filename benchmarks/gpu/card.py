@@ -31,7 +31,7 @@ class Ceilings:
 def describe(device: str) -> dict[str, str]:
     if device == "cpu":
         return {"card": "none: a rehearsal on the CPU, not to be quoted"}
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    query = ["nvidia-smi", "--id=0", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     name, driver, memory = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split(",")
     return {"card": name.strip(), "driver": driver.strip(), "memory": memory.strip()}
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.card import seconds
-from serving.providers import ORT_NAMES, ProviderName
+from serving.providers import ORT_NAMES, ORT_OPTIONS, ProviderName
 
 _COMPILED = "torch_compile"
 
@@ -67,8 +67,10 @@ class Subject:
         return Cost(int(counter.get_total_flops()), sum(one.nbytes for one in tensors), weights)
 
 
-def timings(subject: Subject, device: ProviderName, sizes: list[int]) -> Iterator[Timing]:
-    """Every way of running the subject at every number of rows; a size that is too large ends its way."""
+def timings(
+    subject: Subject, device: ProviderName, sizes: list[int], failures: dict[str, str]
+) -> Iterator[Timing]:
+    """Every way of running the subject at every number of rows; a size that fails ends its way."""
     cost = subject.cost()
     for what, prepare in _WAYS.items():
         if (device == "cpu") > _RUNS_ON_CPU[what]:
@@ -76,8 +78,8 @@ def timings(subject: Subject, device: ProviderName, sizes: list[int]) -> Iterato
         for rows in sizes:
             try:
                 took = seconds(prepare(subject, device, rows), device)
-            except (RuntimeError, ort.capi.onnxruntime_pybind11_state.RuntimeException) as exc:
-                print(f"{subject.network} {subject.role} {what} {rows}: {str(exc).splitlines()[0]}")
+            except Exception as exc:  # what ONNX Runtime and the compiler raise has no base of its own
+                failures[f"{subject.network} {subject.role} {what} {rows}"] = f"{type(exc).__name__}: {exc}"
                 break
             yield Timing(
                 subject.network,
@@ -92,7 +94,7 @@ def timings(subject: Subject, device: ProviderName, sizes: list[int]) -> Iterato
 
 
 def _session(file: Path, device: ProviderName, **options: str) -> Any:
-    session = ort.InferenceSession(str(file), providers=[(ORT_NAMES[device], options)])
+    session = ort.InferenceSession(str(file), providers=[(ORT_NAMES[device], ORT_OPTIONS[device] | options)])
     if ORT_NAMES[device] not in session.get_providers():
         raise RuntimeError(f"ONNX Runtime has no {device} here")
     return session
@@ -108,19 +110,24 @@ def _from_host(subject: Subject, device: ProviderName, rows: int) -> Callable[[]
 def _bound(
     subject: Subject, device: ProviderName, rows: int, options: dict[str, str]
 ) -> Callable[[], object]:
-    """Everything stays on the device, in the same memory at each run."""
-    session, inputs = _session(subject.file, device, **options), subject.rows(rows)
+    """Everything stays on the device, in the same memory at each run; checked against a plain run.
+
+    The plain run has a session of its own: a CUDA graph is captured in a session's first runs.
+    """
+    inputs, plain = subject.rows(rows), _session(subject.file, device)
+    name = plain.get_inputs()[0].name
+    expected = plain.run(None, {name: inputs})
+    session = _session(subject.file, device, **options)
     binding = session.io_binding()
-    binding.bind_ortvalue_input(
-        session.get_inputs()[0].name, ort.OrtValue.ortvalue_from_numpy(inputs, device, 0)
-    )
-    for output, array in zip(session.get_outputs(), session.run(None, _feed(session, inputs)), strict=True):
-        binding.bind_ortvalue_output(output.name, ort.OrtValue.ortvalue_from_numpy(array, device, 0))
+    binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(inputs, device, 0))
+    for output, array in zip(session.get_outputs(), expected, strict=True):
+        empty = np.zeros_like(array)
+        binding.bind_ortvalue_output(output.name, ort.OrtValue.ortvalue_from_numpy(empty, device, 0))
+    for _ in range(2):
+        session.run_with_iobinding(binding)
+    for array, came in zip(expected, binding.copy_outputs_to_cpu(), strict=True):
+        np.testing.assert_allclose(came, array, rtol=1e-3, atol=1e-3)
     return lambda: session.run_with_iobinding(binding)
-
-
-def _feed(session: Any, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    return {session.get_inputs()[0].name: inputs}
 
 
 def _on_device(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
@@ -132,25 +139,27 @@ def _as_cuda_graph(subject: Subject, device: ProviderName, rows: int) -> Callabl
 
 
 def _eager(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    return _in_torch(subject.module, subject, device, rows, None)
+    return _in_torch(copy.deepcopy(subject.module), subject, device, rows, torch.float32)
 
 
 def _bfloat16(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    return _in_torch(subject.module, subject, device, rows, torch.bfloat16)
+    return _in_torch(copy.deepcopy(subject.module), subject, device, rows, torch.bfloat16)
 
 
 def _compiled(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    return _in_torch(torch.compile(subject.module), subject, device, rows, None)
+    torch._dynamo.reset()  # else it would compile for any size from the second size on
+    return _in_torch(torch.compile(copy.deepcopy(subject.module)), subject, device, rows, torch.float32)
 
 
 def _in_torch(
-    module: Any, subject: Subject, device: ProviderName, rows: int, kind: torch.dtype | None
+    module: Any, subject: Subject, device: ProviderName, rows: int, kind: torch.dtype
 ) -> Callable[[], object]:
-    inputs = torch.from_numpy(subject.rows(rows)).to(device)
-    module = module.to(device)
+    torch.cuda.empty_cache()  # of the size before; nothing without a GPU
+    inputs = torch.from_numpy(subject.rows(rows)).to(device, kind)
+    module = module.to(device, kind)
 
     def run() -> object:
-        with torch.inference_mode(), torch.autocast(device, kind, enabled=kind is not None):
+        with torch.inference_mode():
             return module(inputs)
 
     return run

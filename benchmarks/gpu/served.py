@@ -22,7 +22,6 @@ from serving.providers import ProviderName
 from serving.tensors import from_array
 
 _START_S = 300.0
-_MAX_BATCH_ROWS = 1024
 _MAX_MESSAGE_MIB = 2000
 _LARGEST_MESSAGE = 512 << 20
 """Of a reply; a request of more rows is sent as several at once."""
@@ -53,12 +52,15 @@ Call = Callable[[bytes], Awaitable[bytes]]
 
 
 @contextlib.contextmanager
-def server(repository: Path, provider: ProviderName, log: Path) -> Iterator[tuple[ServerProcess, int]]:
+def server(
+    repository: Path, provider: ProviderName, log: Path, max_batch_rows: int
+) -> Iterator[tuple[ServerProcess, int]]:
+    """It warms up with its largest batch: the card must hold that."""
     port = free_port()
     command = [
         sys.executable, "-m", "serving", f"--repository={repository}", f"--address=127.0.0.1:{port}",
         f"--metrics-address=127.0.0.1:{free_port()}", f"--provider={provider}",
-        f"--max-batch-rows={_MAX_BATCH_ROWS}", f"--max-message-mib={_MAX_MESSAGE_MIB}",
+        f"--max-batch-rows={max_batch_rows}", f"--max-message-mib={_MAX_MESSAGE_MIB}",
     ]  # fmt: skip
     with running(command, log) as process:
         wait_for_port(process, port, _START_S)
@@ -127,16 +129,15 @@ async def alone(port: int, content: bytes, requests: int = 300) -> tuple[float, 
 
 
 async def memory(
-    process: ServerProcess, port: int, network: str, row_shape: tuple[int, ...], requests: int
+    process: ServerProcess, port: int, network: str, latents: NDArray[np.float32], requests: int
 ) -> AsyncIterator[Memory]:
-    """Before, and while requests of 1 to 1,024 rows come."""
+    """Before, and while requests of random sizes come, from one row to all of ``latents``."""
     rng = np.random.default_rng(0)
-    latents = rng.standard_normal((_MAX_BATCH_ROWS, *row_shape), np.float32)
     async with _decode(port) as call:
         for done in range(requests + 1):
             if done % _MEMORY_EVERY == 0:
                 yield Memory(done, process.usage().rss_mib, _card_mib())
-            await call(request(network, latents[: int(rng.integers(1, _MAX_BATCH_ROWS + 1))]))
+            await call(request(network, latents[: int(rng.integers(1, len(latents) + 1))]))
 
 
 @contextlib.asynccontextmanager
@@ -150,7 +151,7 @@ async def _decode(port: int) -> AsyncIterator[Call]:
 
 
 def _card_mib() -> float | None:
-    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     try:
         return float(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0])
     except (OSError, subprocess.CalledProcessError):
