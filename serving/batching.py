@@ -122,8 +122,7 @@ class Batcher:
                 f"{waiting} rows are waiting, {rows} more would exceed the queue's {self._max_queue_rows}",
                 retry_after_s=max(self._pace.seconds(waiting) / len(self._executors), 0.01),
             )
-        if timeout_s is not None:
-            self.check_deadline(rows, timeout_s)
+        self.check_deadline(rows, timeout_s)
 
     def check_deadline(self, rows: int, timeout_s: float | None) -> None:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
@@ -138,7 +137,7 @@ class Batcher:
             )
 
     def _is_alone(self, rows: int) -> bool:
-        """Whether nothing runs or is about to come, and so few rows are run at once anyway."""
+        """With an empty queue: whether nothing runs or is about to come, and the rows are short work."""
         return (
             not self._linger_s
             and self._pace.is_short(rows)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -51,7 +52,6 @@ class Calls(grpc.GenericRpcHandler):
         self._repository = repository
         self._metrics = metrics
         self._credentials = f"Bearer {token}".encode() if token else None
-        self._series: dict[str, dict[str, CallMetrics]] = {method: {} for method in METHODS}
         self._handlers = {
             f"/{SERVICE}/{method}": self._handler(getattr(servicer, method), method) for method in METHODS
         }
@@ -85,7 +85,7 @@ class Calls(grpc.GenericRpcHandler):
         request_type: Any = getattr(pb, f"{method}Request")
         model_name = _MODEL_NAME.get(method, attrgetter("model.name"))
         label = self._repository.label
-        known = self._series[method]
+        series_of = cache(lambda model: CallMetrics(self._metrics, model, method))
 
         async def answer(raw: bytes, context: Any) -> bytes | None:
             started = time.perf_counter()
@@ -98,7 +98,7 @@ class Calls(grpc.GenericRpcHandler):
                     self._admit(context)
                 request = _parse(request_type, raw)
                 name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
-                series = known.get(name) or self._of(name, method)
+                series = series_of(name)
                 series.inflight += 1
                 response = await behave(request, context)
                 code = "OK"
@@ -113,7 +113,7 @@ class Calls(grpc.GenericRpcHandler):
             finally:
                 self._active -= 1
                 if series is None:
-                    series = self._of(UNKNOWN, method)
+                    series = series_of(UNKNOWN)
                 else:
                     series.inflight -= 1
                 series.done(code, time.perf_counter() - started)
@@ -121,12 +121,6 @@ class Calls(grpc.GenericRpcHandler):
             raise AssertionError("abort raises")
 
         return answer
-
-    def _of(self, model: str, method: str) -> CallMetrics:
-        known = self._series[method]
-        if model not in known:
-            known[model] = CallMetrics(self._metrics, model, method)
-        return known[model]
 
     def _admit(self, context: Any) -> None:
         if self._draining:

@@ -91,9 +91,8 @@ class Model:
         self.scorer = Scorer(loaded.score, self.manifest, batcher, quantiles) if loaded.score else None
         """None for a bundle without a score graph."""
         self._leases = 0
-        self._given_back = asyncio.Event()
-        """Set once it is closed and no request leases it."""
-        self._closing = False
+        self._unused = asyncio.Event()
+        """Only ``aclose`` clears it, so that a request does not pay for it."""
 
     def __enter__(self) -> "Model":
         """Lease the model to one request: it is not closed before the request is done with it."""
@@ -102,8 +101,8 @@ class Model:
 
     def __exit__(self, *_: object) -> None:
         self._leases -= 1
-        if self._closing and not self._leases:
-            self._given_back.set()
+        if not self._leases:
+            self._unused.set()
 
     async def encode(self, images: Rows, timeout_s: float | None) -> tuple[Rows, Rows]:
         """[rows, C, H, W] → mean and log-variance of the posterior, [rows, *latent_shape] each."""
@@ -134,9 +133,9 @@ class Model:
 
     async def aclose(self) -> None:
         """Wait for the requests that lease the model, then let go of the graphs."""
-        self._closing = True
         if self._leases:
-            await self._given_back.wait()
+            self._unused.clear()
+            await self._unused.wait()
         parts = (self._encoder, self._decoder, self._prior, self.scorer)
         await asyncio.gather(*(part.aclose() for part in parts if part))
 

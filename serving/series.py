@@ -6,12 +6,45 @@ count here an addition instead of four calls and a lock. They may be updated fro
 event loop); scraping from another thread is fine. They have no ``_created`` lines.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
+
+T = TypeVar("T")
+
+
+class _Labelled(ABC, Generic[T]):
+    """What ``prometheus_client`` asks of a metric with labels; T is one label set of it."""
+
+    def __init__(
+        self, name: str, documentation: str, labelnames: Sequence[str], *, registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labelnames = tuple(labelnames)
+        self._of_labels: dict[tuple[str, ...], T] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> T:
+        """The one of these label values, made at zero when it is new."""
+        return self._of_labels.get(values) or self._of_labels.setdefault(values, self._zero())
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    @abstractmethod
+    def collect(self) -> Iterable[Metric]: ...
+
+    @abstractmethod
+    def _zero(self) -> T: ...
+
+    @abstractmethod
+    def _family(self) -> Metric: ...
 
 
 class Count:
@@ -23,30 +56,17 @@ class Count:
         self.value = 0
 
 
-class LoopCounter:
+class LoopCounter(_Labelled[Count]):
     """A counter with labels, exposed as ``prometheus_client`` would expose its own."""
-
-    def __init__(
-        self, name: str, documentation: str, labelnames: Sequence[str], *, registry: CollectorRegistry
-    ) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._labelnames = tuple(labelnames)
-        self._counts: dict[tuple[str, ...], Count] = {}
-        registry.register(self)
-
-    def labels(self, *values: str) -> Count:
-        """The count of these label values, made at zero when it is new."""
-        return self._counts.get(values) or self._counts.setdefault(values, Count())
-
-    def describe(self) -> Iterable[Metric]:
-        return [self._family()]
 
     def collect(self) -> Iterable[Metric]:
         family = self._family()
-        for values, count in list(self._counts.items()):
+        for values, count in list(self._of_labels.items()):
             family.add_metric(values, count.value)
         return [family]
+
+    def _zero(self) -> Count:
+        return Count()
 
     def _family(self) -> CounterMetricFamily:
         return CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
@@ -68,7 +88,7 @@ class Series:
         self.total += value
 
 
-class LoopHistogram:
+class LoopHistogram(_Labelled[Series]):
     """A histogram with labels, exposed as ``prometheus_client`` would expose its own."""
 
     def __init__(
@@ -80,23 +100,12 @@ class LoopHistogram:
         buckets: Sequence[float],
         registry: CollectorRegistry,
     ) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._labelnames = tuple(labelnames)
         self._bounds = tuple(buckets)
-        self._series: dict[tuple[str, ...], Series] = {}
-        registry.register(self)
-
-    def labels(self, *values: str) -> Series:
-        """The series of these label values, made at zero when it is new."""
-        return self._series.setdefault(values, Series(self._bounds))
-
-    def describe(self) -> Iterable[Metric]:
-        return [self._family()]
+        super().__init__(name, documentation, labelnames, registry=registry)
 
     def collect(self) -> Iterable[Metric]:
         family = self._family()
-        for values, series in list(self._series.items()):
+        for values, series in list(self._of_labels.items()):
             counts = list(series.counts)
             buckets, seen = [], 0
             for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):
@@ -104,6 +113,9 @@ class LoopHistogram:
                 buckets.append((floatToGoString(bound), float(seen)))
             family.add_metric(values, buckets, series.total)
         return [family]
+
+    def _zero(self) -> Series:
+        return Series(self._bounds)
 
     def _family(self) -> HistogramMetricFamily:
         return HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)

@@ -61,6 +61,8 @@ def main() -> int:
             _write(document, output)
             asyncio.run(_served(network, Path(name), device, sizes, options.requests, document))
         _write(document, output)  # after each: a card's time is dear
+    for what, why in document["failures"].items():
+        print(f"NOT MEASURED  {what}: {why.splitlines()[0]}")
     print(f"written: {output}/gpu.json")
     return 0
 

@@ -31,21 +31,27 @@ class Ceilings:
 def describe(device: str) -> dict[str, str]:
     if device == "cpu":
         return {"card": "none: a rehearsal on the CPU, not to be quoted"}
-    query = ["nvidia-smi", "--id=0", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    name, driver, memory = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split(",")
-    return {"card": name.strip(), "driver": driver.strip(), "memory": memory.strip()}
+    name, driver, memory = query("name", "driver_version", "memory.total")
+    return {"card": name, "driver": driver, "memory_mib": memory}
+
+
+def query(*fields: str) -> list[str]:
+    """What ``nvidia-smi`` says of the first card. Raises OSError or CalledProcessError without one."""
+    command = ["nvidia-smi", "--id=0", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [value.strip() for value in line.split(",")]
 
 
 def ceilings(device: str) -> Ceilings:
     return Ceilings({name: _product(device, kind) for name, kind in _types(device).items()}, _copy(device))
 
 
-def seconds(call: Callable[[], object], device: str, repeats: int = _REPEATS) -> float:
+def seconds(call: Callable[[], object], device: str) -> float:
     """Of one call, the median; the device has finished when the clock is read."""
     for _ in range(3):
         call()
     times = []
-    for _ in range(repeats):
+    for _ in range(_REPEATS):
         _finish(device)
         start = time.perf_counter()
         call()

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.card import seconds
 from serving.providers import ORT_NAMES, ORT_OPTIONS, ProviderName
-
-_COMPILED = "torch_compile"
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ class Subject:
     row_shape: tuple[int, ...]
 
     def rows(self, count: int) -> NDArray[np.float32]:
-        drawn = np.random.default_rng(0).random((count, *self.row_shape), np.float32)
-        return drawn
+        return np.random.default_rng(0).random((count, *self.row_shape), np.float32)
 
     def cost(self) -> "Cost":
         """Counted on tensors without memory."""
@@ -73,7 +71,7 @@ def timings(
     """Every way of running the subject at every number of rows; a size that fails ends its way."""
     cost = subject.cost()
     for what, prepare in _WAYS.items():
-        if (device == "cpu") > _RUNS_ON_CPU[what]:
+        if device == "cpu" and what in _NOT_ON_CPU:
             continue
         for rows in sizes:
             try:
@@ -107,9 +105,7 @@ def _from_host(subject: Subject, device: ProviderName, rows: int) -> Callable[[]
     return lambda: session.run(None, feed)
 
 
-def _bound(
-    subject: Subject, device: ProviderName, rows: int, options: dict[str, str]
-) -> Callable[[], object]:
+def _bound(subject: Subject, device: ProviderName, rows: int, **options: str) -> Callable[[], object]:
     """Everything stays on the device, in the same memory at each run; checked against a plain run.
 
     The plain run has a session of its own: a CUDA graph is captured in a session's first runs.
@@ -130,33 +126,20 @@ def _bound(
     return lambda: session.run_with_iobinding(binding)
 
 
-def _on_device(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    return _bound(subject, device, rows, {})
-
-
-def _as_cuda_graph(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    return _bound(subject, device, rows, {"enable_cuda_graph": "1"})
-
-
-def _eager(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    return _in_torch(copy.deepcopy(subject.module), subject, device, rows, torch.float32)
-
-
-def _bfloat16(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    return _in_torch(copy.deepcopy(subject.module), subject, device, rows, torch.bfloat16)
-
-
-def _compiled(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
-    torch._dynamo.reset()  # else it would compile for any size from the second size on
-    return _in_torch(torch.compile(copy.deepcopy(subject.module)), subject, device, rows, torch.float32)
-
-
 def _in_torch(
-    module: Any, subject: Subject, device: ProviderName, rows: int, kind: torch.dtype
+    subject: Subject,
+    device: ProviderName,
+    rows: int,
+    *,
+    kind: torch.dtype = torch.float32,
+    compiled: bool = False,
 ) -> Callable[[], object]:
     torch.cuda.empty_cache()  # of the size before; nothing without a GPU
     inputs = torch.from_numpy(subject.rows(rows)).to(device, kind)
-    module = module.to(device, kind)
+    module: Any = copy.deepcopy(subject.module).to(device, kind)
+    if compiled:
+        torch._dynamo.reset()  # else it would compile for any size from the second size on
+        module = torch.compile(module)
 
     def run() -> object:
         with torch.inference_mode():
@@ -167,11 +150,11 @@ def _in_torch(
 
 _WAYS: dict[str, Callable[[Subject, ProviderName, int], Callable[[], object]]] = {
     "ort_host": _from_host,
-    "ort": _on_device,
-    "ort_cuda_graph": _as_cuda_graph,
-    "torch_eager": _eager,
-    "torch_bfloat16": _bfloat16,
-    _COMPILED: _compiled,
+    "ort": _bound,
+    "ort_cuda_graph": partial(_bound, enable_cuda_graph="1"),
+    "torch_eager": _in_torch,
+    "torch_bfloat16": partial(_in_torch, kind=torch.bfloat16),
+    "torch_compile": partial(_in_torch, compiled=True),
 }
-_RUNS_ON_CPU = dict.fromkeys(_WAYS, True) | {"ort_cuda_graph": False, _COMPILED: False}
-"""A rehearsal without a GPU leaves out what is about GPUs, and the compiler, which wants one for C++."""
+_NOT_ON_CPU = ("ort_cuda_graph", "torch_compile")
+"""What is about GPUs, and the compiler, which would want one for C++."""

@@ -15,7 +15,9 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gpu import card
 from benchmarks.serving.processes import ServerProcess, free_port, running, wait_for_port
+from benchmarks.serving.servers import vaeserve
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.providers import ProviderName
@@ -56,15 +58,13 @@ def server(
     repository: Path, provider: ProviderName, log: Path, max_batch_rows: int
 ) -> Iterator[tuple[ServerProcess, int]]:
     """It warms up with its largest batch: the card must hold that."""
-    port = free_port()
-    command = [
-        sys.executable, "-m", "serving", f"--repository={repository}", f"--address=127.0.0.1:{port}",
-        f"--metrics-address=127.0.0.1:{free_port()}", f"--provider={provider}",
-        f"--max-batch-rows={max_batch_rows}", f"--max-message-mib={_MAX_MESSAGE_MIB}",
-    ]  # fmt: skip
-    with running(command, log) as process:
-        wait_for_port(process, port, _START_S)
-        yield process, port
+    flags = (
+        f"--provider={provider}",
+        f"--max-batch-rows={max_batch_rows}",
+        f"--max-message-mib={_MAX_MESSAGE_MIB}",
+    )
+    with vaeserve(repository, log, *flags, start_s=_START_S) as started:
+        yield started.process, started.port
 
 
 @contextlib.contextmanager
@@ -151,8 +151,7 @@ async def _decode(port: int) -> AsyncIterator[Call]:
 
 
 def _card_mib() -> float | None:
-    query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     try:
-        return float(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0])
+        return float(card.query("memory.used")[0])
     except (OSError, subprocess.CalledProcessError):
         return None

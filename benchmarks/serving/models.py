@@ -124,7 +124,7 @@ def encoder(model: str) -> bytes:
 
 def make_repository(root: Path) -> Path:
     """Seal ``mlp`` and ``conv`` under ``root``, unless they are there."""
-    for model in LATENTS:
+    for model, latents in LATENTS.items():
         if not (root / model / "1").exists():
             graphs = {"encoder.onnx": encoder(model), "decoder.onnx": decoder(model)}
             files = {
@@ -132,7 +132,8 @@ def make_repository(root: Path) -> Path:
                 "reference.safetensors": _reference(model).to_bytes(),
                 "golden.safetensors": _golden(model, graphs),
             }
-            bundle.seal(root / model / "1", _body(model), files)
+            body = manifest(model, IMAGE_SHAPE, (latents,), _OPSET, _IR)
+            bundle.seal(root / model / "1", body, files)
     return root
 
 
@@ -157,24 +158,30 @@ def _golden(model: str, graphs: dict[str, bytes]) -> bytes:
     return bytes(save(tensors))
 
 
-def _body(model: str) -> bundle.ManifestBody:
-    def graph(file: str, inputs: str, *outputs: str) -> bundle.Graph:
+def manifest(
+    name: str, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...], opset: int, ir_version: int
+) -> bundle.ManifestBody:
+    """Of a bundle with random weights: an encoder and a decoder, no pools, trained on nothing."""
+
+    def graph(file: str, source: str, *outputs: str) -> bundle.Graph:
         return bundle.Graph(
             file=file,
-            inputs={inputs: inputs},
+            inputs={source: source},
             outputs={output: output for output in outputs},
-            opset=_OPSET,
-            ir_version=_IR,
+            opset=opset,
+            ir_version=ir_version,
             parity={},
         )
 
     return bundle.ManifestBody(
-        name=model,
+        name=name,
         version=1,
         created=datetime(2026, 1, 1, tzinfo=UTC),
         kind="vae",
-        image=bundle.ImageSpec(shape=IMAGE_SHAPE, value_range=(0.0, 1.0), colour="grey"),
-        latent_shape=(LATENTS[model],),
+        image=bundle.ImageSpec(
+            shape=image_shape, value_range=(0.0, 1.0), colour="grey" if image_shape[0] == 1 else "rgb"
+        ),
+        latent_shape=latent_shape,
         latent_scale=1.0,
         latent_shift=0.0,
         likelihood=bundle.Likelihood(name="bernoulli", sigma=None, binarisation="dynamic"),

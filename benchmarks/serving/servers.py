@@ -192,11 +192,11 @@ class Vaeserve:
 
 
 @contextlib.contextmanager
-def vaeserve(repository: Path, log: Path) -> Iterator[Vaeserve]:
+def vaeserve(repository: Path, log: Path, *flags: str, start_s: float = _START_S) -> Iterator[Vaeserve]:
     """Ours, listening and warm: it binds its port after its models are loaded."""
     port, metrics_port = free_port(), free_port()
-    with running(_vaeserve(repository, port, metrics_port), log) as process:
-        wait_for_port(process, port, _START_S)
+    with running([*_vaeserve(repository, port, metrics_port), *flags], log) as process:
+        wait_for_port(process, port, start_s)
         yield Vaeserve(process, port, metrics_port)
 
 

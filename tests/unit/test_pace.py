@@ -12,7 +12,7 @@ def test_waiting_for_a_lock_does_not_make_a_graph_slow():
     for _ in range(20):
         pace.observe(1, 0.005)
     assert pace.is_short(32)
-    assert pace.rows_to_gather
+    assert pace.rows_to_gather > 31
     assert not pace.is_worth_splitting(64)
     assert pace.seconds(10) > 10 * 0.004
 
