@@ -6,9 +6,9 @@ _LONGEST_GAP_S = 0.01
 """A longer pause counts as this long, so that one pause is soon forgotten."""
 _SMOOTHING = 0.1
 """Weight of the newest gap in the running mean."""
-_QUIET_TURNS = 30
-"""Turns of the event loop without a request after which none is about to come. gRPC hands over one event a
-turn, several a request; a turn without any takes some microseconds."""
+_QUIET_TURNS = 60
+"""Turns of the event loop without a request after which none is about to come; one without any event takes
+a microsecond or two."""
 _COMPANY = 1.5
 """Requests found by looking out, the first among them, from which on it pays."""
 _TRY_EVERY = 16

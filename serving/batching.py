@@ -14,9 +14,9 @@ takes in what has arrived before it cuts.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from operator import attrgetter
 
+from serving import portions
 from serving.arrivals import Arrivals
 from serving.batch import Batch, Entry, Outputs, Rows, answer, check_rows
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
@@ -24,10 +24,8 @@ from serving.executors import Executor
 from serving.loop_cost import LoopCost
 from serving.metrics import GraphMetrics
 from serving.pace import Pace
+from serving.portions import Run
 from serving.waiting import Waiting
-
-Run = Callable[[Rows], Outputs]
-"""One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +41,7 @@ class Batcher:
         run: the graph. May be called from ``executors`` threads at once.
         max_batch_rows: largest number of rows given to ``run`` at once.
         max_queue_rows: rows that may wait; more are refused with ``Overloaded``.
+        rows_at_once: what ``run`` is quickest with, see ``serving.portions``.
         executors: threads that call ``run``.
         linger_s: how long an idle executor waits for more rows before it takes less than a batch.
     """
@@ -53,6 +52,7 @@ class Batcher:
         *,
         max_batch_rows: int,
         max_queue_rows: int,
+        rows_at_once: int,
         executors: int,
         metrics: GraphMetrics,
         linger_s: float = 0.0,
@@ -60,6 +60,7 @@ class Batcher:
         self._run = run
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
+        self._rows_at_once = rows_at_once
         self._metrics = metrics
         self._linger_s = linger_s
         self._waiting = Waiting()
@@ -235,7 +236,7 @@ class Batcher:
     def _execute(self, batch: Batch, rows: Rows) -> None:
         start = time.perf_counter()
         try:
-            batch.outputs = self._run(rows)
+            batch.outputs = portions.run(self._run, rows, self._rows_at_once, requests=len(batch.parts))
             check_rows(batch.outputs, batch.rows)
         except Exception as exc:  # whatever it was, the callers must hear of it
             batch.outputs = exc

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import replies
+from serving import portions, replies
 from serving.batch import Outputs
-from serving.batching import Batcher, Run
+from serving.batching import Batcher
 from serving.bundle import Bundle, Manifest, Pools, Reference
 from serving.drift import DriftMonitor
 from serving.golden import prove_parity
 from serving.metrics import GraphMetrics, Metrics
 from serving.pb.vae.v1 import models_pb2, vae_service_pb2
 from serving.pools import PoolSet
+from serving.portions import Run
 from serving.providers import Provider
 from serving.runtime import Session
 from serving.scoring import BLOCK, Scorer
@@ -73,6 +74,7 @@ class Model:
                 run,
                 max_batch_rows=batch_rows,
                 max_queue_rows=queue_rows,
+                rows_at_once=loaded.rows_at_once.get(graph, batch_rows),
                 executors=limits.threads if provider.name == "cpu" else 1,
                 metrics=GraphMetrics(metrics, self.name, graph),
                 linger_s=limits.linger_s,
@@ -149,6 +151,8 @@ class _Loaded:
     score: Session | None
     pools: PoolSet | None
     reference: Reference | None
+    rows_at_once: dict[str, int]
+    """By graph, see ``serving.portions``; a graph that is not in it is given whole batches."""
 
 
 async def load_model(bundle: Bundle, provider: Provider, limits: Limits, metrics: Metrics) -> Model:
@@ -159,7 +163,7 @@ async def load_model(bundle: Bundle, provider: Provider, limits: Limits, metrics
         StartupError: the provider cannot run it.
     """
     started = time.perf_counter()
-    loaded = await asyncio.to_thread(_load, bundle, provider, limits.max_batch_rows)
+    loaded = await asyncio.to_thread(_load, bundle, provider, limits)
     model = Model(loaded, provider, limits, metrics)
     seconds = time.perf_counter() - started
     metrics.model_load.labels(model.name).set(seconds)
@@ -175,14 +179,16 @@ def row_bytes(manifest: Manifest) -> int:
     return 4 * max(math.prod(manifest.image.shape), 2 * math.prod(manifest.latent_shape))
 
 
-def _load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> _Loaded:
+def _load(bundle: Bundle, provider: Provider, limits: Limits) -> _Loaded:
     manifest = bundle.manifest
     latents = math.prod(manifest.latent_shape)
     sessions: dict[str, Session] = {
         role: Session(bundle.content(graph.file), graph, provider, role=role)
         for role, graph in manifest.graphs.items()
     }
-    loaded = _Loaded(
+    prove_parity(bundle, sessions)
+    _warm_up(manifest, sessions, limits.max_batch_rows)
+    return _Loaded(
         bundle=bundle,
         encoder=sessions["encoder"],
         decoder=sessions["decoder"],
@@ -190,24 +196,33 @@ def _load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> _Loaded:
         score=sessions.get("score"),
         pools=_pools(bundle, latents),
         reference=_reference(bundle, latents),
+        rows_at_once=_rows_at_once(manifest, sessions, limits) if provider.name == "cpu" else {},
     )
-    prove_parity(bundle, sessions)
-    _warm_up(loaded, max_batch_rows)
-    return loaded
 
 
-def _warm_up(loaded: _Loaded, max_batch_rows: int) -> None:
-    image, latent = loaded.bundle.manifest.image.shape, loaded.bundle.manifest.latent_shape
+def _warm_up(manifest: Manifest, sessions: dict[str, Session], max_batch_rows: int) -> None:
+    image, latent = manifest.image.shape, manifest.latent_shape
     for rows in {1, max_batch_rows}:
         images, latents = np.zeros((rows, *image), np.float32), np.zeros((rows, *latent), np.float32)
-        loaded.encoder(images)
-        loaded.decoder(latents)
-        if loaded.prior:
-            loaded.prior(latents)
-        if loaded.score:
-            loaded.score(images, latents[:, None])
+        sessions["encoder"](images)
+        sessions["decoder"](latents)
+        if "prior" in sessions:
+            sessions["prior"](latents)
+        if "score" in sessions:
+            sessions["score"](images, latents[:, None])
             blocks = max(1, rows // BLOCK)
-            loaded.score(images[:blocks], np.zeros((blocks, BLOCK, *latent), np.float32))
+            sessions["score"](images[:blocks], np.zeros((blocks, BLOCK, *latent), np.float32))
+
+
+def _rows_at_once(manifest: Manifest, sessions: dict[str, Session], limits: Limits) -> dict[str, int]:
+    shapes = {"encoder": manifest.image.shape, "decoder": manifest.latent_shape}
+    rows_at_once = {}
+    for graph, shape in shapes.items():
+        batch = np.zeros((limits.max_batch_rows, *shape), np.float32)
+        rows_at_once[graph] = portions.quickest(sessions[graph], batch, limits.threads)
+        if rows_at_once[graph] < len(batch):
+            log.info("model %s: %s quickest with %d rows at once", manifest.name, graph, rows_at_once[graph])
+    return rows_at_once
 
 
 def _pools(bundle: Bundle, latents: int) -> PoolSet | None:

@@ -32,7 +32,7 @@ class Graph:
 
 def batcher(graph, **options):
     metrics = Metrics()
-    chosen = {"max_batch_rows": 8, "max_queue_rows": 1000, "executors": 1} | options
+    chosen = {"max_batch_rows": 8, "max_queue_rows": 1000, "rows_at_once": 8, "executors": 1} | options
     made = Batcher(graph, metrics=GraphMetrics(metrics, "toy", "decoder"), **chosen)
     made.read = lambda name, **labels: metrics.registry.get_sample_value(
         name, {"model": "toy", **({} if "reason" in labels else {"graph": "decoder"}), **labels}
