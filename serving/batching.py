@@ -159,7 +159,7 @@ class Batcher:
         return self._waiting.rows < self._pace.rows_to_gather and self._arrivals.more_to_come
 
     def _look_out(self) -> None:
-        """Put the dispatch off for a turn of the loop while requests come in; several turns a request."""
+        """Put the dispatch off for a turn of the loop while requests come in."""
         if not self._dispatch_is_due:  # an executor that finished was quicker
             return
         if self._waiting.rows >= self._pace.rows_to_gather or self._arrivals.quiet():

@@ -1,6 +1,7 @@
 """The event loop of the server, and what keeps gRPC's wake-ups and the garbage collector out of its way."""
 
 import asyncio
+import contextlib
 import gc
 import socket
 from collections.abc import Callable, Coroutine
@@ -32,7 +33,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
         def add_reader(self, fd: Any, callback: Callable[[*T], object], *args: *T) -> None:
             if isinstance(fd, socket.socket) and _is_of_grpc(callback):
-                fd.__class__ = WakeUps
+                with contextlib.suppress(TypeError):  # a class of somebody else's, with a layout of its own
+                    fd.__class__ = WakeUps
             super().add_reader(fd, callback, *args)
 
     return Loop()

@@ -9,11 +9,13 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.batch import Outputs
+from serving.pace import LONGEST_BATCH_S
 
 Rows = NDArray[np.float32]
 Run = Callable[[Rows], Outputs]
@@ -21,47 +23,54 @@ Run = Callable[[Rows], Outputs]
 
 _FEWEST_ROWS = 16
 """Smaller portions are not tried: calling the graph costs too much by itself."""
+_SHORTEST_S = 0.002
+"""A batch that takes less is not measured: its graph is dense, or so small that it fits."""
 _ROUNDS = 5
 """Of each size; the quickest counts, because other work on the machine only ever adds."""
-_WORTH_IT = 0.985
+_WORTH_IT = 0.98
 """Portions must take less than so much of the whole batch's time."""
-_LONGEST_S = 0.04
-"""A graph whose batch takes longer is not measured: it is never given so many rows, see ``serving.pace``."""
 
 
 def quickest(graph: Run, example: Rows, threads: int) -> int:
-    """``len(example)``, a whole batch, or a half of it, a quarter and so on if a row takes less time then.
+    """``len(example)``, a whole batch, unless a row takes less time in one of a half, a quarter and so on.
 
-    Measured on so many threads at once, because they share a cache and the way to memory.
+    Measured on so many threads at once, because they share a cache and the way to memory, and with no
+    more rows than ``serving.pace`` gives to this graph.
     """
-    sizes = [len(example)]
+    first = example[:_FEWEST_ROWS]
+    a_row = min(_seconds(lambda: graph(first)) for _ in range(2)) / len(first)
+    rows = min(len(example), int(LONGEST_BATCH_S / a_row))
+    if rows < 2 * _FEWEST_ROWS or rows * a_row < _SHORTEST_S:
+        return len(example)
+    sizes = [rows]
     while sizes[-1] // 2 >= _FEWEST_ROWS:
         sizes.append(sizes[-1] // 2)
-    if len(sizes) == 1 or _seconds(lambda: graph(example)) > _LONGEST_S:
-        return len(example)
+    together = Barrier(threads)
     with ThreadPoolExecutor(threads) as pool:
 
-        def seconds_of(rows: int) -> float:
-            return _seconds(
-                lambda: list(pool.map(lambda _: run(graph, example, rows, requests=1), range(threads)))
-            )
+        def seconds_of(size: int) -> float:
+            def measured(_: int) -> float:
+                together.wait()
+                return _seconds(lambda: run(graph, example[:rows], size, requests=1))
 
-        rounds = [[seconds_of(rows) for rows in sizes] for _ in range(_ROUNDS)]
+            return sum(pool.map(measured, range(threads)))
+
+        rounds = [[seconds_of(size) for size in sizes] for _ in range(_ROUNDS)]
     seconds = dict(zip(sizes, map(min, zip(*rounds, strict=True)), strict=True))
     best = min(sizes, key=seconds.__getitem__)
-    return best if seconds[best] < seconds[len(example)] * _WORTH_IT else len(example)
+    return best if seconds[best] < seconds[rows] * _WORTH_IT else len(example)
 
 
 def run(graph: Run, rows: Rows, at_once: int, requests: int) -> Outputs:
-    """The graph's outputs for the rows of so many requests, given to it in portions of about ``at_once``.
+    """The graph's outputs for the rows of so many requests, in portions of ``at_once`` or a little more.
 
     Many small requests keep the event loop at work, and after each portion a thread has to wait until the
     loop lets go of Python's lock, which costs more than the cache saves: their rows stay together.
     """
     count = len(rows)
-    if count <= at_once or count < requests * _FEWEST_ROWS:
+    if count < 2 * at_once or count < requests * _FEWEST_ROWS:
         return graph(rows)
-    portion = math.ceil(count / math.ceil(count / at_once))  # of equal size, as far as that goes
+    portion = math.ceil(count / (count // at_once))  # of equal size, as far as that goes
     outputs = [graph(rows[first : first + portion]) for first in range(0, count, portion)]
     return tuple(np.concatenate(pieces) for pieces in zip(*outputs, strict=True))
 

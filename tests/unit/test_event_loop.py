@@ -79,4 +79,5 @@ def test_grpc_wakes_the_loop_once_for_many_events():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_loop.WakeUps, "recv", counted)
         event_loop.run(calls())
+    assert reads, "the loop does not know gRPC's poller any more"
     assert max(reads) > 1
