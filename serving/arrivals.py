@@ -8,7 +8,7 @@ _SMOOTHING = 0.1
 """Weight of the newest gap in the running mean."""
 _QUIET_TURNS = 60
 """Turns of the event loop without a request after which none is about to come; one without any event takes
-a microsecond or two."""
+a microsecond or two on uvloop."""
 _COMPANY = 1.5
 """Requests found by looking out, the first among them, from which on it pays."""
 _TRY_EVERY = 16

@@ -1,7 +1,7 @@
 """What is queued, what is cut from it, and how the parts of a request come together again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
 Outputs = tuple[Rows, ...]
+Run = Callable[[Rows], Outputs]
+"""One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
 
 
 @dataclass(eq=False, slots=True)

@@ -18,13 +18,12 @@ from operator import attrgetter
 
 from serving import portions
 from serving.arrivals import Arrivals
-from serving.batch import Batch, Entry, Outputs, Rows, answer, check_rows
+from serving.batch import Batch, Entry, Outputs, Rows, Run, answer, check_rows
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.executors import Executor
 from serving.loop_cost import LoopCost
 from serving.metrics import GraphMetrics
 from serving.pace import Pace
-from serving.portions import Run
 from serving.waiting import Waiting
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import portions, replies
-from serving.batch import Outputs
+from serving.batch import Outputs, Run
 from serving.batching import Batcher
 from serving.bundle import Bundle, Manifest, Pools, Reference
 from serving.drift import DriftMonitor
@@ -18,7 +18,6 @@ from serving.golden import prove_parity
 from serving.metrics import GraphMetrics, Metrics
 from serving.pb.vae.v1 import models_pb2, vae_service_pb2
 from serving.pools import PoolSet
-from serving.portions import Run
 from serving.providers import Provider
 from serving.runtime import Session
 from serving.scoring import BLOCK, Scorer

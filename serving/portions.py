@@ -12,14 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.batch import Outputs
+from serving.batch import Outputs, Rows, Run
 from serving.pace import LONGEST_BATCH_S
-
-Rows = NDArray[np.float32]
-Run = Callable[[Rows], Outputs]
-"""One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
 
 _FEWEST_ROWS = 16
 """Smaller portions are not tried: calling the graph costs too much by itself."""
