@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demo.calls import Answers
-from serving import images as formats
+from serving.wire import images as formats
 
 Pixels = NDArray[np.uint8]
 Doubles = NDArray[np.float64]

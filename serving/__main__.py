@@ -4,8 +4,9 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from serving import logs, settings
+from serving import settings
 from serving.errors import StartupError
+from serving.host import logs
 
 if TYPE_CHECKING:
     from serving.server import Running
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
             from serving.supervisor import supervise
 
             return supervise(chosen)
-        from serving import event_loop  # after the settings, so that --help answers at once
+        from serving.host import event_loop  # after the settings, so that --help answers at once
         from serving.server import serve
 
         event_loop.run(serve(chosen, _print_ready))

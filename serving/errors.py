@@ -1,7 +1,7 @@
 """What can go wrong, in the terms of this service. Nothing here knows of gRPC.
 
 Every message is written for the caller: it names the field, what was wanted and what came.
-``serving.status`` has the one table that maps these classes to gRPC codes.
+``serving.api.status`` has the one table that maps these classes to gRPC codes.
 """
 
 from typing import ClassVar

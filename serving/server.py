@@ -15,16 +15,18 @@ import onnxruntime as ort
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from serving import event_loop, providers, sampling
+from serving.api import sampling
+from serving.api.frame import METHODS, SERVICE, Calls
+from serving.api.servicer import VaeService
 from serving.bundle import Bundle
-from serving.calls import METHODS, SERVICE, Calls
-from serving.cpus import available_cpus
 from serving.errors import StartupError
-from serving.exposition import metrics_server
-from serving.metrics import Metrics
-from serving.model import Limits, Model, load_model
-from serving.repository import Repository
-from serving.servicer import VaeService
+from serving.host import event_loop
+from serving.host.cpus import available_cpus
+from serving.metrics.endpoint import metrics_server
+from serving.metrics.registry import Metrics
+from serving.models import providers
+from serving.models.model import Limits, Model, load_model
+from serving.models.repository import Repository
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)

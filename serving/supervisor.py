@@ -21,10 +21,10 @@ from multiprocessing.process import BaseProcess
 
 from prometheus_client import CollectorRegistry
 
-from serving import logs
-from serving.aggregation import WorkerMetrics
 from serving.errors import StartupError
-from serving.exposition import metrics_server
+from serving.host import logs
+from serving.metrics.endpoint import metrics_server
+from serving.metrics.worker_pages import WorkerMetrics
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _work(settings: Settings, parent: Connection) -> None:
     import asyncio
     import sys
 
-    from serving import event_loop
+    from serving.host import event_loop
     from serving.server import Running, serve
 
     logs.configure(settings.log_format, settings.log_level)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from benchmarks.serving.models import LATENTS
 from benchmarks.serving.sessions import single_threaded
-from serving import images as formats
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.wire import images as formats
 
 Rows = NDArray[np.float32]
 Handlers = dict[str, Any]

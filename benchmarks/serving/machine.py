@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from serving.cpus import available_cpus
+from serving.host.cpus import available_cpus
 
 _PACKAGES = ("grpcio", "protobuf", "numpy", "onnxruntime-gpu", "onnxruntime", "uvloop", "pillow")
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.serving import oip
 from benchmarks.serving.workloads import TOLERANCE, Case, Rows, Workload, WrongAnswer, compare
-from serving import images as formats
 from serving.pb.vae.v1 import tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.wire import images as formats
 
 _TIMEOUT_S = 20.0
 _SEED = 2**40

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving.sessions import single_threaded
-from serving.cpus import available_cpus
+from serving.host.cpus import available_cpus
 
 
 def main() -> None:

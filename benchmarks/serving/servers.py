@@ -20,7 +20,7 @@ from benchmarks.serving.processes import ServerProcess, busy_seconds, free_port,
 from benchmarks.serving.protocols import VaeV1, Wire
 from benchmarks.serving.records import Measurement
 from benchmarks.serving.workloads import Case, Workload
-from serving.cpus import available_cpus
+from serving.host.cpus import available_cpus
 
 _START_S = 60.0
 

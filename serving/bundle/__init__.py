@@ -6,7 +6,7 @@ this package and nothing else of serving; it needs neither gRPC, nor ONNX Runtim
 """
 
 from serving.bundle.archive import MANIFEST, Bundle, BundleError, read, seal, target_path
-from serving.bundle.latents import Pools, Reference
+from serving.bundle.latent_statistics import Pools, Reference
 from serving.bundle.manifest import (
     FORMAT,
     FileEntry,

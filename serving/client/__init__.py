@@ -4,7 +4,7 @@ It needs the base install alone: grpcio, protobuf, numpy and Pillow.
 """
 
 from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClient, Client
-from serving.client.errors import VaeError
+from serving.client.failures import VaeError
 from serving.client.results import (
     Decoded,
     Metric,

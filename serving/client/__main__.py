@@ -15,8 +15,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from serving import images as formats
 from serving.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Client, Format, Model, VaeError, files
+from serving.wire import images as formats
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 import grpc
 
-from serving.client import channel, errors
+from serving.client import channel, failures
 from serving.client.operations import Operation, Operations
 from serving.client.streams import Stream
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
@@ -158,7 +158,7 @@ class Client(_Connection):
             try:
                 response = rpc(call.request, timeout=self._timeout_s, metadata=self._metadata)
             except grpc.RpcError as exc:
-                raise errors.from_rpc(exc) from None
+                raise failures.from_rpc(exc) from None
 
     def _iterate(self, stream: Stream[T]) -> Iterator[T]:
         call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
@@ -166,7 +166,7 @@ class Client(_Connection):
             for response in call:
                 yield stream.read(response)
         except grpc.RpcError as exc:
-            raise errors.from_rpc(exc) from None
+            raise failures.from_rpc(exc) from None
         finally:
             call.cancel()
 
@@ -215,7 +215,7 @@ class AsyncClient(_Connection):
             try:
                 response = await rpc(call.request, timeout=self._timeout_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as exc:
-                raise errors.from_rpc(exc) from None
+                raise failures.from_rpc(exc) from None
 
     async def _iterate(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
         call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
@@ -223,6 +223,6 @@ class AsyncClient(_Connection):
             async for response in call:
                 yield stream.read(response)
         except grpc.aio.AioRpcError as exc:
-            raise errors.from_rpc(exc) from None
+            raise failures.from_rpc(exc) from None
         finally:
             call.cancel()

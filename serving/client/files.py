@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from serving import images as formats
 from serving.client.results import Model
+from serving.wire import images as formats
 
 Rows = NDArray[Any]
 

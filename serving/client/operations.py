@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from serving.client import requests, results, wire
+from serving.client import messages, requests, results
 from serving.client.streams import Format, Streams
 from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -43,12 +43,12 @@ class Operations(Streams):
     def models(self) -> Operation[list[results.Model]]:
         """The models in service, by name."""
         response = yield Call("ListModels", pb.ListModelsRequest())
-        return [wire.from_model(model) for model in response.models]
+        return [messages.from_model(model) for model in response.models]
 
     def model(self, model: str = "", *, version: int = 0) -> Operation[results.Model]:
         """One model: its shapes, pools and figures."""
         response = yield Call("GetModel", pb.GetModelRequest(model=requests.ref(model, version)))
-        return wire.from_model(response.model)
+        return messages.from_model(response.model)
 
     def sample(  # noqa: PLR0913  # all but two are options of the one request, by keyword
         self,
@@ -57,8 +57,8 @@ class Operations(Streams):
         *,
         seed: int | None = None,
         pool: str | None = None,
-        near: wire.ImageRows | None = None,
-        near_latent: wire.Rows | None = None,
+        near: messages.ImageRows | None = None,
+        near_latent: messages.Rows | None = None,
         spread: float | None = None,
         temperature: float | None = None,
         format: Format = "float32",
@@ -92,12 +92,12 @@ class Operations(Streams):
             version=version,
         )
         responses = yield from self._answers("Sample", request, count, requests.fill_rows(request, first_row))
-        return wire.from_samples(responses, first_row=first_row, latents=latents)
+        return messages.from_samples(responses, first_row=first_row, latents=latents)
 
     def encode(
         self,
         model: str,
-        images: wire.ImageRows,
+        images: messages.ImageRows,
         *,
         latents: bool = False,
         seed: int | None = None,
@@ -125,36 +125,40 @@ class Operations(Streams):
         first = responses[0]
         asked = first.HasField("pool_probabilities")
         return results.Posteriors(
-            model=wire.from_served(first.model),
-            mean=wire.from_tensors(r.mean for r in responses),
-            log_var=wire.from_tensors(r.log_var for r in responses),
-            latents=wire.from_tensors(r.latents for r in responses) if latents else None,
+            model=messages.from_served(first.model),
+            mean=messages.from_tensors(r.mean for r in responses),
+            log_var=messages.from_tensors(r.log_var for r in responses),
+            latents=messages.from_tensors(r.latents for r in responses) if latents else None,
             seed=first.seed if latents else None,
-            pool_probabilities=wire.from_tensors(r.pool_probabilities for r in responses) if asked else None,
+            pool_probabilities=messages.from_tensors(r.pool_probabilities for r in responses)
+            if asked
+            else None,
             pools=list(first.pools),
         )
 
     def decode(
-        self, model: str, latents: wire.Rows, *, format: Format = "float32", version: int = 0
+        self, model: str, latents: messages.Rows, *, format: Format = "float32", version: int = 0
     ) -> Operation[results.Decoded]:
         """The image of each latent [N, *latent_shape].
 
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
-        request = pb.DecodeRequest(model=requests.ref(model, version), image_format=wire.image_format(format))
+        request = pb.DecodeRequest(
+            model=requests.ref(model, version), image_format=messages.image_format(format)
+        )
 
         def fill(rows: slice) -> None:
-            request.latents.CopyFrom(wire.to_latents(latents[rows]))
+            request.latents.CopyFrom(messages.to_latents(latents[rows]))
 
         responses = yield from self._answers("Decode", request, len(latents), fill)
-        images, png = wire.from_images([response.images for response in responses])
-        return results.Decoded(wire.from_served(responses[0].model), images, png)
+        images, png = messages.from_images([response.images for response in responses])
+        return results.Decoded(messages.from_served(responses[0].model), images, png)
 
     def reconstruct(
         self,
         model: str,
-        images: wire.ImageRows,
+        images: messages.ImageRows,
         *,
         format: Format = "float32",
         latents: bool = False,
@@ -170,23 +174,23 @@ class Operations(Streams):
         """
         request = pb.ReconstructRequest(
             model=requests.ref(model, version),
-            image_format=wire.image_format(format),
+            image_format=messages.image_format(format),
             include_latents=latents,
         )
         fill = requests.fill_images(request, images)
         responses = yield from self._answers("Reconstruct", request, len(images), fill)
-        decoded, png = wire.from_images([response.images for response in responses])
+        decoded, png = messages.from_images([response.images for response in responses])
         return results.Reconstructions(
-            model=wire.from_served(responses[0].model),
+            model=messages.from_served(responses[0].model),
             images=decoded,
             png=png,
-            latents=wire.from_tensors(r.latents for r in responses) if latents else None,
+            latents=messages.from_tensors(r.latents for r in responses) if latents else None,
         )
 
     def score(
         self,
         model: str,
-        images: wire.ImageRows,
+        images: messages.ImageRows,
         *,
         samples: int = 16,
         seed: int | None = None,
@@ -207,15 +211,15 @@ class Operations(Streams):
         )
         fill = requests.fill_seeded_images(request, images)
         responses = yield from self._answers("Score", request, len(images), fill, each=samples)
-        return wire.from_scores(responses)
+        return messages.from_scores(responses)
 
     def interpolate(
         self,
         model: str,
         steps: int,
         *,
-        images: wire.ImageRows | None = None,
-        latents: wire.Rows | None = None,
+        images: messages.ImageRows | None = None,
+        latents: messages.Rows | None = None,
         spherical: bool = False,
         format: Format = "float32",
         version: int = 0,
@@ -233,20 +237,20 @@ class Operations(Streams):
             raise ValueError("images or latents: want one of them")
         request = pb.InterpolateRequest(
             model=requests.ref(model, version),
-            images=None if images is None else wire.to_images(images),
-            latents=None if latents is None else wire.to_latents(latents),
+            images=None if images is None else messages.to_images(images),
+            latents=None if latents is None else messages.to_latents(latents),
             steps=steps,
             path=pb.INTERPOLATION_PATH_SPHERICAL if spherical else pb.INTERPOLATION_PATH_LINEAR,
-            image_format=wire.image_format(format),
+            image_format=messages.image_format(format),
             include_latents=True,
         )
         response = yield Call("Interpolate", request)
-        decoded, png = wire.from_images([response.images])
+        decoded, png = messages.from_images([response.images])
         return results.Reconstructions(
-            model=wire.from_served(response.model),
+            model=messages.from_served(response.model),
             images=decoded,
             png=png,
-            latents=wire.from_tensors([response.latents]),
+            latents=messages.from_tensors([response.latents]),
         )
 
     def _answers(

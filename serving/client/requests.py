@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from serving.client import wire
+from serving.client import messages
 from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
@@ -18,7 +18,7 @@ def checked_seed(seed: int | None) -> int | None:
 
 
 def neighbourhood(
-    pool: str | None, image: wire.ImageRows | None, latent: wire.Rows | None, spread: float | None
+    pool: str | None, image: messages.ImageRows | None, latent: messages.Rows | None, spread: float | None
 ) -> pb.Neighbourhood | None:
     if image is None and latent is None:
         if spread is not None:
@@ -29,9 +29,9 @@ def neighbourhood(
     if spread is None or (image is not None and latent is not None):
         raise ValueError("near or near_latent: want one of them, and spread with it")
     if image is not None:
-        return pb.Neighbourhood(image=wire.to_images(image), spread=spread)
+        return pb.Neighbourhood(image=messages.to_images(image), spread=spread)
     assert latent is not None
-    return pb.Neighbourhood(latent=wire.to_latents(latent), spread=spread)
+    return pb.Neighbourhood(latent=messages.to_latents(latent), spread=spread)
 
 
 def sample(  # noqa: PLR0913  # the options of one request
@@ -39,8 +39,8 @@ def sample(  # noqa: PLR0913  # the options of one request
     *,
     seed: int | None,
     pool: str | None,
-    near: wire.ImageRows | None,
-    near_latent: wire.Rows | None,
+    near: messages.ImageRows | None,
+    near_latent: messages.Rows | None,
     spread: float | None,
     temperature: float | None,
     format: str,
@@ -54,7 +54,7 @@ def sample(  # noqa: PLR0913  # the options of one request
         pool=pool,
         neighbourhood=neighbourhood(pool, near, near_latent, spread),
         temperature=temperature,
-        image_format=wire.image_format(format),
+        image_format=messages.image_format(format),
         include_latents=latents,
     )
 
@@ -67,16 +67,16 @@ def fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], No
 
 
 def fill_images(
-    request: pb.EncodeRequest | pb.ReconstructRequest | pb.ScoreRequest, images: wire.ImageRows
+    request: pb.EncodeRequest | pb.ReconstructRequest | pb.ScoreRequest, images: messages.ImageRows
 ) -> Callable[[slice], None]:
     def fill(rows: slice) -> None:
-        request.images.CopyFrom(wire.to_images(images[rows]))
+        request.images.CopyFrom(messages.to_images(images[rows]))
 
     return fill
 
 
 def fill_seeded_images(
-    request: pb.EncodeRequest | pb.ScoreRequest, images: wire.ImageRows
+    request: pb.EncodeRequest | pb.ScoreRequest, images: messages.ImageRows
 ) -> Callable[[slice], None]:
     """The same for a request whose noise goes by row."""
     fill_them = fill_images(request, images)

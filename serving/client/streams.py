@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from google.protobuf.message import Message
 
-from serving.client import requests, results, wire
+from serving.client import messages, requests, results
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 T = TypeVar("T")
@@ -32,8 +32,8 @@ class Streams:
         *,
         seed: int | None = None,
         pool: str | None = None,
-        near: wire.ImageRows | None = None,
-        near_latent: wire.Rows | None = None,
+        near: messages.ImageRows | None = None,
+        near_latent: messages.Rows | None = None,
         spread: float | None = None,
         temperature: float | None = None,
         format: Format = "float32",
@@ -69,7 +69,7 @@ class Streams:
         request.count, request.first_row = count, first_row
 
         def read(response: pb.SampleStreamResponse) -> results.Samples:
-            return wire.from_samples([response], first_row=response.first_row, latents=latents)
+            return messages.from_samples([response], first_row=response.first_row, latents=latents)
 
         message = pb.SampleStreamRequest(sample=request, rows_per_response=rows_per_response)
         return Stream("SampleStream", message, read)

@@ -1,6 +1,6 @@
 """Writes noise.json: the noise of a few seeds and rows as float32 bit patterns.
 
-Run it only if the noise contract of serving/noise.py gains a new version: clients rely on these bits.
+Run it only if the noise contract of serving/latent/noise.py gains a new version: clients rely on these bits.
 """
 
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
 
 CASES = [(0, 0, 2, 3), (7, 0, 4, 16), (7, 1000, 1, 5), (2**64 - 1, 2**40, 1, 8), (123456789, 3, 2, 40)]
 

@@ -13,7 +13,7 @@ import pytest
 
 from serving.client import AsyncClient, Client, VaeError
 from serving.client.__main__ import main
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1 import vae_service_pb2_grpc
 from tests.support import toy

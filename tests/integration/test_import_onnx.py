@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from serving.client import Client
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
 from tests.support.process import serving
 from training.__main__ import main
 

@@ -6,10 +6,10 @@ import grpc
 import numpy as np
 import pytest
 
-from serving import interpolation
+from serving.latent import interpolation
 from serving.pb.vae.v1 import tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.tensors import from_array
+from serving.wire.tensors import from_array
 from tests.support import toy
 
 

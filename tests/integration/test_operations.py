@@ -91,7 +91,7 @@ async def test_metrics_count_what_happened(server, stub):
 async def test_drift_is_measured_on_encode_traffic(server, stub):
     """Latent drift, KL and active units move once there is Encode traffic."""
     images = np.random.default_rng(0).random((300, *toy.IMAGE_SHAPE), np.float32)
-    from serving.tensors import from_array
+    from serving.wire.tensors import from_array
 
     await stub.Encode(pb.EncodeRequest(images={"tensor": from_array(images)}))
     after = await scrape(server)

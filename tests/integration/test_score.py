@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from serving.client import AsyncClient
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
+from serving.models.scoring import BLOCK, DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
-from serving.scoring import BLOCK, DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.server import running
-from serving.tensors import from_array
+from serving.wire.tensors import from_array
 from tests.support import toy
 
 IMAGES = np.random.default_rng(3).random((23, *toy.IMAGE_SHAPE), np.float32)

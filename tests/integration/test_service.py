@@ -6,11 +6,11 @@ import grpc
 import numpy as np
 import pytest
 
-from serving import images
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.tensors import from_array
+from serving.wire import images
+from serving.wire.tensors import from_array
 from tests.support import toy
 
 IMAGES = np.random.default_rng(3).random((5, *toy.IMAGE_SHAPE), np.float32)

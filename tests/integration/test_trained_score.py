@@ -9,7 +9,7 @@ from safetensors.numpy import load
 
 from serving.bundle import Bundle
 from serving.client import Client
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
 from tests.support.process import serving
 from training.__main__ import main
 from training.data import to_unit

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from serving import aggregation
+from serving.metrics import worker_pages
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from tests.support import process
@@ -143,7 +143,7 @@ vae_latent_drift{model="m"} %s
 # TYPE vae_queue_rows gauge
 vae_queue_rows{model="m"} %d
 """
-    merged = aggregation.merge([text % (3, 1, "0.5", 10), text % (4, 0, "NaN", 5)])
+    merged = worker_pages.merge([text % (3, 1, "0.5", 10), text % (4, 0, "NaN", 5)])
     values = {sample.name: sample.value for family in merged for sample in family.samples}
     assert values == {
         "vae_requests_total": 7,
@@ -152,4 +152,4 @@ vae_queue_rows{model="m"} %d
         "vae_latent_drift": pytest.approx(0.5),
         "vae_queue_rows": 15,
     }
-    assert math.isnan(aggregation._mean([math.nan]))
+    assert math.isnan(worker_pages._mean([math.nan]))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.batching import Batcher
+from serving.batching.batcher import Batcher
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
-from serving.metrics import GraphMetrics, Metrics
+from serving.metrics.registry import GraphMetrics, Metrics
 
 
 class Graph:

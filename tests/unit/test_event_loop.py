@@ -7,7 +7,7 @@ import weakref
 import grpc
 import pytest
 
-from serving import event_loop
+from serving.host import event_loop
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop has no wheels for Windows")

@@ -1,4 +1,4 @@
-"""serving.images: what goes over the wire as uint8 or PNG comes back as it went."""
+"""serving.wire.images: what goes over the wire as uint8 or PNG comes back as it went."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from serving import images
+from serving.wire import images
 
 shapes = st.tuples(st.integers(1, 4), st.sampled_from([1, 3]), st.integers(1, 12), st.integers(1, 12))
 pixels = shapes.flatmap(lambda shape: hnp.arrays(np.uint8, shape))

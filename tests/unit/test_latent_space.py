@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.bundle import PoolEntry, Pools, Reference
-from serving.drift import DriftMonitor
-from serving.metrics import Metrics
-from serving.noise import standard_normal
-from serving.pools import PoolSet
+from serving.latent.drift import DriftMonitor
+from serving.latent.noise import standard_normal
+from serving.latent.pool_set import PoolSet
+from serving.metrics.registry import Metrics
 
 MEAN = np.array([[4.0, 0.0], [-4.0, 0.0], [0.0, 0.0]], np.float32)
 FACTOR = np.array([[1.0, 0.0], [0.5, 0.8]], np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from serving.pools import PoolSet
+from serving.latent.pool_set import PoolSet
 from training.errors import TrainingError
 from training.pools import AGGREGATE, UNKNOWN, fit_pools
 from training.pools.examples import read_examples

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from serving import noise
+from serving.latent import noise
 from tests.golden import make_noise
 
 GOLDEN = json.loads(Path(make_noise.__file__).with_name("noise.json").read_text())

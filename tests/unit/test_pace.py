@@ -1,8 +1,8 @@
 import time
 
-from serving.arrivals import Arrivals
-from serving.loop_cost import LoopCost
-from serving.pace import LONGEST_BATCH_S, Pace
+from serving.batching.cost_model import LONGEST_BATCH_S, Pace
+from serving.batching.gathering import Arrivals
+from serving.batching.loop_cost import LoopCost
 
 
 def test_waiting_for_a_lock_does_not_make_a_graph_slow():

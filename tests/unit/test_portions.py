@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import portions
+from serving.batching import portions
 
 
 class Graph:

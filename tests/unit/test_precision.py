@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from serving.bundle import Bundle, BundleError, Likelihood
-from serving.golden import prove_parity
-from serving.providers import Provider
-from serving.runtime import Session
+from serving.models.golden import prove_parity
+from serving.models.providers import Provider
+from serving.models.session import Session
 from training.config import FitConfig
 from training.data import load, to_unit
 from training.errors import TrainingError

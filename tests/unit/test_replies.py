@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving import replies
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.tensors import from_array
+from serving.wire import replies
+from serving.wire.tensors import from_array
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=200)
 ROWS = st.one_of(

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from serving.series import LoopCounter, LoopHistogram
+from serving.metrics.instruments import LoopCounter, LoopHistogram
 
 BUCKETS = (0.001, 0.5, 1, 10)
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from serving import providers
-from serving.cpus import available_cpus
 from serving.errors import StartupError
+from serving.host.cpus import available_cpus
+from serving.models import providers
 from serving.settings import Settings, from_command_line
 
 

@@ -3,7 +3,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from serving import errors
-from serving.status import CODES, DETAILS_KEY, to_status
+from serving.api.status import CODES, DETAILS_KEY, to_status
 
 EXAMPLES = {
     errors.InvalidInput: errors.InvalidInput("count", "want 1 to 9 rows, came 0"),
@@ -24,7 +24,9 @@ def details_of(error):
 def test_every_error_has_a_code_and_error_info(kind):
     """No domain error can reach a client as UNKNOWN; each carries a reason a program can rely on."""
     assert kind in CODES
-    error = EXAMPLES.get(kind) or (kind() if kind.__module__ == "serving.status" else kind("what happened"))
+    error = EXAMPLES.get(kind) or (
+        kind() if kind.__module__ == "serving.api.status" else kind("what happened")
+    )
     info = error_details_pb2.ErrorInfo()
     details_of(error)["ErrorInfo"].Unpack(info)
     assert (info.reason, info.domain) == (kind.reason, "vaeserve")

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving import images, tensors
 from serving.bundle import ImageSpec
 from serving.errors import InvalidInput
 from serving.pb.vae.v1 import tensors_pb2 as pb
+from serving.wire import images, tensors
 
 SPEC = ImageSpec(shape=(1, 2, 3), value_range=(0.0, 1.0), colour="grey")
 GOOD = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 1, 2, 3)

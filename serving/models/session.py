@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.bundle import BundleError, Graph
 from serving.errors import StartupError
-from serving.providers import ORT_NAMES, ORT_OPTIONS, Provider
+from serving.models.providers import ORT_NAMES, ORT_OPTIONS, Provider
 
 Rows = NDArray[np.float32]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import images as formats
 from serving.bundle import ImageSpec
 from serving.errors import InvalidInput
 from serving.pb.vae.v1 import tensors_pb2 as pb
+from serving.wire import images as formats
 
 Rows = NDArray[np.float32]
 

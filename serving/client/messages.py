@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import images as formats
 from serving.client import results
 from serving.pb.vae.v1 import models_pb2, vae_service_pb2
 from serving.pb.vae.v1 import tensors_pb2 as pb
+from serving.wire import images as formats
 
 Rows = NDArray[Any]
 ImageRows = Rows | Sequence[bytes]

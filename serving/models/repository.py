@@ -10,11 +10,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from serving import bundle, event_loop
+from serving import bundle
 from serving.bundle import Bundle, BundleError
 from serving.errors import NotFound, StartupError
-from serving.metrics import Metrics
-from serving.model import Model
+from serving.host import event_loop
+from serving.metrics.registry import Metrics
+from serving.models.model import Model
 
 log = logging.getLogger(__name__)
 

@@ -16,15 +16,15 @@ import logging
 import time
 from operator import attrgetter
 
-from serving import portions
-from serving.arrivals import Arrivals
-from serving.batch import Batch, Entry, Outputs, Rows, Run, answer, check_rows
+from serving.batching import portions
+from serving.batching.batch import Batch, Entry, Outputs, Rows, Run, answer, check_rows
+from serving.batching.cost_model import Pace
+from serving.batching.executors import Executor
+from serving.batching.gathering import Arrivals
+from serving.batching.loop_cost import LoopCost
+from serving.batching.queue import Waiting
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
-from serving.executors import Executor
-from serving.loop_cost import LoopCost
-from serving.metrics import GraphMetrics
-from serving.pace import Pace
-from serving.waiting import Waiting
+from serving.metrics.registry import GraphMetrics
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Batcher:
         run: the graph. May be called from ``executors`` threads at once.
         max_batch_rows: largest number of rows given to ``run`` at once.
         max_queue_rows: rows that may wait; more are refused with ``Overloaded``.
-        rows_at_once: what ``run`` is quickest with, see ``serving.portions``.
+        rows_at_once: what ``run`` is quickest with, see ``serving.batching.portions``.
         executors: threads that call ``run``.
         linger_s: how long an idle executor waits for more rows before it takes less than a batch.
     """

@@ -1,6 +1,6 @@
-"""``vae.v1.VaeService``: translate, call, translate. Errors, metrics and logs are ``serving.calls``'.
+"""``vae.v1.VaeService``: translate, call, translate. Errors, metrics and logs are ``serving.api.frame``'.
 
-Every method gives its response serialised: those with tensors are written by ``serving.replies``.
+Every method gives its response serialised: those with tensors are written by ``serving.wire.replies``.
 """
 
 import asyncio
@@ -12,14 +12,17 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from serving import images as formats
-from serving import interpolation, replies, sampling, scoring, tensors
+from serving.api import sampling
 from serving.errors import InvalidInput
-from serving.metrics import Metrics
-from serving.model import Model
+from serving.latent import interpolation
+from serving.metrics.registry import Metrics
+from serving.models import scoring
+from serving.models.model import Model
+from serving.models.repository import Repository
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.repository import Repository
+from serving.wire import images as formats
+from serving.wire import replies, tensors
 
 Rows = NDArray[np.float32]
 T = TypeVar("T")

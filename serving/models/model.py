@@ -9,18 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import portions, replies
-from serving.batch import Outputs, Run
-from serving.batching import Batcher
+from serving.batching import portions
+from serving.batching.batch import Outputs, Run
+from serving.batching.batcher import Batcher
 from serving.bundle import Bundle, Manifest, Pools, Reference
-from serving.drift import DriftMonitor
-from serving.golden import prove_parity
-from serving.metrics import GraphMetrics, Metrics
+from serving.latent.drift import DriftMonitor
+from serving.latent.pool_set import PoolSet
+from serving.metrics.registry import GraphMetrics, Metrics
+from serving.models.golden import prove_parity
+from serving.models.providers import Provider
+from serving.models.scoring import BLOCK, Scorer
+from serving.models.session import Session
 from serving.pb.vae.v1 import models_pb2, vae_service_pb2
-from serving.pools import PoolSet
-from serving.providers import Provider
-from serving.runtime import Session
-from serving.scoring import BLOCK, Scorer
+from serving.wire import replies
 
 Rows = NDArray[np.float32]
 
@@ -151,7 +152,7 @@ class _Loaded:
     pools: PoolSet | None
     reference: Reference | None
     rows_at_once: dict[str, int]
-    """By graph, see ``serving.portions``; a graph that is not in it is given whole batches."""
+    """By graph, see ``serving.batching.portions``; a graph that is not in it is given whole batches."""
 
 
 async def load_model(bundle: Bundle, provider: Provider, limits: Limits, metrics: Metrics) -> Model:

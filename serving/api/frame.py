@@ -18,11 +18,11 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from serving.api.status import InternalError, to_status
 from serving.errors import InvalidInput, ServingError, ShuttingDown, Unauthenticated
-from serving.metrics import UNKNOWN, CallMetrics, Metrics
+from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
+from serving.models.repository import Repository
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.repository import Repository
-from serving.status import InternalError, to_status
 
 log = logging.getLogger(__name__)
 

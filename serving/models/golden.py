@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from serving.bundle import Bundle, BundleError
-from serving.runtime import Session
+from serving.models.session import Session
 
 Rows = NDArray[np.float32]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import tensors
 from serving.errors import InvalidInput, NotFound
-from serving.model import Model
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
+from serving.models.model import Model
 from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.wire import tensors
 
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Reference
-from serving.metrics import Metrics
+from serving.metrics.registry import Metrics
 
 Rows = NDArray[np.float32]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batch import Outputs
-from serving.batching import Batcher
+from serving.batching.batch import Outputs
+from serving.batching.batcher import Batcher
 from serving.bundle import Manifest
 from serving.errors import InvalidInput, NotOffered
-from serving.noise import standard_normal
+from serving.latent.noise import standard_normal
+from serving.models.session import Session
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.runtime import Session
 
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]

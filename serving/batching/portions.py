@@ -13,8 +13,8 @@ from threading import Barrier
 
 import numpy as np
 
-from serving.batch import Outputs, Rows, Run
-from serving.pace import LONGEST_BATCH_S
+from serving.batching.batch import Outputs, Rows, Run
+from serving.batching.cost_model import LONGEST_BATCH_S
 
 _FEWEST_ROWS = 16
 """Smaller portions are not tried: calling the graph costs too much by itself."""
@@ -30,7 +30,7 @@ def quickest(graph: Run, example: Rows, threads: int) -> int:
     """``len(example)``, a whole batch, unless a row takes less time in one of a half, a quarter and so on.
 
     Measured on so many threads at once, because they share a cache and the way to memory, and with no
-    more rows than ``serving.pace`` gives to this graph.
+    more rows than ``serving.batching.cost_model`` gives to this graph.
     """
     first = example[:_FEWEST_ROWS]
     a_row = min(_seconds(lambda: graph(first)) for _ in range(2)) / len(first)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from serving import images as formats
-from serving.client import AsyncClient, Client, channel, errors, files, results, wire
+from serving.client import AsyncClient, Client, channel, failures, files, messages, results
 from serving.client.operations import Operations
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.wire import images as formats
 
 batches = hnp.arrays(
     st.sampled_from([np.uint8, np.float32, ">f4", np.float64]),
@@ -70,7 +70,7 @@ def answer_of(max_rows, version=3):
 @given(batches)
 def test_arrays_survive_the_wire(batch):
     """Shape and values come back as they went, float64 and big-endian as float32, in writable arrays."""
-    back = wire.from_tensors([wire.to_images(batch).tensor, wire.to_images(batch).tensor])
+    back = messages.from_tensors([messages.to_images(batch).tensor, messages.to_images(batch).tensor])
     np.testing.assert_array_equal(back, np.concatenate([batch, batch]))
     assert back.dtype == (np.uint8 if batch.dtype == np.uint8 else np.float32)
     assert back.flags.writeable
@@ -171,7 +171,7 @@ def test_error_has_code_message_and_details():
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
-    error = errors.from_rpc(rpc_error([("grpc-status-details-bin", status.SerializeToString())]))
+    error = failures.from_rpc(rpc_error([("grpc-status-details-bin", status.SerializeToString())]))
     assert str(error) == "INVALID_ARGUMENT: count: want 1 to 4"
     assert error.reason == "INVALID_INPUT"
     assert error.details[1]["fieldViolations"] == [{"field": "count", "description": "want 1 to 4"}]
@@ -181,7 +181,7 @@ def test_unreadable_details_do_not_hide_the_error():
     """Details that are no google.rpc.Status, or of an unknown type, leave code and message."""
     unknown = status_pb2.Status(details=[AnyMessage(type_url="type.googleapis.com/a.B", value=b"x")])
     for details in (b"\xff\xff", unknown.SerializeToString()):
-        error = errors.from_rpc(rpc_error([("grpc-status-details-bin", details)]))
+        error = failures.from_rpc(rpc_error([("grpc-status-details-bin", details)]))
         assert (error.code, error.details, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, (), None)
 
 

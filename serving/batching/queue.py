@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 
-from serving.batch import Batch, Entry
+from serving.batching.batch import Batch, Entry
 
 
 class Waiting:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from serving.batch import Batch
+from serving.batching.batch import Batch
 
 
 class Executor:
