@@ -7,19 +7,16 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import grpc
 import onnxruntime as ort
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2
 
 from serving.api import sampling
-from serving.api.frame import METHODS, SERVICE, Calls
+from serving.api.frame import METHODS, SERVICE, Frame
 from serving.api.servicer import VaeService
 from serving.bundle import Bundle
-from serving.errors import StartupError
+from serving.doors import grpc as grpc_door
 from serving.host import event_loop
 from serving.host.cpus import available_cpus
 from serving.metrics.endpoint import metrics_server
@@ -27,7 +24,7 @@ from serving.metrics.registry import Metrics
 from serving.models import providers
 from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
-from serving.settings import Settings
+from serving.settings import Settings, read_file
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +49,22 @@ async def _at_once() -> None:
 
 
 async def serve(
-    settings: Settings, ready: Callable[[Running], None], may_listen: Callable[[], Awaitable[None]] = _at_once
+    settings: Settings,
+    ready: Callable[[Running], None],
+    may_listen: Callable[[], Awaitable[None]] = _at_once,
+    *,
+    worker: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError.
 
     ``may_listen`` is awaited once every model is warm, ``ready`` called once the ports are open as well.
+    ``worker`` tells the metrics of several processes apart.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings, may_listen) as server:
+    async with running(settings, may_listen, worker=worker) as server:
         event_loop.spare_collector()
         ready(server)
         await stop.wait()
@@ -72,40 +74,40 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, may_listen: Callable[[], Awaitable[None]] = _at_once
+    settings: Settings,
+    may_listen: Callable[[], Awaitable[None]] = _at_once,
+    *,
+    worker: int | None = None,
 ) -> AsyncIterator[Running]:
     """Everything started, models warm, ports bound; leaving undoes the steps in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
-        metrics = Metrics()
+        metrics = Metrics(worker)
         metrics.onnxruntime.info({"version": ort.__version__})
-        metrics_address = stack.enter_context(metrics_server(settings.metrics_address, metrics.registry))
+        metrics_address = stack.enter_context(metrics_server(settings.metrics_address, metrics.page()))
         threads = settings.threads or max(1, available_cpus() // settings.workers)
         image_threads = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="images"))
         health_servicer = health.aio.HealthServicer()
         repository = _repository(settings, threads, metrics, health_servicer)
-        token = _read(settings.auth_token_file, "auth_token_file")
+        token = read_file(settings, "auth_token_file")
         servicer = VaeService(repository, metrics, image_threads)
-        calls = Calls(servicer, repository, metrics, token.decode().strip() if token else None)
-        server = _grpc_server(settings)
-        server.add_generic_rpc_handlers((calls,))
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        frame = Frame(servicer, repository, metrics, token.decode().strip() if token else None)
+        server = grpc_door.new_server(settings, frame, health_servicer)
         stack.push_async_callback(repository.aclose)
         await repository.start()
         await may_listen()
-        grpc_address = _bind(server, settings)
+        grpc_address = grpc_door.bind(server, settings)
         await server.start()
-        stack.push_async_callback(_stop, server, calls, health_servicer, settings)
+        stack.push_async_callback(_stop, server, frame, health_servicer, settings)
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
         yield Running(grpc_address, metrics_address, repository, metrics)
 
 
-async def _stop(server: Any, calls: Calls, health_servicer: Any, settings: Settings) -> None:
+async def _stop(server: Any, frame: Frame, health_servicer: Any, settings: Settings) -> None:
     """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
     await health_servicer.enter_graceful_shutdown()
     await asyncio.sleep(settings.drain_s)
-    await calls.drain(settings.grace_s)
+    await frame.drain(settings.grace_s)
     await server.stop(_CLOSE_S)
 
 
@@ -117,7 +119,6 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
         max_queue_rows=settings.max_queue_rows,
         max_rows=settings.max_rows,
         max_message_bytes=settings.max_message_mib << 20,
-        linger_s=settings.linger_s,
     )
 
     async def load(bundle: Bundle) -> Model:
@@ -144,56 +145,6 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
 
     repository = Repository(settings.repository, load, announce, metrics)
     return repository
-
-
-def _grpc_server(settings: Settings) -> Any:
-    limit = settings.max_message_mib << 20
-    options = [
-        # Two servers on one port would share it in silence; workers do so on purpose.
-        ("grpc.so_reuseport", int(settings.workers > 1)),
-        ("grpc.max_receive_message_length", limit),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ]
-    if settings.max_connection_age_s:
-        options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
-        options.append(("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)))
-    return grpc.aio.server(options=options)
-
-
-def _bind(server: Any, settings: Settings) -> str:
-    host = settings.address.rpartition(":")[0]
-    try:
-        if settings.tls_certificate:
-            port = server.add_secure_port(settings.address, _credentials(settings))
-        else:
-            port = server.add_insecure_port(settings.address)
-    except RuntimeError:
-        port = 0
-    if not port:
-        raise StartupError(f"--address {settings.address}: cannot listen there; is the port taken?")
-    return f"{host}:{port}"
-
-
-def _credentials(settings: Settings) -> Any:
-    key, certificate, client_ca = (
-        _read(getattr(settings, name), name) for name in ("tls_key", "tls_certificate", "tls_client_ca")
-    )
-    return grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=client_ca, require_client_auth=client_ca is not None
-    )
-
-
-def _read(path: Path | None, setting: str) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise StartupError(f"--{setting.replace('_', '-')} {path}: cannot be read: {exc.strerror}") from None
-    if not content.strip():
-        raise StartupError(f"--{setting.replace('_', '-')} {path}: want content, the file is empty")
-    return content
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 A flag beats a variable, a variable beats the default. Units are in the names.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,11 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 from serving.errors import StartupError
 
 PREFIX = "VAE_"
+
+_REMOVED = {
+    "linger_s": "a batch is cut the moment something can run it, and no server waits on a timer any more"
+}
+"""Settings of earlier versions, and what became of them."""
 
 Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 
@@ -42,9 +48,6 @@ class Settings(BaseSettings):
     )
     max_rows: PositiveInt = Field(4096, description="rows that one request may carry or ask for")
     max_message_mib: PositiveInt = Field(64, description="size limit of a gRPC message, MiB")
-    linger_s: NonNegativeFloat = Field(
-        0.0, description="seconds an idle executor waits for more rows before it runs a smaller batch"
-    )
     reload_s: NonNegativeFloat = Field(
         5.0, description="seconds between looks at the repository for new versions; 0 never looks again"
     )
@@ -86,6 +89,7 @@ def from_command_line(arguments: list[str]) -> Settings:
         StartupError: naming the flag and the variable, what was wanted and what came.
         SystemExit: for ``--help`` and unknown flags, as argparse does it.
     """
+    _refuse_removed(arguments)
     source = CliSettingsSource[BaseSettings](
         Settings,
         cli_prog_name="vae-serve",
@@ -102,10 +106,34 @@ def from_command_line(arguments: list[str]) -> Settings:
         raise StartupError(str(exc)) from None
 
 
+def read_file(settings: Settings, name: str) -> bytes | None:
+    """What is in the file that a setting names; None where it names none. Raises StartupError."""
+    path: Path | None = getattr(settings, name)
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise StartupError(f"{_flag(name)} {path}: cannot be read: {exc.strerror}") from None
+    if not content.strip():
+        raise StartupError(f"{_flag(name)} {path}: want content, the file is empty")
+    return content
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _refuse_removed(arguments: list[str]) -> None:
+    for name, reason in _REMOVED.items():
+        flag, variable = _flag(name), f"{PREFIX}{name.upper()}"
+        if variable in os.environ or any(argument.partition("=")[0] == flag for argument in arguments):
+            raise StartupError(f"{flag} ({variable}): is no setting any more, want it left out: {reason}")
+
+
 def _explain(exc: ValidationError) -> str:
     first = exc.errors(include_url=False)[0]
     if not first["loc"]:
         return first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0])
-    flag = f"--{name.replace('_', '-')} ({PREFIX}{name.upper()})"
-    return f"{flag}: {first['msg']}, came {first['input']!r}"
+    return f"{_flag(name)} ({PREFIX}{name.upper()}): {first['msg']}, came {first['input']!r}"

@@ -1,7 +1,7 @@
 """Several server processes on one port, for hosts where one Python process is the limit.
 
 The supervisor imports neither gRPC nor ONNX Runtime. It reserves the port, spawns the workers, which share
-it by SO_REUSEPORT, restarts one that dies, merges their metrics, and drains them all on SIGTERM.
+it by SO_REUSEPORT, restarts one that dies, joins their pages of metrics, and drains them all on SIGTERM.
 
 A connection stays with the worker that took it. Workers that have loaded their models wait for the others
 before they listen: a client that connects early would otherwise find one worker, and load it alone for good.
@@ -13,18 +13,16 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from prometheus_client import CollectorRegistry
-
 from serving.errors import StartupError
 from serving.host import logs
 from serving.metrics.endpoint import metrics_server
-from serving.metrics.worker_pages import WorkerMetrics
+from serving.metrics.worker_pages import joined_pages
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -62,12 +60,13 @@ def supervise(settings: Settings) -> int:
         workers: list[_Worker] = []
         try:
             try:
-                workers += _start(own, settings.workers, stop)
+                workers += _start(own, range(settings.workers), stop)
             except StartupError:
                 if stop.is_set():  # before it served
                     return 0
                 raise
-            metrics_address = stack.enter_context(_metrics(settings, workers))
+            pages = joined_pages(lambda: [worker.metrics_address for worker in workers])
+            metrics_address = stack.enter_context(metrics_server(settings.metrics_address, pages))
             # Scripts read this line to learn the ports.
             print(f"vaeserve ready: grpc={address} metrics={metrics_address}", flush=True)  # noqa: T201
             _keep_alive(workers, own, stop)
@@ -77,9 +76,9 @@ def supervise(settings: Settings) -> int:
     return 0 if not any(codes) else 1
 
 
-def _start(settings: Settings, count: int, stop: threading.Event) -> list[_Worker]:
+def _start(settings: Settings, numbers: Sequence[int], stop: threading.Event) -> list[_Worker]:
     """Spawn workers and wait until they serve."""
-    workers = [_spawn(settings) for _ in range(count)]
+    workers = [_spawn(settings, number) for number in numbers]
     end = time.monotonic() + _START_S
     try:
         for worker in workers:
@@ -94,10 +93,10 @@ def _start(settings: Settings, count: int, stop: threading.Event) -> list[_Worke
     return workers
 
 
-def _spawn(settings: Settings) -> _Worker:
+def _spawn(settings: Settings, number: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_work, args=(settings, there), name="vaeserve-worker")
+    process = context.Process(target=_work, args=(settings, number, there), name="vaeserve-worker")
     process.start()
     there.close()
     return _Worker(process, here)
@@ -111,7 +110,7 @@ def _hear(worker: _Worker, end: float, stop: threading.Event) -> str:
     return str(worker.lifeline.recv())
 
 
-def _work(settings: Settings, parent: Connection) -> None:
+def _work(settings: Settings, number: int, parent: Connection) -> None:
     """The body of a worker process."""
     import asyncio
     import sys
@@ -142,7 +141,7 @@ def _work(settings: Settings, parent: Connection) -> None:
         signal.raise_signal(signal.SIGTERM)
 
     try:
-        event_loop.run(serve(settings, ready, may_listen))
+        event_loop.run(serve(settings, ready, may_listen, worker=number))
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -157,7 +156,7 @@ def _keep_alive(workers: list[_Worker], settings: Settings, stop: threading.Even
             log.error("worker %d ended with exit code %s; restarting it", index, worker.process.exitcode)
             stop.wait(_RESTART_PAUSE_S)
             try:
-                workers[index : index + 1] = _start(settings, 1, stop)
+                workers[index : index + 1] = _start(settings, [index], stop)
             except StartupError as exc:  # tried again at the next look
                 if not stop.is_set():
                     log.error("worker %d: %s", index, exc)
@@ -194,11 +193,3 @@ def _reserved(address: str) -> Iterator[str]:
         except (OSError, OverflowError):
             raise StartupError(f"--address {address}: cannot listen there; is the port taken?") from None
         yield f"{host}:{port}"
-
-
-@contextmanager
-def _metrics(settings: Settings, workers: list[_Worker]) -> Iterator[str]:
-    registry = CollectorRegistry()
-    WorkerMetrics(lambda: [worker.metrics_address for worker in workers], registry)
-    with metrics_server(settings.metrics_address, registry) as address:
-        yield address

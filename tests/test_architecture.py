@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 MAX_MODULE = 300
 MAX_TEST_MODULE = 400
 MAX_FUNCTION = 50
+MAX_ROOM = 12
+UNNAMED = ("__init__", "__main__")
 CODE = ("training", "serving", "demo", "benchmarks", "protos")
 GENERATED = ROOT / "serving" / "pb"
 
@@ -61,6 +64,23 @@ def test_functions_are_small():
     """A function has at most 50 lines, docstring included."""
     found = [line for path in modules(*CODE) for line in long_functions(path)]
     assert not found, "\n".join(found)
+
+
+def test_rooms_are_small():
+    """A package has at most 12 modules, so that one sees at a glance what is in it."""
+    rooms = Counter(path.parent for path in modules("training", "serving") if path.stem not in UNNAMED)
+    crowded = {str(room.relative_to(ROOT)): count for room, count in rooms.items() if count > MAX_ROOM}
+    assert not crowded
+
+
+def test_no_two_modules_share_a_name():
+    """What a module is called says which one it is, in a traceback, in an editor's tab, in talk."""
+    places = defaultdict(list)
+    for path in modules("training", "serving"):
+        if path.stem not in UNNAMED:
+            places[path.stem].append(str(path.relative_to(ROOT)))
+    shared = {name: found for name, found in places.items() if len(found) > 1}
+    assert not shared
 
 
 @pytest.mark.parametrize("package", ["training", "serving"])

@@ -1,24 +1,22 @@
-"""Around every call of our API: parse, authenticate, count, time, and turn errors into statuses.
+"""Around every call of our API: authenticate, parse, count, time, turn what goes wrong into an error of ours.
 
-Only this module aborts a call. It takes the raw bytes itself, so that a request that is not a protobuf
-message is the caller's error like any other. It is a handler and no gRPC interceptor: those cost every
-call two more coroutines.
+It takes the raw bytes itself, so that a request that is not a protobuf message is the caller's error like
+any other. Which transport a call came by is the door's business (``serving.doors``).
 """
 
 import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
-import grpc
 from google.protobuf.message import DecodeError
 
-from serving.api.status import InternalError, to_status
+from serving.api.status import InternalError, code_of
 from serving.errors import InvalidInput, ServingError, ShuttingDown, Unauthenticated
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
@@ -29,6 +27,8 @@ log = logging.getLogger(__name__)
 SERVICE = "vae.v1.VaeService"
 _DESCRIPTORS = {method.name: method for method in pb.DESCRIPTOR.services_by_name["VaeService"].methods}
 METHODS = tuple(_DESCRIPTORS)
+STREAMED = frozenset(name for name, method in _DESCRIPTORS.items() if method.server_streaming)
+"""Methods that write their responses; the others return one."""
 
 _MODEL_NAME = {
     "SampleStream": attrgetter("sample.model.name"),
@@ -41,28 +41,38 @@ _DRAIN_POLL_S = 0.02
 _SETTLE_S = 0.1
 """Time for calls on the wire to arrive and be refused before the sockets close."""
 
-Behaviour = Callable[[Any, Any], Awaitable[bytes | None]]
-"""A method of the servicer: request and context to the serialised response; None if it was streamed."""
+
+class Call(Protocol):
+    """What a door tells of a call; gRPC's servicer context is one."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds to the caller's deadline."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """Keys in small letters."""
+
+    async def write(self, response: bytes) -> None:
+        """Send one of several responses, once the reader can take it."""
 
 
-class Calls(grpc.GenericRpcHandler):
-    """See the module."""
+Behaviour = Callable[[Any, Call], Awaitable[bytes | None]]
+"""A method of the servicer: request and call to the serialised response; None if it was written."""
+Answer = Callable[[bytes, Call], Awaitable[bytes | None]]
+"""The same for the request's bytes. Raises ServingError and nothing else, but for the caller's leaving."""
+
+
+class Frame:
+    """See the module. ``token`` is what every call must carry, if there is one."""
 
     def __init__(self, servicer: Any, repository: Repository, metrics: Metrics, token: str | None) -> None:
         self._repository = repository
         self._metrics = metrics
         self._credentials = f"Bearer {token}".encode() if token else None
-        self._handlers = {
-            f"/{SERVICE}/{method}": self._handler(getattr(servicer, method), method) for method in METHODS
-        }
         self._active = 0
         self._draining = False
         self._guarded = token is not None
         """Whether calls have anything to be refused for."""
-
-    def service(self, handler_call_details: Any) -> Any:
-        """gRPC asks for the handler of each call; None lets other services look."""
-        return self._handlers.get(handler_call_details.method)
+        self.answers = {method: self._answer(getattr(servicer, method), method) for method in METHODS}
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls and wait for those in progress, at most ``grace_s`` seconds.
@@ -76,40 +86,35 @@ class Calls(grpc.GenericRpcHandler):
             await asyncio.sleep(_DRAIN_POLL_S)
         await asyncio.sleep(_SETTLE_S)
 
-    def _handler(self, behave: Any, method: str) -> Any:
-        if _DESCRIPTORS[method].server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._wrap(_writing(behave), method))
-        return grpc.unary_unary_rpc_method_handler(self._wrap(behave, method))
-
-    def _wrap(self, behave: Behaviour, method: str) -> Behaviour:
+    def _answer(self, method_of_servicer: Any, method: str) -> Answer:
+        behave: Behaviour = _writing(method_of_servicer) if method in STREAMED else method_of_servicer
         request_type: Any = getattr(pb, f"{method}Request")
         model_name = _MODEL_NAME.get(method, attrgetter("model.name"))
         label = self._repository.label
         series_of = cache(lambda model: CallMetrics(self._metrics, model, method))
 
-        async def answer(raw: bytes, context: Any) -> bytes | None:
+        async def answer(raw: bytes, call: Call) -> bytes | None:
             started = time.perf_counter()
             series: CallMetrics | None = None
-            error: ServingError
             code = "CANCELLED"
             self._active += 1
             try:
                 if self._guarded:
-                    self._admit(context)
+                    self._admit(call)
                 request = _parse(request_type, raw)
                 name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
                 series = series_of(name)
                 series.inflight += 1
-                response = await behave(request, context)
+                response = await behave(request, call)
                 code = "OK"
                 return response
             except ServingError as exc:
-                error = exc
-                code = to_status(exc)[0].name
+                code = code_of(exc)
+                raise
             except Exception:
                 log.exception("%s failed", method)
-                error = InternalError()
-                code = to_status(error)[0].name
+                code = "INTERNAL"
+                raise InternalError from None
             finally:
                 self._active -= 1
                 if series is None:
@@ -117,28 +122,26 @@ class Calls(grpc.GenericRpcHandler):
                 else:
                     series.inflight -= 1
                 series.done(code, time.perf_counter() - started)
-            await context.abort(*to_status(error))
-            raise AssertionError("abort raises")
 
         return answer
 
-    def _admit(self, context: Any) -> None:
+    def _admit(self, call: Call) -> None:
         if self._draining:
             raise ShuttingDown("this server is shutting down")
         if self._credentials is None:
             return
-        came = dict(context.invocation_metadata()).get("authorization", "")
+        came = dict(call.invocation_metadata()).get("authorization", "")
         if not hmac.compare_digest(str(came).encode(), self._credentials):
             raise Unauthenticated("authorization: want 'Bearer <token>' with the server's token")
 
 
-def _writing(stream: Callable[[Any, Any], AsyncGenerator[bytes, None]]) -> Behaviour:
-    """Send what a streaming method yields, each when gRPC's flow control lets it."""
+def _writing(stream: Callable[[Any, Call], AsyncGenerator[bytes, None]]) -> Behaviour:
+    """Send what a streaming method yields, each when the door's flow control lets it."""
 
-    async def write(request: Any, context: Any) -> None:
-        async with aclosing(stream(request, context)) as responses:
+    async def write(request: Any, call: Call) -> None:
+        async with aclosing(stream(request, call)) as responses:
             async for response in responses:
-                await context.write(response)
+                await call.write(response)
 
     return write
 

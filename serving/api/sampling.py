@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serving.errors import InvalidInput, NotFound
 from serving.latent.noise import standard_normal
 from serving.models.model import Model
+from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.wire import tensors
 
@@ -35,6 +36,14 @@ def first_row_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest)
     if not 0 <= request.first_row <= _MAX_FIRST_ROW:
         raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
     return request.first_row
+
+
+def samples_of(request: pb.ScoreRequest) -> int:
+    """The number of samples of each posterior asked for. Raises InvalidInput."""
+    samples = request.samples if request.HasField("samples") else DEFAULT_SAMPLES
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise InvalidInput("samples", f"want 1 to {MAX_SAMPLES}, came {samples}")
+    return samples
 
 
 def source_of(request: pb.SampleRequest) -> str:

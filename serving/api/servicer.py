@@ -1,4 +1,4 @@
-"""``vae.v1.VaeService``: translate, call, translate. Errors, metrics and logs are ``serving.api.frame``'.
+"""``vae.v1.VaeService``: translate, compute, translate. Errors, metrics and logs are ``serving.api.frame``'s.
 
 Every method gives its response serialised: those with tensors are written by ``serving.wire.replies``.
 """
@@ -6,19 +6,20 @@ Every method gives its response serialised: those with tensors are written by ``
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from serving.api import sampling
+from serving.api.description import describe
+from serving.api.frame import Call
 from serving.errors import InvalidInput
 from serving.latent import interpolation
 from serving.metrics.registry import Metrics
-from serving.models import scoring
 from serving.models.model import Model
 from serving.models.repository import Repository
+from serving.models.scoring import scorer_of
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.wire import images as formats
@@ -26,7 +27,6 @@ from serving.wire import replies, tensors
 
 Rows = NDArray[np.float32]
 T = TypeVar("T")
-Context = Any  # grpc.aio.ServicerContext, which has no types
 
 _STREAM_ROWS = 256
 """Rows of a streamed response when the caller does not say."""
@@ -42,17 +42,15 @@ class VaeService:
         self._metrics = metrics
         self._image_threads = image_threads
 
-    async def Sample(self, request: pb.SampleRequest, context: Context) -> bytes:
+    async def Sample(self, request: pb.SampleRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             count = tensors.row_count(request.count, model.max_rows)
-            source = await sampling.open_source(request, model, context.time_remaining())
-            fields = await self._sampled(request, source, request.first_row, count, wanted, context)
+            source = await sampling.open_source(request, model, call.time_remaining())
+            fields = await self._sampled(request, source, request.first_row, count, wanted, call)
             return replies.join(*fields)
 
-    async def SampleStream(
-        self, request: pb.SampleStreamRequest, context: Context
-    ) -> AsyncGenerator[bytes, None]:
+    async def SampleStream(self, request: pb.SampleStreamRequest, call: Call) -> AsyncGenerator[bytes, None]:
         sample = request.sample
         with self._resolve(sample.model) as model:
             wanted = tensors.image_format(sample.image_format, model.manifest.image)
@@ -60,22 +58,22 @@ class VaeService:
             portion = min(_STREAM_ROWS, model.max_rows)
             if request.rows_per_response:
                 portion = tensors.row_count(request.rows_per_response, model.max_rows, "rows_per_response")
-            source = await sampling.open_source(sample, model, context.time_remaining())
+            source = await sampling.open_source(sample, model, call.time_remaining())
             end = sample.first_row + count
             for first in range(sample.first_row, end, portion):
                 rows = min(portion, end - first)
-                fields = await self._sampled(sample, source, first, rows, wanted, context)
+                fields = await self._sampled(sample, source, first, rows, wanted, call)
                 yield replies.join(
                     *fields, replies.number(pb.SampleStreamResponse.FIRST_ROW_FIELD_NUMBER, first)
                 )
 
-    async def Encode(self, request: pb.EncodeRequest, context: Context) -> bytes:
+    async def Encode(self, request: pb.EncodeRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             first_row = sampling.first_row_of(request)
             images = await self._read(request.images, model)
-            mean, log_var = await model.encode(images, context.time_remaining())
+            mean, log_var = await model.encode(images, call.time_remaining())
             fields = [
-                model.served,
+                _served(model),
                 replies.tensor(pb.EncodeResponse.MEAN_FIELD_NUMBER, mean),
                 replies.tensor(pb.EncodeResponse.LOG_VAR_FIELD_NUMBER, log_var),
             ]
@@ -91,34 +89,34 @@ class VaeService:
                 fields.append((pb.EncodeResponse(pools=model.pools.kinds).SerializeToString(),))
             return replies.join(*fields)
 
-    async def Decode(self, request: pb.DecodeRequest, context: Context) -> bytes:
+    async def Decode(self, request: pb.DecodeRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             latents = tensors.to_latents(
                 request.latents, "latents", model.manifest.latent_shape, model.max_rows
             )
-            images = await model.decode(latents, context.time_remaining())
+            images = await model.decode(latents, call.time_remaining())
             written = await self._images(pb.DecodeResponse.IMAGES_FIELD_NUMBER, images, wanted, model)
-            return replies.join(model.served, written)
+            return replies.join(_served(model), written)
 
-    async def Reconstruct(self, request: pb.ReconstructRequest, context: Context) -> bytes:
+    async def Reconstruct(self, request: pb.ReconstructRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             images = await self._read(request.images, model)
-            mean, _ = await model.encode(images, context.time_remaining())
-            decoded = await model.decode(mean, context.time_remaining())
+            mean, _ = await model.encode(images, call.time_remaining())
+            decoded = await model.decode(mean, call.time_remaining())
             return replies.join(
-                model.served,
+                _served(model),
                 await self._images(pb.ReconstructResponse.IMAGES_FIELD_NUMBER, decoded, wanted, model),
                 replies.tensor(pb.ReconstructResponse.LATENTS_FIELD_NUMBER, mean)
                 if request.include_latents
                 else (),
             )
 
-    async def Score(self, request: pb.ScoreRequest, context: Context) -> bytes:
+    async def Score(self, request: pb.ScoreRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
-            scorer = scoring.scorer_of(model.scorer, model.name)
-            samples = scoring.samples_of(request)
+            scorer = scorer_of(model.scorer, model.name)
+            samples = sampling.samples_of(request)
             first_row, seed = sampling.first_row_of(request), sampling.seed_of(request)
             images = await self._read(request.images, model)
             scores = await scorer.score(
@@ -126,7 +124,7 @@ class VaeService:
                 samples=samples,
                 seed=seed,
                 first_row=first_row,
-                time_remaining=context.time_remaining,
+                time_remaining=call.time_remaining,
             )
             columns = {
                 pb.ScoreResponse.NELBO_FIELD_NUMBER: scores.nelbo,
@@ -136,7 +134,7 @@ class VaeService:
                 pb.ScoreResponse.QUANTILE_FIELD_NUMBER: scorer.quantile(scores.nelbo),
             }
             return replies.join(
-                model.served,
+                _served(model),
                 replies.number(pb.ScoreResponse.SEED_FIELD_NUMBER, seed),
                 replies.number(pb.ScoreResponse.SAMPLES_FIELD_NUMBER, samples),
                 *(
@@ -146,31 +144,31 @@ class VaeService:
                 ),
             )
 
-    async def Interpolate(self, request: pb.InterpolateRequest, context: Context) -> bytes:
+    async def Interpolate(self, request: pb.InterpolateRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
-            path = interpolation.checked_path(request.path)
-            points = await self._points(request, model, context)
+            spherical = _is_spherical(request.path)
+            points = await self._points(request, model, call)
             longest = (model.max_rows - 1) // (len(points) - 1)
             if not 1 <= request.steps <= longest:
                 raise InvalidInput(
                     "steps", f"want 1 to {longest} between {len(points)} points, came {request.steps}"
                 )
-            latents = interpolation.walk(points, request.steps, path)
-            images = await model.decode(latents, context.time_remaining())
+            latents = interpolation.walk(points, request.steps, spherical=spherical)
+            images = await model.decode(latents, call.time_remaining())
             return replies.join(
-                model.served,
+                _served(model),
                 await self._images(pb.InterpolateResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
                 replies.tensor(pb.InterpolateResponse.LATENTS_FIELD_NUMBER, latents)
                 if request.include_latents
                 else (),
             )
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> bytes:
+    async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> bytes:
         models = [describe(model) for model in self._repository.models]
         return pb.ListModelsResponse(models=models).SerializeToString()
 
-    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> bytes:
+    async def GetModel(self, request: pb.GetModelRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             return pb.GetModelResponse(model=describe(model)).SerializeToString()
 
@@ -181,15 +179,15 @@ class VaeService:
         first: int,
         rows: int,
         wanted: int,
-        context: Context,
+        call: Call,
     ) -> list[tuple[replies.Part, ...]]:
         """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
         model = source.model
-        latents = await source.draw(first, rows, context.time_remaining())
-        images = await model.decode(latents, context.time_remaining())
+        latents = await source.draw(first, rows, call.time_remaining())
+        images = await model.decode(latents, call.time_remaining())
         self._count(request, rows, model)
         fields = [
-            model.served,
+            _served(model),
             replies.number(pb.SampleResponse.SEED_FIELD_NUMBER, source.seed),
             await self._images(pb.SampleResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
         ]
@@ -197,13 +195,13 @@ class VaeService:
             fields.append(replies.tensor(pb.SampleResponse.LATENTS_FIELD_NUMBER, latents))
         return fields
 
-    async def _points(self, request: pb.InterpolateRequest, model: Model, context: Context) -> Rows:
+    async def _points(self, request: pb.InterpolateRequest, model: Model, call: Call) -> Rows:
         """The latents that a way passes through, at least two."""
         form = request.WhichOneof("points")
         if form == "images":
             images = await self._read(request.images, model)
             _at_least_two(len(images), "images")
-            points, _ = await model.encode(images, context.time_remaining())
+            points, _ = await model.encode(images, call.time_remaining())
             return points
         if form == "latents":
             shape = model.manifest.latent_shape
@@ -236,8 +234,8 @@ class VaeService:
             return replies.message(field, content.SerializeToString())
         return replies.images(field, formats.to_uint8(rows, value_range) if wanted == _UINT8 else rows)
 
-    async def _off_loop(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._image_threads, call)
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._image_threads, work)
 
 
 def _at_least_two(points: int, field: str) -> None:
@@ -245,35 +243,12 @@ def _at_least_two(points: int, field: str) -> None:
         raise InvalidInput(field, f"want at least 2 points, came {points}")
 
 
-def describe(model: Model) -> models_pb2.Model:
-    """What GetModel and ListModels say of a model."""
-    manifest = model.manifest
-    channels, height, width = manifest.image.shape
-    low, high = manifest.image.value_range
-    created = Timestamp()
-    created.FromDatetime(manifest.created)
-    weights = model.pools.weight if model.pools else np.empty(0)
-    return models_pb2.Model(
-        model=models_pb2.ServedModel(name=model.name, version=model.version, digest=model.digest),
-        ready=True,
-        image=models_pb2.ImageSpec(
-            channels=channels, height=height, width=width, value_min=low, value_max=high
-        ),
-        latent_shape=manifest.latent_shape,
-        kind=manifest.kind,
-        likelihood=manifest.likelihood.name,
-        prior=manifest.prior,
-        pools=[
-            models_pb2.Pool(name=pool.name, weight=weight, rows=pool.rows, aggregate=pool.aggregate)
-            for pool, weight in zip(manifest.pools, weights, strict=True)
-        ],
-        metrics=[
-            models_pb2.Metric(name=name, value=metric.value, standard_error=metric.standard_error)
-            for name, metric in manifest.training.metrics.items()
-        ],
-        created=created,
-        execution_provider=model.provider.name,
-        max_rows=model.max_rows,
-        dataset=manifest.training.dataset,
-        offers_score=model.scorer is not None,
-    )
+def _served(model: Model) -> tuple[replies.Part, ...]:
+    return replies.served_model(model.name, model.version, model.digest)
+
+
+def _is_spherical(path: int) -> bool:
+    """Unspecified means linear."""
+    if path not in pb.InterpolationPath.values():
+        raise InvalidInput("path", f"want one of {', '.join(pb.InterpolationPath.keys())}, came {path}")
+    return path == pb.INTERPOLATION_PATH_SPHERICAL

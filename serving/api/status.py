@@ -1,9 +1,10 @@
-"""Domain errors to gRPC status: one table, and the rich details of google.rpc.
+"""Domain errors to ``google.rpc.Status``: one table of codes, and the rich details.
+
+The codes are gRPC's, whatever door the status leaves by.
 
 Source of the details' form: AIP-193 and google/rpc/error_details.proto.
 """
 
-import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -12,17 +13,16 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from serving import errors
 
 DOMAIN = "vaeserve"
-DETAILS_KEY = "grpc-status-details-bin"
 
-CODES: dict[type[errors.ServingError], grpc.StatusCode] = {
-    errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.NotFound: grpc.StatusCode.NOT_FOUND,
-    errors.NotOffered: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.DeadlineUnreachable: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
-    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    errors.ExecutionFailed: grpc.StatusCode.INTERNAL,
+CODES: dict[type[errors.ServingError], str] = {
+    errors.InvalidInput: "INVALID_ARGUMENT",
+    errors.NotFound: "NOT_FOUND",
+    errors.NotOffered: "FAILED_PRECONDITION",
+    errors.Overloaded: "RESOURCE_EXHAUSTED",
+    errors.DeadlineUnreachable: "DEADLINE_EXCEEDED",
+    errors.ShuttingDown: "UNAVAILABLE",
+    errors.Unauthenticated: "UNAUTHENTICATED",
+    errors.ExecutionFailed: "INTERNAL",
 }
 
 
@@ -35,18 +35,22 @@ class InternalError(errors.ServingError):
         super().__init__("internal error")
 
 
-CODES[InternalError] = grpc.StatusCode.INTERNAL
+CODES[InternalError] = "INTERNAL"
 
 
-def to_status(error: errors.ServingError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
-    """Code, message and trailing metadata for ``context.abort``."""
-    code = CODES[type(error)]
-    status = status_pb2.Status(code=_number(code), message=str(error))
+def code_of(error: errors.ServingError) -> str:
+    """The name of its code, a ``google.rpc.Code``."""
+    return CODES[type(error)]
+
+
+def to_status(error: errors.ServingError) -> status_pb2.Status:
+    """Code, message and details, as every door tells of an error."""
+    status = status_pb2.Status(code=code_pb2.Code.Value(code_of(error)), message=str(error))
     for detail in _details(error):
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
-    return code, str(error), ((DETAILS_KEY, status.SerializeToString()),)
+    return status
 
 
 def _details(error: errors.ServingError) -> list[Message]:
@@ -73,7 +77,3 @@ def _details(error: errors.ServingError) -> list[Message]:
             delay.FromNanoseconds(int(error.retry_after_s * 1e9))
             details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return details
-
-
-def _number(code: grpc.StatusCode) -> int:
-    return int(code_pb2.Code.Value(code.name))

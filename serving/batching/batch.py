@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
-Outputs = tuple[Rows, ...]
-Run = Callable[[Rows], Outputs]
-"""One graph: [rows, …] → arrays with the same number of rows. Called from executor threads."""
+Outputs = Sequence[Rows]
+Run = Callable[[dict[str, Rows]], Outputs]
+"""One graph: [rows, …] by the name of the input → arrays with the same number of rows."""
 
 
 @dataclass(eq=False, slots=True)
 class Entry:
     """One request's rows, with the future its caller awaits."""
 
-    rows: Rows
+    rows: tuple[Rows, ...]
+    """An array for each input of the graph, all with ``count`` rows."""
+    count: int
     reply: asyncio.Future[Outputs]
     queued_at: float
     waiting: int
@@ -25,6 +27,25 @@ class Entry:
     answered: int = 0
     outputs: Outputs | None = None
     """Where the parts of a split entry are put together."""
+
+    def answer(self, part: slice, outputs: Outputs) -> None:
+        """Take the outputs of some of the rows; the last of them answers the caller."""
+        if self.reply.done():  # cancelled while the batch ran
+            return
+        self.answered += part.stop - part.start
+        if part.stop - part.start == self.count:
+            self.reply.set_result(outputs)
+            return
+        if self.outputs is None:
+            self.outputs = [np.empty((self.count, *o.shape[1:]), o.dtype) for o in outputs]
+        for whole, piece in zip(self.outputs, outputs, strict=True):
+            whole[part] = piece
+        if self.answered == self.count:
+            self.reply.set_result(self.outputs)
+
+    def fail(self, failure: Exception) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(failure)
 
 
 @dataclass(eq=False, slots=True)
@@ -37,32 +58,30 @@ class Batch:
     is_full: bool = False
     seconds: float = 0.0
     """How long the graph took."""
-    outputs: Outputs | Exception = ()
+    outputs: Outputs = ()
+    failure: Exception | None = None
+    """Why there are no outputs."""
 
-    def assemble(self) -> Rows:
+    def feed(self, inputs: Sequence[str]) -> dict[str, Rows]:
+        """The rows of all parts, by the name of the graph's input."""
         if len(self.parts) == 1:
             entry, part = self.parts[0]
-            return entry.rows[part]
-        return np.concatenate([entry.rows[part] for entry, part in self.parts])
+            arrays = [rows[part] for rows in entry.rows]
+        else:
+            pieces = zip(*([rows[part] for rows in entry.rows] for entry, part in self.parts), strict=True)
+            arrays = [np.concatenate(piece) for piece in pieces]
+        return dict(zip(inputs, arrays, strict=True))
+
+    def split(self) -> None:
+        """Give every entry the outputs of its rows."""
+        start = 0
+        for entry, part in self.parts:
+            stop = start + part.stop - part.start
+            entry.answer(part, [output[start:stop] for output in self.outputs])
+            start = stop
 
 
-def answer(entry: Entry, part: slice, outputs: Outputs) -> None:
-    """Give an entry the outputs of some of its rows; the last of them answers its caller."""
-    if entry.reply.done():  # cancelled while the batch ran
-        return
-    entry.answered += part.stop - part.start
-    if part.stop - part.start == len(entry.rows):
-        entry.reply.set_result(outputs)
-        return
-    if entry.outputs is None:
-        entry.outputs = tuple(np.empty((len(entry.rows), *o.shape[1:]), o.dtype) for o in outputs)
-    for whole, piece in zip(entry.outputs, outputs, strict=True):
-        whole[part] = piece
-    if entry.answered == len(entry.rows):
-        entry.reply.set_result(entry.outputs)
-
-
-def check_rows(outputs: Sequence[Rows], rows: int) -> None:
+def check_rows(outputs: Outputs, rows: int) -> None:
     """Raises ValueError: a graph must give as many rows as it got."""
     for index, output in enumerate(outputs):
         if len(output) != rows:

@@ -1,74 +1,131 @@
-"""How fast a graph is, and what follows from it: the size of a batch and where it is run."""
+"""What a batch costs, and what follows from it: its size, and where it is run.
+
+A batch costs something by itself and something a row. The two are kept as the time of one row and of a full
+batch, between which the line is drawn: a batch teaches the end that it is near to, so that single
+rows say nothing of what a full batch takes.
+"""
 
 import math
+from dataclasses import dataclass
 
-_SMOOTHING = 0.1
-"""Weight of the newest batch in the running mean."""
 LONGEST_BATCH_S = 0.01
 """Batches are kept shorter than this, so that a single row behind them does not wait long."""
 _FEWEST_ROWS = 8
 """A batch may always have this many rows, however slow the graph."""
 _WORTH_SPLITTING_S = 0.001
 """From here on rows are divided among idle executors; below, the hand-over costs more than it saves."""
-_CHEAP_REQUEST = 3.0
-"""The event loop needs a core of its own for requests whose rows take less than so many times what it takes
-itself: with an executor on every core it serves fewer."""
+_CHEAP_REQUEST_S = 0.00036
+"""The event loop needs a core of its own for requests whose rows take less: with an executor on every core
+it serves fewer. Three times what a request of one row costs the loop, gRPC's part in it included."""
 _HAND_OVER_S = 0.00025
 """What handing a batch to another thread and back costs; a shorter batch is run on the event loop. Nothing
 joins the queue while it runs there, so rows that take less had better wait for others in the first place."""
-_FORGETTING = 1.01
-"""By how much the quickest pace may rise with each batch, if the graph has become slower."""
 _GATHERED_ROWS = 64
 """Waiting for more lengthens the batch and saves next to nothing a row."""
+_SMOOTHING = 0.1
+"""Weight of the newest batch in what is typical."""
+_OUTLIER = 10.0
+"""A batch that took so many times what is typical counts as no more than that: a stall is no pace."""
+_FORGETTING = 0.01
+"""By how much the quickest may rise with each batch, if the graph has become slower."""
+_AGEING = 0.9
+"""What a refusal leaves of the typical cost: nothing else would ever correct it."""
 
 
-class Pace:
-    """Seconds a row: their running mean, for what is promised, and the quickest of late, for what is chosen.
+@dataclass
+class _Line:
+    """Seconds of a batch by its rows: a line from one row to a full batch."""
+
+    full_rows: int
+    one: float = 0.0
+    full: float = 0.0
+
+    def seconds(self, rows: int) -> float:
+        return self.one + (self.full - self.one) * self._share(rows)
+
+    def shift(self, rows: int, seconds: float) -> None:
+        """Move the line by so many seconds at so many rows; the farther end moves less, and gives way."""
+        share = self._share(rows)
+        step = seconds / (share * share + (1.0 - share) * (1.0 - share))
+        self.one = max(self.one + step * (1.0 - share), 0.0)
+        self.full = max(self.full + step * share, 0.0)
+        if share > 0.5:
+            self.one = min(self.one, self.full)
+        else:
+            self.full = max(self.one, self.full)
+
+    def _share(self, rows: int) -> float:
+        """Where between one row and a full batch so many rows are, 0 to 1."""
+        return (rows - 1) / (self.full_rows - 1) if self.full_rows > 1 else 1.0
+
+
+class CostModel:
+    """The typical cost, for what is promised, and the quickest of late, for what is chosen.
 
     The time of a batch includes waiting for Python's lock on the way back from an executor. A choice that
-    went by the mean would keep a fast graph on executors because executors make it look slow.
+    went by the typical would keep a fast graph on executors because executors make it look slow.
     """
 
     def __init__(self, max_batch_rows: int) -> None:
         self._max_batch_rows = max_batch_rows
-        self._seconds_per_row = 0.0
-        self._quickest = 0.0
+        self._typical = _Line(max_batch_rows)
+        self._quickest = _Line(max_batch_rows)
+        self._is_known = False
+        self._has_seen = {"small": False, "large": False}
         self.rows_to_gather = 0
         """So few rows should wait for a request that is about to come; 0 of a graph that is not that fast."""
 
     def observe(self, rows: int, seconds: float) -> None:
-        newest = seconds / rows
-        weight = _SMOOTHING if self._seconds_per_row else 1.0
-        self._seconds_per_row += (newest - self._seconds_per_row) * weight
-        self._quickest = min(newest, self._quickest * _FORGETTING or newest)
+        """Learn from a batch of so many rows, at most ``max_batch_rows``."""
+        if not self._is_known:
+            self._is_known = True
+            for line in (self._typical, self._quickest):
+                line.one = seconds / rows
+                line.full = line.one * self._max_batch_rows
+        size = "large" if 2 * rows > self._max_batch_rows else "small"
+        typical, quickest = self._typical.seconds(rows), self._quickest.seconds(rows)
+        if self._has_seen[size]:
+            self._typical.shift(rows, (min(seconds, typical * _OUTLIER) - typical) * _SMOOTHING)
+            self._quickest.shift(rows, min(seconds, quickest * (1.0 + _FORGETTING)) - quickest)
+        else:  # until now it was guessed from batches of the other size
+            self._has_seen[size] = True
+            self._typical.shift(rows, seconds - typical)
+            self._quickest.shift(rows, seconds - quickest)
         self.rows_to_gather = _GATHERED_ROWS if self.is_short(1) else 0
 
     def seconds(self, rows: int) -> float:
-        """Expected for so many rows on one executor; 0 before the first batch."""
-        return rows * self._seconds_per_row
+        """Expected for so many rows on one executor, in as many batches as they need; 0 if unknown."""
+        batches, rest = divmod(rows, self._max_batch_rows)
+        return batches * self._typical.full + (self._typical.seconds(rest) if rest else 0.0)
+
+    def age(self) -> None:
+        """A request was refused for what it would cost. Repeated refusals let one through, which tells."""
+        self._typical.one *= _AGEING
+        self._typical.full *= _AGEING
 
     def batch_rows(self, waiting: int, idle_executors: int) -> int:
         """The largest next batch, when so many rows wait and so many executors do."""
         rows = self._max_batch_rows
-        if not self._seconds_per_row:
+        a_row = self._typical.full / rows
+        if not a_row:
             return rows
-        rows = min(rows, max(_FEWEST_ROWS, int(LONGEST_BATCH_S / self._seconds_per_row)))
+        rows = min(rows, max(_FEWEST_ROWS, int(LONGEST_BATCH_S / a_row)))
         if idle_executors > 1 and self.is_worth_splitting(waiting):
             rows = min(rows, math.ceil(waiting / idle_executors))
         return rows
 
-    def executors(self, rows: int, loop_s: float, at_hand: int) -> int:
-        """How many should share rows for which the event loop takes so long; all, before the first batch."""
+    def executors(self, rows: int, requests: int, at_hand: int) -> int:
+        """How many should share the rows of so many requests; all, before the first batch."""
         if not self.is_worth_splitting(rows):
             return 1
-        if 0.0 < rows * self._quickest < loop_s * _CHEAP_REQUEST:
+        if self._is_known and self._quickest.seconds(rows) < requests * _CHEAP_REQUEST_S:
             return max(1, at_hand - 1)
         return at_hand
 
     def is_worth_splitting(self, rows: int) -> bool:
         """Whether so many rows are work for several executors; unknown before the first batch, so yes."""
-        return not 0.0 < rows * self._quickest < _WORTH_SPLITTING_S
+        return not self._is_known or self._quickest.seconds(rows) >= _WORTH_SPLITTING_S
 
     def is_short(self, rows: int) -> bool:
         """Whether running so many rows takes less than handing them to another thread."""
-        return 0.0 < rows * self._quickest < _HAND_OVER_S
+        return self._is_known and self._quickest.seconds(rows) < _HAND_OVER_S

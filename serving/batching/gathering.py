@@ -15,7 +15,7 @@ _TRY_EVERY = 16
 """Requests after which looking out is tried again where it did not pay."""
 
 
-class Arrivals:
+class Gathering:
     """The running means of the time between requests and of what looking out for more has found."""
 
     def __init__(self) -> None:

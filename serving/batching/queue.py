@@ -1,4 +1,4 @@
-"""The rows that wait for a graph. The event loop puts them in, executors and the loop take them out."""
+"""The rows that wait for one graph."""
 
 import threading
 import time
@@ -7,8 +7,11 @@ from collections import deque
 from serving.batching.batch import Batch, Entry
 
 
-class Waiting:
-    """A queue of entries, counted in rows, from which batches are cut."""
+class Queue:
+    """Entries, counted in rows, from which batches are cut.
+
+    The event loop puts them in; it and the executors take them out, by ``cut`` alone.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
@@ -18,11 +21,6 @@ class Waiting:
     def __len__(self) -> int:
         """Entries."""
         return len(self._entries)
-
-    @property
-    def since(self) -> float:
-        """When the first of the entries came, in seconds of ``time.perf_counter``; there must be one."""
-        return self._entries[0].queued_at
 
     def append(self, entry: Entry) -> None:
         with self._lock:
@@ -49,7 +47,7 @@ class Waiting:
                 if not entry.waiting:  # withdrawn
                     continue
                 take = min(entry.waiting, limit - batch.rows)
-                start = len(entry.rows) - entry.waiting
+                start = entry.count - entry.waiting
                 batch.parts.append((entry, slice(start, start + take)))
                 batch.rows += take
                 entry.waiting -= take

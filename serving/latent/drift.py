@@ -1,7 +1,7 @@
 """Latent drift: the posterior of live Encode traffic against the training set's.
 
 Moments are kept with exponential forgetting over about ``WINDOW_ROWS`` rows and turned into
-statistics when Prometheus scrapes, so that the request path pays for sums alone.
+statistics when somebody asks, so that each batch pays for sums alone.
 """
 
 import threading
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Reference
-from serving.metrics.registry import Metrics
 
 Rows = NDArray[np.float32]
 
@@ -22,9 +21,7 @@ _ACTIVE_VARIANCE = 0.01
 class DriftMonitor:
     """Watches one model's encoder; ``update`` may be called from several threads."""
 
-    def __init__(
-        self, reference: Reference, metrics: Metrics, model: str, *, learned_prior: bool = False
-    ) -> None:
+    def __init__(self, reference: Reference, *, learned_prior: bool = False) -> None:
         self._reference = reference
         self._learned_prior = learned_prior
         latents = len(reference.mean)
@@ -32,10 +29,6 @@ class DriftMonitor:
         self._rows = 0.0
         self._sums = np.zeros((3, latents))
         """Σ mean, Σ mean², Σ KL, a column a latent."""
-        metrics.latent_drift.labels(model, "mean_shift").set_function(self.mean_shift)
-        metrics.latent_drift.labels(model, "variance_log_ratio").set_function(self.variance_log_ratio)
-        metrics.posterior_kl.labels(model).set_function(self.kl)
-        metrics.active_units.labels(model).set_function(self.active_units)
 
     def update(self, mean: Rows, log_var: Rows) -> None:
         """Take in the posteriors of one batch: [rows, *latent_shape] each."""

@@ -5,9 +5,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import InvalidInput
-from serving.pb.vae.v1 import vae_service_pb2 as pb
-
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -15,14 +12,7 @@ _NEARLY_PARALLEL = 1e-6
 """Sine of the angle below which turning is dividing by nothing; the straight line is the same there."""
 
 
-def checked_path(value: int) -> int:
-    """A known way; unspecified means linear."""
-    if value not in pb.InterpolationPath.values():
-        raise InvalidInput("path", f"want one of {', '.join(pb.InterpolationPath.keys())}, came {value}")
-    return value
-
-
-def walk(points: Rows, steps: int, path: int) -> Rows:
+def walk(points: Rows, steps: int, *, spherical: bool) -> Rows:
     """From each point to the next: [P, *latent_shape] → [(P - 1)·steps + 1, *latent_shape].
 
     Every point is met exactly. Spherical: Shoemake 1985, "Animating rotation with quaternion curves",
@@ -30,7 +20,7 @@ def walk(points: Rows, steps: int, path: int) -> Rows:
     """
     flat = points.reshape(len(points), -1).astype(np.float64)
     t = np.arange(steps)[:, None] / steps
-    between = _spherical if path == pb.INTERPOLATION_PATH_SPHERICAL else _linear
+    between = _spherical if spherical else _linear
     legs = [between(start, end, t) for start, end in pairwise(flat)]
     whole = np.concatenate([*legs, flat[-1:]])
     return whole.astype(np.float32).reshape(-1, *points.shape[1:])

@@ -1,21 +1,41 @@
 """The HTTP endpoint that Prometheus scrapes."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import prometheus_client
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from serving.errors import StartupError
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _ServerIPv6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """A scrape is no news."""
+
+
 @contextmanager
-def metrics_server(address: str, registry: prometheus_client.CollectorRegistry) -> Iterator[str]:
-    """Serve ``registry`` over HTTP; yields the address with its real port."""
+def metrics_server(address: str, app: Any) -> Iterator[str]:
+    """Serve a WSGI application on a thread of its own; yields the address with its real port."""
     host, _, port = address.rpartition(":")
+    bare = host.strip("[]")
+    kind = _ServerIPv6 if ":" in bare else _Server
     try:
-        httpd, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), registry)
+        httpd = make_server(bare, int(port), app, kind, handler_class=_Silent)
     except (OSError, OverflowError) as exc:
         raise StartupError(f"--metrics-address {address}: cannot listen: {exc}") from None
+    thread = threading.Thread(target=httpd.serve_forever, name="metrics", daemon=True)
+    thread.start()
     try:
         yield f"{host}:{httpd.server_port}"
     finally:

@@ -4,10 +4,12 @@ Label sets that are known in advance are created at once, so that a scrape shows
 first event instead of nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, make_wsgi_app
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -28,10 +30,31 @@ UNKNOWN = "_unknown"
 """Label of a request for a model that is not served: client text never becomes a label."""
 
 
+class _OfWorker:
+    """Says in every sample of a collector which worker it is of."""
+
+    def __init__(self, collector: Any, worker: int) -> None:
+        self._collector = collector
+        self._worker = str(worker)
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._collector.collect():
+            labelled = Metric(family.name, family.documentation, family.type, family.unit)
+            labelled.samples = [
+                sample._replace(labels={**sample.labels, "worker": self._worker}) for sample in family.samples
+            ]
+            yield labelled
+
+    def restricted_registry(self, names: Iterable[str]) -> "_OfWorker":
+        return _OfWorker(self._collector.restricted_registry(names), int(self._worker))
+
+
 class Metrics:
     """All metrics, in a registry of their own so that tests and several servers do not collide."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: int | None = None) -> None:
+        """``worker`` becomes a label of every series: it tells several processes behind one port apart."""
+        self._worker = worker
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -40,6 +63,12 @@ class Metrics:
         self._batching()
         self._models()
         self._latent_space()
+
+    def page(self) -> Any:
+        """A WSGI application that shows them all."""
+        return make_wsgi_app(
+            self.registry if self._worker is None else _OfWorker(self.registry, self._worker)
+        )
 
     def _requests(self) -> None:
         r, call, model = self.registry, ("model", "method"), ("model",)
@@ -101,6 +130,21 @@ class Metrics:
         self.posterior_kl = Gauge("vae_posterior_kl_nats", kl, model, registry=r)
         active = "Latents whose posterior mean varies in Encode traffic."
         self.active_units = Gauge("vae_active_units", active, model, registry=r)
+
+    def watch_latents(
+        self,
+        model: str,
+        *,
+        mean_shift: Callable[[], float],
+        variance_log_ratio: Callable[[], float],
+        kl: Callable[[], float],
+        active_units: Callable[[], float],
+    ) -> None:
+        """Ask these for the figures of a model's Encode traffic at each scrape."""
+        self.latent_drift.labels(model, "mean_shift").set_function(mean_shift)
+        self.latent_drift.labels(model, "variance_log_ratio").set_function(variance_log_ratio)
+        self.posterior_kl.labels(model).set_function(kl)
+        self.active_units.labels(model).set_function(active_units)
 
     def start_model(
         self, model: str, *, methods: Sequence[str], sources: Sequence[str], pools: Sequence[str]

@@ -1,71 +1,61 @@
-"""One `/metrics` for several worker processes: scrapes each and puts the samples together."""
+"""One page of metrics for several worker processes: their pages joined.
+
+Nothing is added up. Every series of a worker carries the label ``worker``, and whoever reads them chooses
+what to sum: counters never run backwards when a worker is replaced, and no gauge is averaged by guess.
+"""
 
 import logging
-import math
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
-
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
+from typing import Any
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 5.0
+_END = "# EOF"
+"""Last line of a page in the OpenMetrics format."""
 
 
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan
+def joined_pages(addresses: Callable[[], Sequence[str]]) -> Any:
+    """A WSGI application; ``addresses`` of the workers' own endpoints are asked for at each scrape."""
+    # A proxy that the environment names is for the world outside, never for our own workers.
+    fetch = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
-
-_COMBINE: dict[str, Callable[[list[float]], float]] = {
-    "vae_model_ready": min,
-    "vae_model_load_seconds": max,
-    "vae_refused_versions": max,
-    "vae_latent_drift": _mean,
-    "vae_posterior_kl_nats": _mean,
-    "vae_active_units": _mean,
-    "process_start_time_seconds": min,
-}
-"""Gauges that are no sums. Counters, histograms and the other gauges are."""
-
-
-class WorkerMetrics:
-    """A collector over the workers' own metrics endpoints; ``addresses`` is asked at each scrape."""
-
-    def __init__(self, addresses: Callable[[], Sequence[str]], registry: CollectorRegistry) -> None:
-        self._addresses = addresses
-        registry.register(self)
-
-    def describe(self) -> Iterable[Metric]:
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        texts = []
-        for address in self._addresses():
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        pages, content_type = [], ""
+        for address in addresses():
+            url = f"http://{address}/metrics?{environ.get('QUERY_STRING', '')}"
+            request = urllib.request.Request(url, headers={"Accept": environ.get("HTTP_ACCEPT", "*/*")})
             try:
-                with urllib.request.urlopen(f"http://{address}/metrics", timeout=_TIMEOUT_S) as answer:
-                    texts.append(answer.read().decode())
+                with fetch(request, timeout=_TIMEOUT_S) as answer:
+                    pages.append(answer.read().decode())
+                    content_type = answer.headers["Content-Type"]
             except OSError as exc:  # a worker that just ended is restarted; the others still count
                 log.warning("worker metrics at %s cannot be read: %s", address, exc)
-        return merge(texts)
+        if not pages:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+            return [b"no worker's metrics can be read\n"]
+        start_response("200 OK", [("Content-Type", content_type)])
+        return [join(pages).encode()]
+
+    return app
 
 
-def merge(texts: Sequence[str]) -> list[Metric]:
-    """Families of several expositions as one, their samples combined label set by label set."""
-    merged: dict[str, Metric] = {}
-    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]] = {}
-    for text in texts:
-        for family in text_string_to_metric_families(text):
-            merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
-            series = values.setdefault(family.name, {})
-            for sample in family.samples:
-                key = (sample.name, tuple(sample.labels.items()))
-                series.setdefault(key, []).append(sample.value)
-    for name, family in merged.items():
-        default = max if name.endswith("_info") else math.fsum
-        combine = _COMBINE.get(name, default)
-        for (sample_name, labels), collected in values[name].items():
-            family.add_sample(sample_name, dict(labels), combine(collected))
-    return list(merged.values())
+def join(pages: Sequence[str]) -> str:
+    """Pages of one exposition format as one: the samples of a family together, under what describes it."""
+    described: dict[str, list[str]] = {}
+    samples: dict[str, list[str]] = {}
+    for page in pages:
+        family = ""
+        for line in page.splitlines():
+            if line.startswith("# ") and line != _END:
+                family = line.split(" ", 3)[2]
+                known = described.setdefault(family, [])
+                if line not in known:
+                    known.append(line)
+            elif line and line != _END:
+                samples.setdefault(family, []).append(line)
+    lines = [line for family in described for line in (*described[family], *samples.get(family, ()))]
+    if pages and pages[0].rstrip().endswith(_END):
+        lines.append(_END)
+    return "\n".join(lines) + "\n"

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batching.batch import Outputs
 from serving.batching.batcher import Batcher
 from serving.bundle import Manifest
-from serving.errors import InvalidInput, NotOffered
+from serving.errors import NotOffered
 from serving.latent.noise import standard_normal
-from serving.models.session import Session
-from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -31,14 +28,6 @@ MAX_SAMPLES = 10_000
 _PORTION_SAMPLES = 1024
 _PORTION_BYTES = 32 << 20
 """Of a portion at most, but for one block of an image."""
-
-
-def samples_of(request: pb.ScoreRequest) -> int:
-    """The number of samples asked for. Raises InvalidInput."""
-    samples = request.samples if request.HasField("samples") else DEFAULT_SAMPLES
-    if not 1 <= samples <= MAX_SAMPLES:
-        raise InvalidInput("samples", f"want 1 to {MAX_SAMPLES}, came {samples}")
-    return samples
 
 
 @dataclass(frozen=True)
@@ -58,22 +47,16 @@ class Scorer:
     """The score graph of one model, with its queues.
 
     Args:
-        queue: makes a batcher of a graph's ``run``, by the name for its metrics and the samples in a row.
+        blocks, singles: the queues of the graph for an image with ``BLOCK`` samples, and with one.
         quantiles: of -ELBO over the training images, where the bundle has them.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        manifest: Manifest,
-        queue: Callable[[Callable[[Rows], Outputs], str, int], Batcher],
-        quantiles: Rows | None,
-    ) -> None:
-        self._image_shape, self._latent_shape = manifest.image.shape, manifest.latent_shape
-        self._pixels, self._latents = math.prod(self._image_shape), math.prod(self._latent_shape)
-        self._session = session
-        self._blocks = queue(self._run, "score", BLOCK)
-        self._singles = queue(self._run, "score_single", 1)
+    def __init__(self, manifest: Manifest, blocks: Batcher, singles: Batcher, quantiles: Rows | None) -> None:
+        self._latent_shape = manifest.latent_shape
+        self._latents = math.prod(self._latent_shape)
+        self._sample_bytes = 4 * (math.prod(manifest.image.shape) + self._latents)
+        self._blocks = blocks
+        self._singles = singles
         self._quantiles = quantiles
 
     async def score(
@@ -100,11 +83,10 @@ class Scorer:
         for rows, draws in self._portions(len(images), samples):
             first = (first_row + rows.start) * samples + draws.start
             shape = (rows.stop - rows.start, draws.stop - draws.start)
-            noise = standard_normal(seed, first, math.prod(shape), self._latents).reshape(*shape, -1)
+            noise = standard_normal(seed, first, math.prod(shape), self._latents).astype(np.float32)
             begun = rows.start + draws.start > 0
-            part, weight = await self._portion(
-                images[rows], noise.astype(np.float32), time_remaining, continues=begun
-            )
+            drawn = noise.reshape(*shape, *self._latent_shape)
+            part, weight = await self._portion(images[rows], drawn, time_remaining, continues=begun)
             sums[:, rows] += part
             log_weight[rows] = np.logaddexp(log_weight[rows], weight)
         distortion, rate = sums / samples
@@ -122,7 +104,7 @@ class Scorer:
 
     def _portions(self, images: int, samples: int) -> Iterator[tuple[slice, slice]]:
         """Images with all their samples, or one image with some of them."""
-        fitting = _PORTION_BYTES // (4 * (self._pixels + self._latents))
+        fitting = _PORTION_BYTES // self._sample_bytes
         at_once = max(BLOCK, min(_PORTION_SAMPLES, fitting) // BLOCK * BLOCK)
         whole = max(1, at_once // samples)
         for start in range(0, images, whole):
@@ -140,12 +122,15 @@ class Scorer:
         *,
         continues: bool,
     ) -> tuple[Doubles, Doubles]:
-        """Σ of distortion and rate [2, rows] and logsumexp of the weights [rows] over noise [rows, n, Z]."""
+        """Σ of distortion and rate [2, rows] and logsumexp of the weights [rows] over the samples.
+
+        Shapes: images [rows, C, H, W], noise [rows, samples, *latent_shape].
+        """
         in_blocks = noise.shape[1] // BLOCK * BLOCK
         parts = [(self._blocks, noise[:, :in_blocks], BLOCK), (self._singles, noise[:, in_blocks:], 1)]
         answers = await asyncio.gather(
             *(
-                queue.submit(_packed(images, some, each), timeout_s=time_remaining(), continues=continues)
+                queue.submit(*_rows(images, some, each), timeout_s=time_remaining(), continues=continues)
                 for queue, some, each in parts
                 if some.size
             )
@@ -158,20 +143,15 @@ class Scorer:
             weights.append(log_weight.astype(np.float64).reshape(len(images), -1))
         return sums, np.logaddexp.reduce(np.concatenate(weights, axis=1), axis=1)
 
-    def _run(self, rows: Rows) -> Outputs:
-        """Packed rows → distortion, rate [rows], log_weight [rows, samples]."""
-        images = np.ascontiguousarray(rows[:, : self._pixels]).reshape(-1, *self._image_shape)
-        noise = np.ascontiguousarray(rows[:, self._pixels :]).reshape(len(rows), -1, *self._latent_shape)
-        return self._session(images, noise)
 
+def _rows(images: Rows, noise: Rows, each: int) -> tuple[Rows, Rows]:
+    """An image with ``each`` of its n samples in every row.
 
-def _packed(images: Rows, noise: Rows, each: int) -> Rows:
-    """Rows of an image with ``each`` of its n samples: [rows·n/each, pixels + each·Z].
-
-    Shapes: images [rows, C, H, W]; noise [rows, n, Z].
+    Shapes: images [rows, C, H, W], noise [rows, n, *latent_shape] → [rows·n/each, C, H, W] and
+    [rows·n/each, each, *latent_shape].
     """
-    repeated = np.repeat(images.reshape(len(images), -1), noise.shape[1] // each, axis=0)
-    return np.concatenate([repeated, noise.reshape(len(repeated), -1)], axis=1)
+    repeated = np.repeat(images, noise.shape[1] // each, axis=0)
+    return repeated, noise.reshape(len(repeated), each, *noise.shape[2:])
 
 
 def scorer_of(scorer: Scorer | None, model: str) -> Scorer:

@@ -1,26 +1,24 @@
 """One ONNX graph in ONNX Runtime, checked against its manifest."""
 
 import os
+from functools import partial
 
 # Official builds report usage from 1.29 on unless this is set before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
+from serving.batching.batch import Outputs, Rows, Run
 from serving.bundle import BundleError, Graph
 from serving.errors import StartupError
 from serving.models.providers import ORT_NAMES, ORT_OPTIONS, Provider
-
-Rows = NDArray[np.float32]
 
 _WARNINGS_OFF = 3
 """Severity 'error': what matters is checked here and reported in our own words."""
 
 
 class Session:
-    """A graph. Calls are thread-safe: ONNX Runtime allows concurrent runs.
+    """A graph. ``run`` and calls are thread-safe: ONNX Runtime allows concurrent runs.
 
     The operators run on the calling thread; the batcher's executors are the parallelism. Two
     single-threaded runs side by side beat one run with two threads on batches.
@@ -42,18 +40,21 @@ class Session:
             raise BundleError(f"{graph.file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
         if wanted not in self._session.get_providers():
             raise StartupError(f"provider {provider.name}: ONNX Runtime could not start it for {graph.file}")
-        self._inputs = list(graph.inputs.values())
+        self.inputs = tuple(graph.inputs.values())
+        """Names of the graph's inputs, in the order of the manifest."""
         self._outputs = list(graph.outputs.values())
         self._check(graph, role)
+        self.run: Run = partial(self._session.run, self._outputs)
+        """[rows, …] by the name of the input → an array for each output of the manifest, in its order."""
 
-    def __call__(self, *rows: Rows) -> tuple[Rows, ...]:
-        """[rows, …] for each input of the manifest → one array for each of its outputs, in their order."""
-        return tuple(self._session.run(self._outputs, dict(zip(self._inputs, rows, strict=True))))
+    def __call__(self, *rows: Rows) -> Outputs:
+        """The same for arrays in the order of ``inputs``."""
+        return self.run(dict(zip(self.inputs, rows, strict=True)))
 
     def _check(self, graph: Graph, role: str) -> None:
         inputs = {node.name: node for node in self._session.get_inputs()}
         outputs = {node.name: node for node in self._session.get_outputs()}
-        wanted = [(name, inputs) for name in self._inputs] + [(name, outputs) for name in self._outputs]
+        wanted = [(name, inputs) for name in self.inputs] + [(name, outputs) for name in self._outputs]
         for name, nodes in wanted:
             if name not in nodes:
                 raise BundleError(f"{graph.file}: the {role} has no tensor {name!r}, only {', '.join(nodes)}")
@@ -62,8 +63,8 @@ class Session:
                 raise BundleError(
                     f"{graph.file}: {name}: want float32 with a dynamic batch, came {node.type} {node.shape}"
                 )
-        if set(inputs) != set(self._inputs):
-            known = ", ".join(self._inputs)
+        if set(inputs) != set(self.inputs):
+            known = ", ".join(self.inputs)
             raise BundleError(f"{graph.file}: want no inputs but {known}, came {', '.join(inputs)}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.pb.vae.v1 import tensors_pb2
+from serving.pb.vae.v1 import models_pb2, tensors_pb2, vae_service_pb2
 
 Part = Any
 """bytes, or a contiguous array whose memory is joined as it is."""
@@ -23,6 +23,7 @@ _DTYPE = tensors_pb2.Tensor.DTYPE_FIELD_NUMBER
 _SHAPE = tensors_pb2.Tensor.SHAPE_FIELD_NUMBER
 _DATA = tensors_pb2.Tensor.DATA_FIELD_NUMBER
 _IMAGES_TENSOR = tensors_pb2.Images.TENSOR_FIELD_NUMBER
+_MODEL = vae_service_pb2.SampleResponse.MODEL_FIELD_NUMBER  # the same in every response
 _LENGTH_DELIMITED = 2
 
 
@@ -39,6 +40,13 @@ def images(field: int, rows: NDArray[Any]) -> tuple[Part, ...]:
 def message(field: int, content: bytes) -> tuple[Part, ...]:
     """A field holding a message that is serialised already."""
     return (_delimited(field, len(content)) + content,)
+
+
+@lru_cache(maxsize=256)
+def served_model(name: str, version: int, digest: str) -> tuple[Part, ...]:
+    """The first field of every response: which model answered."""
+    served = models_pb2.ServedModel(name=name, version=version, digest=digest)
+    return message(_MODEL, served.SerializeToString())
 
 
 def number(field: int, value: int) -> tuple[Part, ...]:

@@ -85,8 +85,8 @@ async def test_a_walk_between_images(stub):
 def test_parallel_and_zero_points_have_no_angle():
     """Where there is nothing to turn, spherical is linear."""
     points = np.float32([[1, 1], [2, 2], [0, 0]])
-    walked = interpolation.walk(points, 2, pb.INTERPOLATION_PATH_SPHERICAL)
-    np.testing.assert_allclose(walked, interpolation.walk(points, 2, pb.INTERPOLATION_PATH_LINEAR), atol=1e-6)
+    walked = interpolation.walk(points, 2, spherical=True)
+    np.testing.assert_allclose(walked, interpolation.walk(points, 2, spherical=False), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,24 @@
 """Several worker processes behind one port."""
 
 import asyncio
-import math
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving.metrics import worker_pages
+from serving.metrics.endpoint import metrics_server
+from serving.metrics.registry import Metrics
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from tests.support import process
@@ -25,15 +30,14 @@ def scrape(server):
 
 
 def counted(server):
-    """OK samples over all workers, as one scrape tells."""
-    wanted = 'vae_requests_total{model="toy",method="Sample",code="OK"}'
-    labels = {'model="toy"', 'method="Sample"', 'code="OK"'}
-    for line in scrape(server).splitlines():
-        if line.startswith("vae_requests_total{") and labels <= set(
-            line[line.index("{") + 1 : line.index("}")].split(",")
-        ):
-            return float(line.rpartition(" ")[2])
-    raise AssertionError(f"no {wanted}")
+    """OK samples by worker, as one scrape tells."""
+    wanted = {"model": "toy", "method": "Sample", "code": "OK"}
+    return {
+        sample.labels["worker"]: sample.value
+        for family in text_string_to_metric_families(scrape(server))
+        for sample in family.samples
+        if sample.name == "vae_requests_total" and wanted.items() <= sample.labels.items()
+    }
 
 
 async def sample(address, calls):
@@ -58,7 +62,8 @@ def test_workers_share_a_port_and_are_restarted(repository):
     """Two workers answer on one port; one scrape counts all; a killed one comes back; SIGTERM ends all with 0."""
     with process.serving(repository, "--workers", "2") as server:
         asyncio.run(sample(server.grpc_address, 20))
-        assert counted(server) == 20
+        assert sum(counted(server).values()) == 20
+        assert sorted(counted(server)) == ["0", "1"]
         first, second = children(server.process.pid)
         os.kill(first, signal.SIGKILL)
         end = time.monotonic() + 30
@@ -129,27 +134,75 @@ def test_workers_do_not_share_a_taken_port(repository):
     assert process.refused(repository, "--workers", "2")[0] == 2
 
 
-def test_merging_adds_what_adds():
-    """Counters and histograms add up; readiness is that of the worst, information is said once."""
-    text = """
+def test_pages_are_joined_and_nothing_is_added_up():
+    """The samples of a family stand together under one description, each as its worker wrote it, in both formats."""
+    text = """# HELP vae_requests_total RPCs.
 # TYPE vae_requests_total counter
-vae_requests_total{model="m"} %d
-# TYPE vae_model_ready gauge
-vae_model_ready{model="m"} %d
-# TYPE vae_model_info gauge
-vae_model_info{version="1"} 1
+vae_requests_total{model="m",worker="%d"} %d
+# HELP vae_latent_drift Drift.
 # TYPE vae_latent_drift gauge
-vae_latent_drift{model="m"} %s
-# TYPE vae_queue_rows gauge
-vae_queue_rows{model="m"} %d
+vae_latent_drift{model="m",worker="%d"} NaN
 """
-    merged = worker_pages.merge([text % (3, 1, "0.5", 10), text % (4, 0, "NaN", 5)])
-    values = {sample.name: sample.value for family in merged for sample in family.samples}
-    assert values == {
-        "vae_requests_total": 7,
-        "vae_model_ready": 0,
-        "vae_model_info": 1,
-        "vae_latent_drift": pytest.approx(0.5),
-        "vae_queue_rows": 15,
-    }
-    assert math.isnan(worker_pages._mean([math.nan]))
+    joined = worker_pages.join([text % (0, 3, 0), text % (1, 4, 1)])
+    assert joined.splitlines() == [
+        "# HELP vae_requests_total RPCs.",
+        "# TYPE vae_requests_total counter",
+        'vae_requests_total{model="m",worker="0"} 3',
+        'vae_requests_total{model="m",worker="1"} 4',
+        "# HELP vae_latent_drift Drift.",
+        "# TYPE vae_latent_drift gauge",
+        'vae_latent_drift{model="m",worker="0"} NaN',
+        'vae_latent_drift{model="m",worker="1"} NaN',
+    ]
+    assert worker_pages.join([text % (0, 3, 0) + "# EOF\n"] * 2).count("# EOF") == 1
+
+
+def page(address, accept="*/*"):
+    request = urllib.request.Request(f"http://{address}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request) as answer:
+        return answer.read().decode()
+
+
+def test_a_page_of_workers_can_be_read_in_both_formats():
+    """OpenMetrics and the classic format, with every series told apart by its worker; restricted to names as well."""
+    with contextlib.ExitStack() as stack:
+        addresses = []
+        for worker in (0, 1):
+            metrics = Metrics(worker)
+            metrics.start_model("toy", methods=["Encode"], sources=["prior"], pools=['it\'s "x"'])
+            addresses.append(stack.enter_context(metrics_server("127.0.0.1:0", metrics.page())))
+        address = stack.enter_context(
+            metrics_server("127.0.0.1:0", worker_pages.joined_pages(lambda: addresses))
+        )
+        openmetrics = page(address, "application/openmetrics-text; version=1.0.0")
+        assert openmetrics.endswith("# EOF\n")
+        families = {
+            "classic": list(text_string_to_metric_families(page(address))),
+            "openmetrics": list(openmetrics_families(openmetrics)),
+        }
+        for form, found in families.items():
+            names = [family.name for family in found]
+            assert len(names) == len(set(names)), form
+            series = [(sample.name, *sorted(sample.labels.items())) for f in found for sample in f.samples]
+            assert len(series) == len(set(series)), form
+            assert all(sample.labels["worker"] in ("0", "1") for f in found for sample in f.samples), form
+        restricted = page(f"{address}/metrics?name[]=vae_queue_rows&x=".removesuffix("/metrics"))
+        assert "process_" not in restricted
+
+
+def test_a_page_that_cannot_be_read_is_no_success():
+    """No worker to be reached is an error of the scrape, not an empty page; a proxy is never asked."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        metrics_server("127.0.0.1:0", worker_pages.joined_pages(lambda: ["127.0.0.1:1"])) as address,
+    ):
+        with pytest.raises(urllib.error.HTTPError) as failure:
+            page(address)
+        failure.value.close()
+        assert failure.value.code == 503
+        patch.setenv("http_proxy", "http://127.0.0.1:1")
+        patch.setenv("no_proxy", "")
+        with metrics_server("127.0.0.1:0", Metrics(7).page()) as worker:
+            app = worker_pages.joined_pages(lambda: [worker])
+            (text,) = app({}, lambda status, headers: None)
+        assert b'worker="7"' in text

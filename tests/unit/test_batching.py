@@ -8,58 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.batching.batcher import Batcher
-from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
-from serving.metrics.registry import GraphMetrics, Metrics
-
-
-class Graph:
-    """Doubles its rows; can be held at a gate, and remembers the batches it saw."""
-
-    def __init__(self):
-        self.batches = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.fail_on = None
-
-    def __call__(self, rows):
-        self.gate.wait(10)
-        self.batches.append(rows[:, 0].tolist())
-        if self.fail_on in rows[:, 0]:
-            raise RuntimeError("secret text of the runtime")
-        return rows * 2, rows + 1
-
-
-def batcher(graph, **options):
-    metrics = Metrics()
-    chosen = {"max_batch_rows": 8, "max_queue_rows": 1000, "rows_at_once": 8, "executors": 1} | options
-    made = Batcher(graph, metrics=GraphMetrics(metrics, "toy", "decoder"), **chosen)
-    made.read = lambda name, **labels: metrics.registry.get_sample_value(
-        name, {"model": "toy", **({} if "reason" in labels else {"graph": "decoder"}), **labels}
-    )
-    return made
-
-
-def rows_of(start, count):
-    return np.arange(start, start + count, dtype=np.float32)[:, None]
-
-
-async def one_by_one(made, all_rows):
-    """Submit each in a turn of the loop of its own, so that they are not cut together."""
-    tasks = []
-    for rows in all_rows:
-        tasks.append(asyncio.create_task(made.submit(rows)))
-        for _ in range(3):
-            await asyncio.sleep(0)
-    return tasks
-
-
-async def until(condition):
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come true")
+from serving.errors import ExecutionFailed
+from tests.support.graphs import Graph, batcher, one_by_one, rows_of, until
 
 
 @settings(max_examples=40, deadline=None)
@@ -113,11 +63,11 @@ async def test_dense_requests_to_a_fast_graph_are_gathered(run_s):
     long a run takes: if it is short enough for the event loop, it is short enough to wait for others."""
     graph = Graph()
 
-    def busy(rows):
+    def busy(feed):
         until = time.perf_counter() + run_s
         while time.perf_counter() < until:
             pass
-        return graph(rows)
+        return graph(feed)
 
     made = batcher(busy, max_batch_rows=64, executors=2)
     for _ in range(100):  # until the graph is known to be fast and the requests to be dense
@@ -162,9 +112,9 @@ async def test_an_executor_goes_on_while_the_loop_is_held_up():
     """It takes the next batch itself; the loop is not needed before the callers are answered."""
     graph = Graph()
 
-    def slow(rows):
+    def slow(feed):
         time.sleep(0.003)
-        return graph(rows)
+        return graph(feed)
 
     made = batcher(slow, max_batch_rows=1)
     await made.submit(rows_of(0, 1))
@@ -207,9 +157,9 @@ async def test_idle_executors_share_a_slow_batch():
     """Rows that take long are divided among the executors that are idle."""
     graph = Graph()
 
-    def slow(rows):
-        threading.Event().wait(0.002 * len(rows))
-        return graph(rows)
+    def slow(feed):
+        threading.Event().wait(0.002 * len(feed["rows"]))
+        return graph(feed)
 
     made = batcher(slow, max_batch_rows=64, executors=2)
     await made.submit(rows_of(0, 4))
@@ -223,9 +173,9 @@ async def test_a_short_batch_runs_without_a_hand_over():
     """Once a graph is known to be fast, a lone batch is run by the event loop's own thread."""
     seen = []
 
-    def fast(rows):
+    def fast(feed):
         seen.append(threading.current_thread())
-        return (rows,)
+        return (feed["rows"],)
 
     made = batcher(fast)
     for _ in range(50):
@@ -249,120 +199,3 @@ async def test_a_huge_request_does_not_starve_a_small_one():
     await made.aclose()
     place = next(index for index, batch in enumerate(graph.batches) if 1000.0 in batch)
     assert place <= 3
-
-
-async def test_cancelled_while_queued_is_never_run():
-    """A caller that gave up costs nothing: its rows leave the queue and reach no batch."""
-    graph = Graph()
-    graph.gate.clear()
-    made = batcher(graph)
-    tasks = await one_by_one(made, [rows_of(i, 1) for i in range(5)])
-    await until(lambda: made.read("vae_queue_rows") == 4)
-    tasks[3].cancel()
-    await until(lambda: made.read("vae_queue_rows") == 3)
-    graph.gate.set()
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
-    await made.aclose()
-    assert isinstance(answers[3], asyncio.CancelledError)
-    assert [doubled.item() for doubled, _ in answers[:3] + answers[4:]] == [0, 2, 4, 8]
-    assert list(chain.from_iterable(graph.batches)) == [0, 1, 2, 4]
-
-
-async def test_cancelled_while_running_harms_nobody():
-    """The batch of a caller that gave up in the middle still answers its neighbours."""
-    graph = Graph()
-    graph.gate.clear()
-    made = batcher(graph, executors=1)
-    first, second, third = await one_by_one(made, [rows_of(0, 1), rows_of(1, 1), rows_of(2, 20)])
-    await until(lambda: made.read("vae_queue_rows") == 21)
-    first.cancel()
-    third.cancel()
-    graph.gate.set()
-    doubled, _ = await second
-    assert doubled.item() == 2
-    again, _ = await made.submit(rows_of(5, 3))
-    assert again.ravel().tolist() == [10, 12, 14]
-    await made.aclose()
-
-
-async def test_a_failed_batch_fails_alone_and_hides_the_reason(caplog):
-    """The callers of a failed batch hear of it without internal text; the queue lives on."""
-    graph = Graph()
-    graph.fail_on = 13.0
-    made = batcher(graph)
-    with pytest.raises(ExecutionFailed) as failure:
-        await made.submit(rows_of(13, 1))
-    assert "secret" not in str(failure.value)
-    assert "secret" in caplog.text
-    doubled, _ = await made.submit(rows_of(1, 2))
-    assert doubled.ravel().tolist() == [2, 4]
-    await made.aclose()
-
-
-async def test_a_graph_that_loses_rows_is_a_failure():
-    """Output rows must equal input rows, or answers would go to the wrong callers."""
-    made = batcher(lambda rows: (rows[:-1],))
-    with pytest.raises(ExecutionFailed):
-        await made.submit(rows_of(0, 2))
-    await made.aclose()
-
-
-async def test_a_full_queue_refuses_at_once_and_says_when_to_retry():
-    """Rows beyond the bound are refused; what was accepted is answered all the same."""
-    graph = Graph()
-    graph.gate.clear()
-    made = batcher(graph, max_queue_rows=10)
-    accepted = await one_by_one(made, [rows_of(i, 5) for i in range(3)])
-    await until(lambda: made.read("vae_queue_rows") == 10)
-    with pytest.raises(Overloaded) as refusal:
-        await made.submit(rows_of(100, 1))
-    assert refusal.value.retry_after_s > 0
-    assert made.read("vae_rejected_total", reason="queue_full") == 1
-    graph.gate.set()
-    await asyncio.gather(*accepted)
-    await made.aclose()
-
-
-async def test_a_deadline_that_cannot_be_met_is_refused():
-    """Once the speed is known, a request that would come too late is not queued."""
-
-    def slow(rows):
-        threading.Event().wait(0.05)
-        return (rows,)
-
-    made = batcher(slow, max_batch_rows=1)
-    await made.submit(rows_of(0, 1))
-    with pytest.raises(DeadlineUnreachable):
-        await made.submit(rows_of(0, 100), timeout_s=0.2)
-    await made.submit(rows_of(0, 1), timeout_s=5.0)
-    assert made.read("vae_rejected_total", reason="deadline") == 1
-    await made.aclose()
-
-
-async def test_closing_answers_what_was_accepted_and_refuses_the_rest():
-    """Nothing accepted is lost at shutdown."""
-    graph = Graph()
-    graph.gate.clear()
-    made = batcher(graph)
-    tasks = await one_by_one(made, [rows_of(i, 3) for i in range(20)])
-    await until(lambda: made.read("vae_queue_rows") > 40)
-    closing = asyncio.create_task(made.aclose())
-    await asyncio.sleep(0)
-    with pytest.raises(ShuttingDown):
-        await made.submit(rows_of(0, 1))
-    graph.gate.set()
-    answers = await asyncio.gather(*tasks)
-    await closing
-    assert [doubled[0].item() for doubled, _ in answers] == [2 * i for i in range(20)]
-
-
-async def test_lingering_gathers_rows_only_while_idle():
-    """With linger, an idle executor waits for more rows; a full batch goes at once."""
-    graph = Graph()
-    made = batcher(graph, linger_s=0.2)
-    answers = asyncio.gather(*(made.submit(rows_of(i, 1)) for i in range(3)))
-    await answers
-    assert [len(batch) for batch in graph.batches] == [3]
-    await made.submit(rows_of(0, 8))
-    await made.aclose()
-    assert [len(batch) for batch in graph.batches] == [3, 8]

@@ -1,10 +1,8 @@
 import asyncio
 import gc
 import sys
-import time
 import weakref
 
-import grpc
 import pytest
 
 from serving.host import event_loop
@@ -44,40 +42,3 @@ def test_what_stays_is_not_looked_at_again_and_what_went_is_collected():
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="uvloop has no wheels for Windows")
-def test_grpc_wakes_the_loop_once_for_many_events():
-    """gRPC's own wake-up socket is read empty at once; calls side by side are all answered.
-
-    What gRPC calls its poller may change with its version: then this test says that the loop no longer
-    knows it, and nothing but speed is lost.
-    """
-    reads, read = [], event_loop.WakeUps.recv
-
-    def counted(self, bufsize, flags=0, /):
-        came = read(self, bufsize, flags)
-        reads.append(len(came))
-        return came
-
-    async def echo(request, context):
-        time.sleep(0.001)  # noqa: ASYNC251  # events pile up meanwhile
-        return request
-
-    async def calls():
-        server = grpc.aio.server()
-        handlers = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", handlers),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            call = channel.unary_unary("/test/Echo")
-            asked = [b"%d" % number for number in range(200)]
-            assert await asyncio.gather(*map(call, asked)) == asked
-        await server.stop(0)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(event_loop.WakeUps, "recv", counted)
-        event_loop.run(calls())
-    assert reads, "the loop does not know gRPC's poller any more"
-    assert max(reads) > 1

@@ -62,7 +62,14 @@ def test_drift_is_zero_at_home_and_grows_away():
         np.array([1.0, -1.0], np.float32), covariance, np.ones(2, np.float32), np.ones(2, np.float32)
     )
     metrics = Metrics()
-    monitor = DriftMonitor(reference, metrics, "toy")
+    monitor = DriftMonitor(reference)
+    metrics.watch_latents(
+        "toy",
+        mean_shift=monitor.mean_shift,
+        variance_log_ratio=monitor.variance_log_ratio,
+        kl=monitor.kl,
+        active_units=monitor.active_units,
+    )
     assert np.isnan(monitor.mean_shift())
 
     rng = np.random.default_rng(0)

@@ -1,9 +1,9 @@
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 
 from serving import errors
-from serving.api.status import CODES, DETAILS_KEY, to_status
+from serving.api.status import CODES, code_of, to_status
 
 EXAMPLES = {
     errors.InvalidInput: errors.InvalidInput("count", "want 1 to 9 rows, came 0"),
@@ -14,9 +14,8 @@ EXAMPLES = {
 
 
 def details_of(error):
-    code, message, trailers = to_status(error)
-    status = status_pb2.Status.FromString(dict(trailers)[DETAILS_KEY])
-    assert (status.message, grpc.StatusCode[code.name].value[0]) == (message, status.code)
+    status = to_status(error)
+    assert (status.message, status.code) == (str(error), grpc.StatusCode[code_of(error)].value[0])
     return {detail.TypeName().rpartition(".")[2]: detail for detail in status.details}
 
 

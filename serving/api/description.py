@@ -1,0 +1,40 @@
+"""What GetModel and ListModels say of a model."""
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from serving.models.model import Model
+from serving.pb.vae.v1 import models_pb2
+
+
+def describe(model: Model) -> models_pb2.Model:
+    manifest = model.manifest
+    channels, height, width = manifest.image.shape
+    low, high = manifest.image.value_range
+    created = Timestamp()
+    created.FromDatetime(manifest.created)
+    weights = model.pools.weight if model.pools else np.empty(0)
+    return models_pb2.Model(
+        model=models_pb2.ServedModel(name=model.name, version=model.version, digest=model.digest),
+        ready=True,
+        image=models_pb2.ImageSpec(
+            channels=channels, height=height, width=width, value_min=low, value_max=high
+        ),
+        latent_shape=manifest.latent_shape,
+        kind=manifest.kind,
+        likelihood=manifest.likelihood.name,
+        prior=manifest.prior,
+        pools=[
+            models_pb2.Pool(name=pool.name, weight=weight, rows=pool.rows, aggregate=pool.aggregate)
+            for pool, weight in zip(manifest.pools, weights, strict=True)
+        ],
+        metrics=[
+            models_pb2.Metric(name=name, value=metric.value, standard_error=metric.standard_error)
+            for name, metric in manifest.training.metrics.items()
+        ],
+        created=created,
+        execution_provider=model.provider.name,
+        max_rows=model.max_rows,
+        dataset=manifest.training.dataset,
+        offers_score=model.scorer is not None,
+    )

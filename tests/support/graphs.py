@@ -1,0 +1,59 @@
+"""A graph to put behind a batcher, and ways to fill its queue."""
+
+import asyncio
+import threading
+
+import numpy as np
+
+from serving.batching.batcher import Batcher
+from serving.metrics.registry import GraphMetrics, Metrics
+
+
+class Graph:
+    """Doubles its rows; can be held at a gate, and remembers the batches it saw."""
+
+    def __init__(self):
+        self.batches = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fail_on = None
+
+    def __call__(self, feed):
+        rows = feed["rows"]
+        self.gate.wait(10)
+        self.batches.append(rows[:, 0].tolist())
+        if self.fail_on in rows[:, 0]:
+            raise RuntimeError("secret text of the runtime")
+        return rows * 2, rows + 1
+
+
+def batcher(graph, **options):
+    metrics = Metrics()
+    chosen = {"max_batch_rows": 8, "max_queue_rows": 1000, "executors": 1} | options
+    made = Batcher(graph, ("rows",), metrics=GraphMetrics(metrics, "toy", "decoder"), **chosen)
+    made.read = lambda name, **labels: metrics.registry.get_sample_value(
+        name, {"model": "toy", **({} if "reason" in labels else {"graph": "decoder"}), **labels}
+    )
+    return made
+
+
+def rows_of(start, count):
+    return np.arange(start, start + count, dtype=np.float32)[:, None]
+
+
+async def one_by_one(made, all_rows):
+    """Submit each in a turn of the loop of its own, so that they are not cut together."""
+    tasks = []
+    for rows in all_rows:
+        tasks.append(asyncio.create_task(made.submit(rows)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    return tasks
+
+
+async def until(condition):
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come true")
