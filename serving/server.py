@@ -69,7 +69,8 @@ async def serve(
         ready(server)
         await stop.wait()
         log.info("stopping: finishing the requests that were accepted")
-    log.info("stopped")
+    calls = " ".join(f"{code}={count}" for code, count in server.metrics.calls_by_code().items())
+    log.info("stopped; calls since the start: %s", calls or "none")
 
 
 @contextlib.asynccontextmanager

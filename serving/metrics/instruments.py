@@ -34,6 +34,10 @@ class _Labelled(ABC, Generic[T]):
         """The one of these label values, made at zero when it is new."""
         return self._of_labels.get(values) or self._of_labels.setdefault(values, self._zero())
 
+    def items(self) -> list[tuple[tuple[str, ...], T]]:
+        """Label values and what stands under them."""
+        return list(self._of_labels.items())
+
     def describe(self) -> Iterable[Metric]:
         return [self._family()]
 
@@ -61,7 +65,7 @@ class LoopCounter(_Labelled[Count]):
 
     def collect(self) -> Iterable[Metric]:
         family = self._family()
-        for values, count in list(self._of_labels.items()):
+        for values, count in self.items():
             family.add_metric(values, count.value)
         return [family]
 
@@ -105,7 +109,7 @@ class LoopHistogram(_Labelled[Series]):
 
     def collect(self) -> Iterable[Metric]:
         family = self._family()
-        for values, series in list(self._of_labels.items()):
+        for values, series in self.items():
             counts = list(series.counts)
             buckets, seen = [], 0
             for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):

@@ -4,10 +4,12 @@ Label sets that are known in advance are created at once, so that a scrape shows
 first event instead of nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, make_wsgi_app
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry, Gauge, Info, make_wsgi_app
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -79,7 +81,7 @@ class Metrics:
             "vae_request_duration_seconds", "From request to answer.", call, buckets=_SECONDS, registry=r
         )
         self.inflight = Gauge("vae_inflight_requests", "RPCs being answered.", call, registry=r)
-        self.rejected = Counter(
+        self.rejected = prometheus.Counter(
             "vae_rejected", "Requests refused at admission.", (*model, "reason"), registry=r
         )
         self.samples = LoopCounter(
@@ -100,7 +102,7 @@ class Metrics:
         self.batch_rows = LoopHistogram(
             "vae_batch_rows", "Rows in a batch.", graph, buckets=_ROWS, registry=r
         )
-        self.batch_padding_rows = Counter(
+        self.batch_padding_rows = prometheus.Counter(
             "vae_batch_padding_rows", "Rows added to reach a fixed batch size.", graph, registry=r
         )
         self.batches = LoopCounter("vae_batches", "Batches run.", (*graph, "cut_reason"), registry=r)
@@ -114,7 +116,7 @@ class Metrics:
         self.model_load = Gauge(
             "vae_model_load_seconds", "Verifying, loading and warming up.", model, registry=r
         )
-        self.reloads = Counter(
+        self.reloads = prometheus.Counter(
             "vae_reloads", "Versions put into service or refused.", (*model, "outcome"), registry=r
         )
         newer_refused = "Versions newer than the one in service that were refused."
@@ -145,6 +147,13 @@ class Metrics:
         self.latent_drift.labels(model, "variance_log_ratio").set_function(variance_log_ratio)
         self.posterior_kl.labels(model).set_function(kl)
         self.active_units.labels(model).set_function(active_units)
+
+    def calls_by_code(self) -> dict[str, int]:
+        """Calls answered since the start, by the name of their code."""
+        calls: Counter[str] = Counter()
+        for (_, _, code), count in self.requests.items():
+            calls[code] += count.value
+        return {code: calls[code] for code in sorted(calls) if calls[code]}
 
     def start_model(
         self, model: str, *, methods: Sequence[str], sources: Sequence[str], pools: Sequence[str]

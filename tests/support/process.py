@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+)")
 
@@ -30,11 +31,12 @@ def command(repository: Path, *flags: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def serving(repository: Path, *flags: str) -> Iterator[Server]:
+def serving(repository: Path, *flags: str, stderr: IO[str] | None = None) -> Iterator[Server]:
     """Start the server and wait for its ready line; it is stopped whatever happens."""
     process = subprocess.Popen(
         command(repository, *flags),
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )

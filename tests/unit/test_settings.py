@@ -38,6 +38,16 @@ def test_a_bad_value_names_flag_and_variable(arguments, message):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_setting_that_is_gone_is_refused_with_what_became_of_it(monkeypatch):
+    """A flag or variable of an earlier version is not passed over in silence."""
+    for arguments in (["--linger-s", "0.1"], ["--linger-s=0"]):
+        with pytest.raises(StartupError, match=r"--linger-s \(VAE_LINGER_S\): is no setting any more"):
+            from_command_line(arguments)
+    monkeypatch.setenv("VAE_LINGER_S", "0.1")
+    with pytest.raises(StartupError, match=r"VAE_LINGER_S"):
+        from_command_line([])
+
+
 @pytest.mark.parametrize(
     ("files", "most"),
     [
