@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 MAX_MODULE = 300
 MAX_TEST_MODULE = 400
 MAX_FUNCTION = 50
+MAX_README = 200
 CODE = ("training", "serving", "demo", "benchmarks", "protos")
 GENERATED = ROOT / "serving" / "pb"
 
@@ -61,6 +62,11 @@ def test_functions_are_small():
     """A function has at most 50 lines, docstring included."""
     found = [line for path in modules(*CODE) for line in long_functions(path)]
     assert not found, "\n".join(found)
+
+
+def test_the_readme_is_a_front_door():
+    """README.md has at most 200 lines; everything else is a page of docs/ named by what a reader is after."""
+    assert not too_long(ROOT / "README.md", MAX_README)
 
 
 @pytest.mark.parametrize("package", ["training", "serving"])
