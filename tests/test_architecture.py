@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MAX_README = 200
 MAX_MODULE = 300
 MAX_TEST_MODULE = 400
 MAX_FUNCTION = 50
@@ -129,3 +130,8 @@ def test_descriptors_keep_the_names_of_the_protos():
 
     names = {file.name for file in (vae_service_pb2.DESCRIPTOR, *vae_service_pb2.DESCRIPTOR.dependencies)}
     assert names == {"vae/v1/vae_service.proto", "vae/v1/models.proto", "vae/v1/tensors.proto"}
+
+
+def test_the_readme_is_a_front_door():
+    """README.md has at most 200 lines; everything else is a page of docs/ named by what a reader is after."""
+    assert not too_long(ROOT / "README.md", MAX_README)
