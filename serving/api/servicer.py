@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.api import sampling
 from serving.api.description import describe
 from serving.api.frame import Call
-from serving.errors import InvalidInput
+from serving.errors import InvalidInput, ShuttingDown
 from serving.latent import interpolation
 from serving.metrics.registry import Metrics
 from serving.models.model import Model
@@ -61,6 +61,8 @@ class VaeService:
             source = await sampling.open_source(sample, model, call.time_remaining())
             end = sample.first_row + count
             for first in range(sample.first_row, end, portion):
+                if model.is_ending:
+                    raise ShuttingDown(f"version {model.version} was replaced; go on from first_row {first}")
                 rows = min(portion, end - first)
                 fields = await self._sampled(sample, source, first, rows, wanted, call)
                 yield replies.join(

@@ -5,10 +5,11 @@ A bundle is a directory ``<repository>/<model>/<version>/`` with ONNX graphs, te
 this package and nothing else of serving; it needs neither gRPC, nor ONNX Runtime, nor torch.
 """
 
-from serving.bundle.archive import MANIFEST, Bundle, BundleError, read, seal, target_path
+from serving.bundle.archive import MANIFEST, Bundle, BundleError, read, seal, target_path, version_number
 from serving.bundle.latent_statistics import Pools, Reference
 from serving.bundle.manifest import (
     FORMAT,
+    ROLES,
     FileEntry,
     Gate,
     Graph,
@@ -19,12 +20,14 @@ from serving.bundle.manifest import (
     Metric,
     PoolEntry,
     Precision,
+    Role,
     TrainingSummary,
 )
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
+    "ROLES",
     "Bundle",
     "BundleError",
     "FileEntry",
@@ -39,8 +42,10 @@ __all__ = [
     "Pools",
     "Precision",
     "Reference",
+    "Role",
     "TrainingSummary",
     "read",
     "seal",
     "target_path",
+    "version_number",
 ]

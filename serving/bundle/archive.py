@@ -37,11 +37,17 @@ class Bundle:
         return _verified(self.root / name, entry)
 
 
+def version_number(folder: str) -> int | None:
+    """The version that a folder's name stands for; None unless it is a positive number in ASCII digits."""
+    number = int(folder) if folder.isascii() and folder.isdecimal() else 0
+    return number or None
+
+
 def target_path(repository: Path, name: str, version: int | None = None) -> Path:
     """Where a bundle goes: the given version, or the one after the highest that is there."""
     model = repository / name
     if version is None:
-        taken = [int(p.name) for p in model.iterdir() if p.name.isdigit()] if model.is_dir() else []
+        taken = [version_number(path.name) or 0 for path in model.iterdir()] if model.is_dir() else []
         version = max(taken, default=0) + 1
     return model / str(version)
 

@@ -19,6 +19,16 @@ Precision = Literal["float32", "int8", "float16"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+Role = Literal["encoder", "decoder", "prior", "score"]
+ROLES: Final[dict[Role, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "encoder": (("image",), ("mean", "log_var")),
+    "decoder": (("latent",), ("image",)),
+    "prior": (("noise",), ("latent",)),
+    "score": (("image", "noise"), ("distortion", "rate", "log_weight")),
+}
+"""What each graph takes and gives, in the order of this code; a manifest may list them in any."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -126,7 +136,7 @@ class ManifestBody(_Part):
     latent_shift: Finite
     likelihood: Likelihood
     prior: Literal["standard_normal", "flow"]
-    graphs: dict[Literal["encoder", "decoder", "prior", "score"], Graph]
+    graphs: dict[Role, Graph]
     pools: tuple[PoolEntry, ...]
     training: TrainingSummary
 
@@ -134,6 +144,14 @@ class ManifestBody(_Part):
     def _consistent(self) -> Self:
         if missing := {"encoder", "decoder"} - set(self.graphs):
             raise ValueError(f"graphs: want encoder and decoder, missing {', '.join(sorted(missing))}")
+        for role, graph in self.graphs.items():
+            for kind, wanted, came in zip(
+                ("inputs", "outputs"), ROLES[role], (graph.inputs, graph.outputs), strict=True
+            ):
+                if set(wanted) != set(came):
+                    raise ValueError(
+                        f"graphs.{role}.{kind}: want {', '.join(wanted)}, came {', '.join(came) or 'nothing'}"
+                    )
         if (self.prior == "flow") != ("prior" in self.graphs):
             raise ValueError(f"prior {self.prior!r}: want a prior graph exactly when it is 'flow'")
         names = [pool.name for pool in self.pools]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from serving.bundle import Bundle, BundleError
+from serving.bundle import Bundle, BundleError, Role
 from serving.models.session import Session
 
 Rows = NDArray[np.float32]
@@ -25,7 +25,7 @@ SCORE_TOLERANCE = 1e-4
 """The same for a score, relative to its size, or to a nat a pixel where it is smaller; the exporter allows
 1e-5."""
 
-_TENSORS = {
+_TENSORS: dict[Role, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "encoder": (("image",), ("mean", "log_var")),
     "decoder": (("latent",), ("decoded",)),
     "prior": (("prior_noise",), ("prior_latent",)),
@@ -34,7 +34,7 @@ _TENSORS = {
 """Graph to the golden tensors that it takes and those that it gives."""
 
 
-def prove_parity(bundle: Bundle, sessions: Mapping[str, Session]) -> None:
+def prove_parity(bundle: Bundle, sessions: Mapping[Role, Session]) -> None:
     """Run the golden inputs of every graph and compare; a bundle without golden rows is taken as it is.
 
     Raises:
@@ -52,7 +52,7 @@ def prove_parity(bundle: Bundle, sessions: Mapping[str, Session]) -> None:
     except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
         raise BundleError(f"{FILE}: the graphs cannot run it: {str(exc)[:200]}") from None
     pixels = math.prod(bundle.manifest.image.shape)
-    precisions = {str(role): graph.precision for role, graph in bundle.manifest.graphs.items()}
+    precisions = {role: graph.precision for role, graph in bundle.manifest.graphs.items()}
     for role, outputs in answers.items():
         allowed = TOLERANCE + REDUCED_TOLERANCE[precisions[role]]
         for name, came in zip(_TENSORS[role][1], outputs, strict=True):

@@ -1,14 +1,16 @@
 """From a verified bundle to graphs that are proven, warm and measured. Everything here blocks."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.bundle import Bundle, Manifest, Pools, Reference
+from serving.bundle import Bundle, BundleError, Manifest, Pools, Reference, Role
+from serving.host.memory import resident_bytes
 from serving.latent.pool_set import PoolSet
 from serving.models.golden import prove_parity
 from serving.models.providers import Provider
@@ -18,14 +20,26 @@ from serving.models.session import Session
 Rows = NDArray[np.float32]
 
 
+log = logging.getLogger(__name__)
+
+_MEMORY_BYTES = 1 << 30
+"""What the batches of one graph may take; larger ones are never run."""
+_LONG_ENOUGH_S = 0.1
+"""After a batch that takes so long no larger one is tried: the cost model will not ask for one."""
+_FEWEST_ROWS = 8
+"""But for so many, which the cost model asks for however long they take."""
+
+
 @dataclass(frozen=True)
 class LoadedGraph:
     """A graph as one queue needs it."""
 
     session: Session
-    weight: int = 1
+    weight: int
     """Rows of the decoder that one row stands for."""
-    measured: list[tuple[int, float]] = field(default_factory=list)
+    max_rows: int
+    """Of a batch."""
+    measured: list[tuple[int, float]]
     """Rows and seconds of batches that were run."""
 
 
@@ -47,7 +61,7 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
     """
     manifest = bundle.manifest
     latents = math.prod(manifest.latent_shape)
-    sessions: dict[str, Session] = {
+    sessions: dict[Role, Session] = {
         role: Session(bundle.content(graph.file), graph, provider, role=role)
         for role, graph in manifest.graphs.items()
     }
@@ -55,8 +69,8 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
     graphs: dict[str, LoadedGraph] = {}
     for queue, (role, weight, zeros) in _queues(manifest).items():
         if role in sessions:
-            graphs[queue] = LoadedGraph(sessions[role], weight)
-            _warm_up(graphs[queue], zeros, max(1, max_batch_rows // weight))
+            rows, measured = _warm_up(sessions[role], queue, zeros, max(1, max_batch_rows // weight))
+            graphs[queue] = LoadedGraph(sessions[role], weight, rows, measured)
     return Loaded(bundle, graphs, _pools(bundle, latents), _reference(bundle, latents))
 
 
@@ -64,7 +78,7 @@ _Zeros = Callable[[int], tuple[Rows, ...]]
 """So many rows of input for a graph."""
 
 
-def _queues(manifest: Manifest) -> dict[str, tuple[str, int, _Zeros]]:
+def _queues(manifest: Manifest) -> dict[str, tuple[Role, int, _Zeros]]:
     """The graph of each queue, the weight of its rows and an input for it."""
     image, latent = manifest.image.shape, manifest.latent_shape
 
@@ -80,14 +94,36 @@ def _queues(manifest: Manifest) -> dict[str, tuple[str, int, _Zeros]]:
     }
 
 
-def _warm_up(graph: LoadedGraph, zeros: _Zeros, max_rows: int) -> None:
-    """Run one row and a full batch, each twice: the first time ONNX Runtime plans its memory."""
-    for rows in sorted({1, max_rows}):
-        batch = zeros(rows)
-        graph.session(*batch)
-        started = time.perf_counter()
-        graph.session(*batch)
-        graph.measured.append((rows, time.perf_counter() - started))
+def _warm_up(
+    session: Session, queue: str, zeros: _Zeros, max_rows: int
+) -> tuple[int, list[tuple[int, float]]]:
+    """Run batches of 1, 2, 4 … rows: how many a batch may have, and the rows and seconds of each that ran.
+
+    Each size runs twice, because the first time ONNX Runtime plans its memory. It keeps what a batch has
+    taken, so the growth so far tells what the next size would take.
+
+    Raises:
+        BundleError: the graph cannot run a batch.
+    """
+    measured: list[tuple[int, float]] = []
+    grown, rows = 0, 1
+    while True:
+        batch, before = zeros(rows), resident_bytes()
+        try:
+            session(*batch)
+            started = time.perf_counter()
+            session(*batch)
+        except Exception as exc:  # ONNX Runtime's exceptions share no other base
+            words = " ".join(str(exc).split())[:200]
+            raise BundleError(f"the {queue} cannot run a batch of {rows} rows: {words}") from None
+        measured.append((rows, time.perf_counter() - started))
+        grown += max(0, resident_bytes() - before)
+        if rows < max_rows and 2 * grown > _MEMORY_BYTES:
+            log.warning("%s: batches of at most %d rows, which take %d MiB", queue, rows, grown >> 20)
+            return rows, measured
+        if rows == max_rows or (measured[-1][1] > _LONG_ENOUGH_S and rows >= _FEWEST_ROWS):
+            return max_rows, measured
+        rows = min(2 * rows, max_rows)
 
 
 def _pools(bundle: Bundle, latents: int) -> PoolSet | None:

@@ -55,6 +55,8 @@ class Model:
         self._prior = self._queues.get("prior")
         self.scorer = self._scorer(loaded) if "score" in self._queues else None
         """None for a bundle without a score graph."""
+        self.is_ending = False
+        """Whether calls that have no end of their own, streams, must come to one."""
         self._leases = 0
         self._unused = asyncio.Event()
         """Only ``aclose`` clears it, so that a request does not pay for it."""
@@ -105,7 +107,7 @@ class Model:
 
     def _queue(self, name: str, loaded: Loaded) -> Batcher:
         graph = loaded.graphs[name]
-        batch_rows = max(1, self._limits.max_batch_rows // graph.weight)
+        batch_rows = graph.max_rows
         queue_rows = max(self._limits.max_queue_rows // graph.weight, batch_rows)
         self._metrics.queue_limit_rows.labels(self.name, name).set(queue_rows)
         return Batcher(

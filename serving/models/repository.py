@@ -1,8 +1,8 @@
 """The model repository: which bundles are there, which are served, and hot reload.
 
 Of every model the highest version that verifies is served. A new version is verified, loaded and
-warmed beside the old one and takes its place in one step; a bad one is refused, named in the log, and
-the old one goes on serving.
+warmed beside the old one and takes its place in one step; one that cannot be served, for whatever reason,
+is refused, named in the log, and the old one goes on serving.
 """
 
 import asyncio
@@ -16,12 +16,16 @@ from serving.errors import NotFound, StartupError
 from serving.host import event_loop
 from serving.metrics.registry import Metrics
 from serving.models.model import Model
+from serving.models.version_folders import State, identity, scan, state_of
 
 log = logging.getLogger(__name__)
 
 Load = Callable[[Bundle], Awaitable[Model]]
 Announce = Callable[[Model | None, Model | None], Awaitable[None]]
 """Called with the old and the new model when one is put into service, replaced or withdrawn."""
+
+_REPLACED_S = 600.0
+"""Seconds that calls which began on a version get once it is replaced. Streams have no end of their own."""
 
 
 class Repository:
@@ -34,8 +38,14 @@ class Repository:
         self._metrics = metrics
         self._models: dict[str, Model] = {}
         self._refreshing = asyncio.Lock()
-        self._refused: dict[Path, float] = {}
-        """Bad versions with the time of their manifest, so that they are tried and told of once."""
+        self._refused: dict[Path, tuple[State, str]] = {}
+        """Versions that were refused, as they were then, and why: a state is tried once, a reason told once."""
+        self._identity: tuple[int, int] | None = None
+        """Of the root, when models were found in it."""
+        self._missing = False
+        """Whether it was said that the root cannot be seen."""
+        self._closing: set[asyncio.Task[None]] = set()
+        """Replaced models that finish their calls."""
 
     @property
     def models(self) -> list[Model]:
@@ -70,9 +80,13 @@ class Repository:
         """Load every model. Raises StartupError when one has no version that can be served."""
         if not self._root.is_dir():
             raise StartupError(f"--repository {self._root}: want a folder of <model>/<version>/ bundles")
-        found = _scan(self._root)
+        try:
+            found = scan(self._root)
+        except OSError as exc:
+            raise StartupError(f"--repository {self._root}: cannot be read: {exc.strerror}") from None
         if not found:
             raise StartupError(f"--repository {self._root}: no <model>/<version>/{bundle.MANIFEST} in it")
+        self._identity = identity(self._root)
         for name, versions in found.items():
             if problem := await self._serve_best(name, versions):
                 raise StartupError(problem)
@@ -89,23 +103,51 @@ class Repository:
     async def refresh(self) -> None:
         """Put newer versions into service; withdraw models whose folder is gone."""
         async with self._refreshing:
+            found = await self._found()
+            if found is None:
+                return
             before = dict(self._models)
-            found = await asyncio.to_thread(_scan, self._root)
             for name, versions in found.items():
                 await self._serve_best(name, versions)
             for name in set(self._models) - set(found):
                 old = self._models.pop(name)
                 log.warning("model %s withdrawn: its folder is gone", name)
                 await self._announce(old, None)
-                await old.aclose()
+                self._close(old)
+            for gone in [path for path in self._refused if path not in found.get(path.parent.name, ())]:
+                del self._refused[gone]
             if self._models != before:
                 event_loop.spare_collector()
 
     async def aclose(self) -> None:
+        """Let go of every model, once the calls on it are answered."""
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
         await asyncio.gather(*(model.aclose() for model in self._models.values()))
 
+    async def _found(self) -> dict[str, list[Path]] | None:
+        """What is in the folder; None if that cannot be told, and everything goes on as it is."""
+        try:
+            found = await asyncio.to_thread(scan, self._root)
+            seen = await asyncio.to_thread(identity, self._root)
+            problem = "is not there" if seen is None else None
+        except OSError as exc:
+            found, seen, problem = {}, None, f"cannot be read: {exc.strerror}"
+        if not found and seen not in (None, self._identity):
+            problem = "is another folder now, and empty"
+        if problem and self._models:
+            if not self._missing:
+                log.warning("repository %s %s; what was loaded goes on serving", self._root, problem)
+            self._missing = True
+            return None
+        if self._missing:
+            log.info("repository %s is back", self._root)
+        self._missing, self._identity = False, seen
+        return found
+
     async def _serve_best(self, name: str, versions: list[Path]) -> str | None:
-        """Serve the highest version that verifies; returns the first problem if none does."""
+        """Serve the highest version that can be served; returns the first problem if none can."""
         problem = await self._try(name, versions)
         served = self._models[name].version if name in self._models else 0
         newer = [path for path in versions if int(path.name) > served and path in self._refused]
@@ -118,35 +160,46 @@ class Repository:
         for path in versions:
             if old and path == old.bundle.root:
                 return None
-            stamp = (path / bundle.MANIFEST).stat().st_mtime
-            if self._refused.get(path) == stamp:
+            state = await asyncio.to_thread(state_of, path)
+            refused_as, told = self._refused.get(path, (None, None))
+            if refused_as == state:
                 continue
             try:
                 new = await self._load(await asyncio.to_thread(_read, path, name))
-            except BundleError as exc:
-                self._refused[path] = stamp
-                self._metrics.reloads.labels(name, "refused").inc()
-                problem = problem or f"{name} version {path.name}: {exc}"
-                log.error("%s version %s refused: %s", name, path.name, exc)
+            except Exception as exc:  # whatever a version does, it is that version's fault alone
+                reason = _reason(exc)
+                self._refused[path] = state, reason
+                problem = problem or f"{name} version {path.name}: {reason}"
+                if reason != told:  # while it is copied in, say
+                    self._metrics.reloads.labels(name, "refused").inc()
+                    log.error("%s version %s refused: %s", name, path.name, reason)
                 continue
+            self._refused.pop(path, None)
             self._models[name] = new
             await self._announce(old, new)
             self._metrics.reloads.labels(name, "ok").inc()
             if old:
                 log.info("model %s: version %d took the place of %d", name, new.version, old.version)
-                await old.aclose()
+                self._close(old)
             return None
         return problem
 
+    def _close(self, model: Model) -> None:
+        """In the background: one stream that goes on for hours holds up no reload."""
+        task = asyncio.create_task(_finish(model))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
-def _scan(root: Path) -> dict[str, list[Path]]:
-    """Model name → its version folders, highest first. Folders without a manifest are not finished."""
-    found: dict[str, list[Path]] = {}
-    for manifest in root.glob(f"*/*/{bundle.MANIFEST}"):
-        version = manifest.parent
-        if version.name.isdigit() and not version.parent.name.startswith("."):
-            found.setdefault(version.parent.name, []).append(version)
-    return {name: sorted(found[name], key=lambda path: -int(path.name)) for name in sorted(found)}
+
+async def _finish(model: Model) -> None:
+    """Close a model that was replaced, after its calls or the time they get, whichever is first."""
+    closing = asyncio.create_task(model.aclose())
+    try:
+        await asyncio.wait([closing], timeout=_REPLACED_S)
+        model.is_ending = True
+    except asyncio.CancelledError:
+        model.is_ending = True
+    await closing
 
 
 def _read(path: Path, name: str) -> Bundle:
@@ -157,3 +210,11 @@ def _read(path: Path, name: str) -> Bundle:
             f"version {read.manifest.version}"
         )
     return read
+
+
+def _reason(exc: Exception) -> str:
+    """One line; what others raise is named, since their words may not say it."""
+    words = " ".join(str(exc).split())
+    if isinstance(exc, BundleError | StartupError):
+        return words
+    return f"it cannot be loaded: {type(exc).__name__}: {words[:200]}"

@@ -9,7 +9,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from serving.batching.batch import Outputs, Rows, Run
-from serving.bundle import BundleError, Graph
+from serving.bundle import ROLES, BundleError, Graph, Role
 from serving.errors import StartupError
 from serving.models.providers import ORT_NAMES, ORT_OPTIONS, Provider
 
@@ -24,7 +24,7 @@ class Session:
     single-threaded runs side by side beat one run with two threads on batches.
     """
 
-    def __init__(self, content: bytes, graph: Graph, provider: Provider, *, role: str) -> None:
+    def __init__(self, content: bytes, graph: Graph, provider: Provider, *, role: Role) -> None:
         """Raises BundleError if the graph does not fit the manifest, StartupError for the provider."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
@@ -40,18 +40,19 @@ class Session:
             raise BundleError(f"{graph.file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
         if wanted not in self._session.get_providers():
             raise StartupError(f"provider {provider.name}: ONNX Runtime could not start it for {graph.file}")
-        self.inputs = tuple(graph.inputs.values())
-        """Names of the graph's inputs, in the order of the manifest."""
-        self._outputs = list(graph.outputs.values())
+        inputs, outputs = ROLES[role]
+        self.inputs = tuple(graph.inputs[name] for name in inputs)
+        """Names of the graph's inputs, in the order of ``ROLES``."""
+        self._outputs = [graph.outputs[name] for name in outputs]
         self._check(graph, role)
         self.run: Run = partial(self._session.run, self._outputs)
-        """[rows, …] by the name of the input → an array for each output of the manifest, in its order."""
+        """[rows, …] by the name of the input → an array for each output, in the order of ``ROLES``."""
 
     def __call__(self, *rows: Rows) -> Outputs:
         """The same for arrays in the order of ``inputs``."""
         return self.run(dict(zip(self.inputs, rows, strict=True)))
 
-    def _check(self, graph: Graph, role: str) -> None:
+    def _check(self, graph: Graph, role: Role) -> None:
         inputs = {node.name: node for node in self._session.get_inputs()}
         outputs = {node.name: node for node in self._session.get_outputs()}
         wanted = [(name, inputs) for name in self.inputs] + [(name, outputs) for name in self._outputs]
