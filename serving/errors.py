@@ -11,6 +11,10 @@ class StartupError(Exception):
     """The service cannot start as configured; one line, fit to be shown."""
 
 
+class CallerLeft(Exception):
+    """The caller hung up or was cut off in the middle of its answer: there is nobody left to tell."""
+
+
 class ServingError(Exception):
     """A request that was not answered."""
 

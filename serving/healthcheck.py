@@ -37,16 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _channel(target: str, options: argparse.Namespace) -> Any:
+    own = [("grpc.enable_http_proxy", 0)]  # a proxy in the environment is for the world outside
     if not options.ca:
-        return grpc.insecure_channel(target)
+        return grpc.insecure_channel(target, own)
     ca, key, certificate = (p and p.read_bytes() for p in (options.ca, options.key, options.certificate))
-    name = (("grpc.ssl_target_name_override", options.name),) if options.name else ()
-    return grpc.secure_channel(target, grpc.ssl_channel_credentials(ca, key, certificate), options=name)
+    name = [("grpc.ssl_target_name_override", options.name)] if options.name else []
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(ca, key, certificate), options=own + name)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="serving.healthcheck", description="Ask a server's gRPC health.")
-    environment = os.environ.get
+
+    def environment(name: str, default: str | None = None) -> str | None:
+        return os.environ.get(name) or default  # a blank line of an env file is no setting
+
     parser.add_argument("--address", default=environment("VAE_ADDRESS", "127.0.0.1:50051"))
     parser.add_argument("--service", default="", help="a model, or vae.v1.VaeService; default: all of it")
     parser.add_argument("--timeout-s", type=float, default=4.0)

@@ -24,7 +24,7 @@ from serving.metrics.registry import Metrics
 from serving.models import providers
 from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
-from serving.settings import Settings, read_file
+from serving.settings import Settings, read_token
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +89,8 @@ async def running(
         image_threads = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="images"))
         health_servicer = health.aio.HealthServicer()
         repository = _repository(settings, threads, metrics, health_servicer)
-        token = read_file(settings, "auth_token_file")
         servicer = VaeService(repository, metrics, image_threads)
-        frame = Frame(servicer, repository, metrics, token.decode().strip() if token else None)
+        frame = Frame(servicer, repository, metrics, read_token(settings))
         server = grpc_door.new_server(settings, frame, health_servicer)
         stack.push_async_callback(repository.aclose)
         await repository.start()

@@ -7,10 +7,19 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
 
 from serving.errors import StartupError
+from serving.host.sockets import parse
 
 PREFIX = "VAE_"
 
@@ -19,13 +28,19 @@ _REMOVED = {
 }
 """Settings of earlier versions, and what became of them."""
 
-Address = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
+
+def _checked_address(address: str) -> str:
+    parse(address)
+    return address
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
 
 
 class Settings(BaseSettings):
     """Serve the VAE bundles of a repository over gRPC."""  # shown by --help
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     repository: Path = Field(Path("models"), description="folder of <model>/<version>/ bundles")
     address: Address = Field("127.0.0.1:50051", description="where gRPC listens; port 0 takes a free one")
@@ -120,6 +135,20 @@ def read_file(settings: Settings, name: str) -> bytes | None:
     return content
 
 
+def read_token(settings: Settings) -> str | None:
+    """The bearer token that every call must carry, if there is one. Raises StartupError."""
+    content = read_file(settings, "auth_token_file")
+    if content is None:
+        return None
+    try:
+        token = content.decode("ascii").strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not token.isprintable() or not token:  # no client could send it
+        raise StartupError(f"--auth-token-file {settings.auth_token_file}: want one line of printable ASCII")
+    return token
+
+
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -127,7 +156,7 @@ def _flag(name: str) -> str:
 def _refuse_removed(arguments: list[str]) -> None:
     for name, reason in _REMOVED.items():
         flag, variable = _flag(name), f"{PREFIX}{name.upper()}"
-        if variable in os.environ or any(argument.partition("=")[0] == flag for argument in arguments):
+        if os.environ.get(variable) or any(argument.partition("=")[0] == flag for argument in arguments):
             raise StartupError(f"{flag} ({variable}): is no setting any more, want it left out: {reason}")
 
 
@@ -136,4 +165,5 @@ def _explain(exc: ValidationError) -> str:
     if not first["loc"]:
         return first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0])
-    return f"{_flag(name)} ({PREFIX}{name.upper()}): {first['msg']}, came {first['input']!r}"
+    wanted = first["msg"].removeprefix("Value error, ")
+    return f"{_flag(name)} ({PREFIX}{name.upper()}): {wanted}, came {first['input']!r}"

@@ -21,6 +21,7 @@ from multiprocessing.process import BaseProcess
 
 from serving.errors import StartupError
 from serving.host import logs
+from serving.host.sockets import parse
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.worker_pages import joined_pages
 from serving.settings import Settings
@@ -177,19 +178,21 @@ def _drain(workers: list[_Worker]) -> list[int | None]:
 @contextmanager
 def _reserved(address: str) -> Iterator[str]:
     """Hold the port for the workers without listening on it; yields the address with its real port."""
-    host, _, port = address.rpartition(":")
-    bare = host.strip("[]")
+    host = address.rpartition(":")[0]
+    bare, port = parse(address)
     family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     with ExitStack() as stack:
         try:
             # Without SO_REUSEPORT first: a port that another server shares out is taken.
             with socket.socket(family) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((bare, int(port)))
-                port = str(probe.getsockname()[1])
+                probe.bind((bare, port))
+                port = probe.getsockname()[1]
             held = stack.enter_context(socket.socket(family))
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind((bare, int(port)))
-        except (OSError, OverflowError):
-            raise StartupError(f"--address {address}: cannot listen there; is the port taken?") from None
+            held.bind((bare, port))
+        except OSError as exc:
+            raise StartupError(
+                f"--address {address}: cannot listen there; is the port taken? ({exc.strerror})"
+            ) from None
         yield f"{host}:{port}"

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from google.protobuf.message import DecodeError
 
 from serving.api.status import InternalError, code_of
-from serving.errors import InvalidInput, ServingError, ShuttingDown, Unauthenticated
+from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown, Unauthenticated
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -52,13 +52,13 @@ class Call(Protocol):
         """Keys in small letters."""
 
     async def write(self, response: bytes) -> None:
-        """Send one of several responses, once the reader can take it."""
+        """Send one of several responses, once the reader can take it. Raises CallerLeft."""
 
 
 Behaviour = Callable[[Any, Call], Awaitable[bytes | None]]
 """A method of the servicer: request and call to the serialised response; None if it was written."""
 Answer = Callable[[bytes, Call], Awaitable[bytes | None]]
-"""The same for the request's bytes. Raises ServingError and nothing else, but for the caller's leaving."""
+"""The same for the request's bytes. Raises ServingError or CallerLeft."""
 
 
 class Frame:
@@ -110,6 +110,8 @@ class Frame:
                 return response
             except ServingError as exc:
                 code = code_of(exc)
+                raise
+            except CallerLeft:
                 raise
             except Exception:
                 log.exception("%s failed", method)

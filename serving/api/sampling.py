@@ -62,8 +62,12 @@ class Source:
     pool: str | None
     centre: Doubles | None
     """[1, Z], of a neighbourhood."""
+    is_admitted: bool
+    """Whether a graph has worked for the request already."""
 
-    async def draw(self, first_row: int, rows: int, timeout_s: float | None) -> Rows:
+    async def draw(
+        self, first_row: int, rows: int, timeout_s: float | None, *, continues: bool = False
+    ) -> Rows:
         """float32 latents [rows, *latent_shape]."""
         noise = standard_normal(self.seed, first_row, rows, self.model.latents)
         noise *= self.spread
@@ -73,7 +77,7 @@ class Source:
             latents = self.centre + noise
         else:
             shaped = _rounded(noise).reshape(rows, *self.model.manifest.latent_shape)
-            return _finite(await self.model.prior_latents(shaped, timeout_s))
+            return _finite(await self.model.prior_latents(shaped, timeout_s, continues=continues))
         return _rounded(latents).reshape(rows, *self.model.manifest.latent_shape)
 
 
@@ -98,7 +102,9 @@ async def open_source(request: pb.SampleRequest, model: Model, timeout_s: float 
         spread *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
         centre = await _centre(request.neighbourhood, model, timeout_s)
     pool = request.pool if kind == "pool" else None
-    return Source(model, seed_of(request), spread, pool, centre)
+    is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") == "image"
+    is_admitted |= kind == "prior" and model.has_learned_prior
+    return Source(model, seed_of(request), spread, pool, centre, is_admitted)
 
 
 def posterior(mean: Rows, log_var: Rows, seed: int, first_row: int, model: Model) -> Rows:

@@ -64,7 +64,8 @@ class VaeService:
                 if model.is_ending:
                     raise ShuttingDown(f"version {model.version} was replaced; go on from first_row {first}")
                 rows = min(portion, end - first)
-                fields = await self._sampled(sample, source, first, rows, wanted, call)
+                begun = first > sample.first_row
+                fields = await self._sampled(sample, source, first, rows, wanted, call, continues=begun)
                 yield replies.join(
                     *fields, replies.number(pb.SampleStreamResponse.FIRST_ROW_FIELD_NUMBER, first)
                 )
@@ -106,7 +107,7 @@ class VaeService:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             images = await self._read(request.images, model)
             mean, _ = await model.encode(images, call.time_remaining())
-            decoded = await model.decode(mean, call.time_remaining())
+            decoded = await model.decode(mean, call.time_remaining(), continues=True)
             return replies.join(
                 _served(model),
                 await self._images(pb.ReconstructResponse.IMAGES_FIELD_NUMBER, decoded, wanted, model),
@@ -157,7 +158,8 @@ class VaeService:
                     "steps", f"want 1 to {longest} between {len(points)} points, came {request.steps}"
                 )
             latents = interpolation.walk(points, request.steps, spherical=spherical)
-            images = await model.decode(latents, call.time_remaining())
+            encoded = request.WhichOneof("points") == "images"
+            images = await model.decode(latents, call.time_remaining(), continues=encoded)
             return replies.join(
                 _served(model),
                 await self._images(pb.InterpolateResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
@@ -182,11 +184,14 @@ class VaeService:
         rows: int,
         wanted: int,
         call: Call,
+        *,
+        continues: bool = False,
     ) -> list[tuple[replies.Part, ...]]:
         """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
         model = source.model
-        latents = await source.draw(first, rows, call.time_remaining())
-        images = await model.decode(latents, call.time_remaining())
+        latents = await source.draw(first, rows, call.time_remaining(), continues=continues)
+        admitted = continues or source.is_admitted
+        images = await model.decode(latents, call.time_remaining(), continues=admitted)
         self._count(request, rows, model)
         fields = [
             _served(model),

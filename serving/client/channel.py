@@ -30,6 +30,13 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.per_rpc_retry_buffer_size", 64 << 20),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
+    # A NAT gateway or load balancer that forgets an idle connection closes nothing: the next call would wait
+    # for its deadline, and so would those after it. All of these together find it out; the first two do not.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 
@@ -53,5 +60,8 @@ def credentials(*, tls: bool, root_certificate: str | Path | None) -> grpc.Chann
 
 
 def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """What goes with every call."""
+    """What goes with every call. Raises ValueError, which does not show the token."""
+    token = (token or "").strip()  # files and variables often end in a newline
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("token: want one line of printable ASCII")
     return (("authorization", f"Bearer {token}"),) if token else ()

@@ -1,5 +1,6 @@
 """The gRPC door: bytes, deadline and cancellation in; bytes or a status out."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -8,9 +9,13 @@ from grpc_reflection.v1alpha import reflection
 
 from serving.api.frame import METHODS, SERVICE, STREAMED, Answer, Frame
 from serving.api.status import code_of, to_status
-from serving.errors import ServingError, StartupError
+from serving.errors import CallerLeft, ServingError, StartupError
+from serving.host import tls
+from serving.host.sockets import obstacle
 from serving.settings import Settings, read_file
 
+_SHORTEST_PING_MS = 5_000
+"""Between the keepalive pings of a client."""
 DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata in which clients of all languages look for a ``google.rpc.Status``."""
 
@@ -23,7 +28,9 @@ def new_server(settings: Settings, frame: Frame, health_servicer: Any) -> Any:
         ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", -1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Clients ask whether the way is still there while nothing is called: see serving.client.channel.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _SHORTEST_PING_MS),
     ]
     if settings.max_connection_age_s:
         options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
@@ -46,7 +53,10 @@ def bind(server: Any, settings: Settings) -> str:
     except RuntimeError:
         port = 0
     if not port:
-        raise StartupError(f"--address {settings.address}: cannot listen there; is the port taken?")
+        reason = obstacle(settings.address) or "gRPC gives no reason"
+        raise StartupError(
+            f"--address {settings.address}: cannot listen there; is the port taken? ({reason})"
+        )
     return f"{host}:{port}"
 
 
@@ -63,10 +73,28 @@ class _Handlers(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
+class _Streamed:
+    """A call whose responses are written one by one."""
+
+    def __init__(self, context: Any) -> None:
+        self._write = context.write
+        self.time_remaining = context.time_remaining
+        self.invocation_metadata = context.invocation_metadata
+
+    async def write(self, response: bytes) -> None:
+        """Raises CallerLeft."""
+        try:
+            await self._write(response)
+        except grpc.aio.BaseError:  # gRPC's way to say that the other end is gone
+            raise CallerLeft from None
+
+
 def _handler(answer: Answer, method: str) -> Any:
     async def handle(raw: bytes, context: Any) -> bytes | None:
         try:
-            return await answer(raw, context)
+            return await answer(raw, _Streamed(context) if method in STREAMED else context)
+        except CallerLeft:
+            raise asyncio.CancelledError from None  # what gRPC itself does to calls that it knows are over
         except ServingError as exc:
             error = exc
         status = to_status(error)
@@ -80,9 +108,12 @@ def _handler(answer: Answer, method: str) -> Any:
 
 
 def _credentials(settings: Settings) -> Any:
+    assert settings.tls_certificate
+    assert settings.tls_key
     key, certificate, client_ca = (
         read_file(settings, name) for name in ("tls_key", "tls_certificate", "tls_client_ca")
     )
+    tls.check(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     return grpc.ssl_server_credentials(
         [(key, certificate)], root_certificates=client_ca, require_client_auth=client_ca is not None
     )

@@ -14,6 +14,8 @@ from serving.bundle import Reference
 Rows = NDArray[np.float32]
 
 WINDOW_ROWS = 10_000
+FEWEST_ROWS = 100
+"""Before so many there is no figure: the variance of a few images says nothing of the traffic's."""
 _ACTIVE_VARIANCE = 0.01
 """A latent is active when its posterior mean varies by more (Burda et al. 2015)."""
 
@@ -31,13 +33,18 @@ class DriftMonitor:
         """Σ mean, Σ mean², Σ KL, a column a latent."""
 
     def update(self, mean: Rows, log_var: Rows) -> None:
-        """Take in the posteriors of one batch: [rows, *latent_shape] each."""
+        """Take in the posteriors of one batch: [rows, *latent_shape] each.
+
+        Rows that are not finite are left out: one of them would be all there is to see until a restart.
+        """
         mean = mean.reshape(len(mean), -1)
         log_var = log_var.reshape(mean.shape)
-        square = np.square(mean)
-        # KL(N(m, e^v) || N(0, 1)), Kingma & Welling 2014, appendix B.
-        kl = 0.5 * (square + np.exp(log_var) - 1.0 - log_var)
-        sums = np.stack([part.sum(axis=0, dtype=np.float64) for part in (mean, square, kl)])
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = _sums(mean, log_var)
+            if not np.isfinite(sums).all():
+                finite = np.isfinite(_kl(mean, log_var)).all(axis=1)
+                mean, log_var = mean[finite], log_var[finite]
+                sums = _sums(mean, log_var)
         keep = np.exp(-len(mean) / WINDOW_ROWS)
         with self._lock:
             self._sums = self._sums * keep + sums
@@ -56,21 +63,21 @@ class DriftMonitor:
         return float(np.abs(np.log(ratio)).mean())
 
     def kl(self) -> float:
-        """Nats per image; NaN before the first image, like every statistic here.
+        """Nats per image; NaN before ``FEWEST_ROWS`` images, like every statistic here.
 
         NaN also where the prior is learned: KL(q(z|x) ‖ N(0, I)) is not the rate there, and an estimate of
         the rate wants samples, which Score draws.
         """
-        known = self._rows and not self._learned_prior
+        known = self._rows >= FEWEST_ROWS and not self._learned_prior
         return float((self._sums[2] / self._rows).sum()) if known else float("nan")
 
     def active_units(self) -> float:
         _, variance = self._moments()
-        return float((variance > _ACTIVE_VARIANCE).sum()) if self._rows else float("nan")
+        return float((variance > _ACTIVE_VARIANCE).sum()) if self._rows >= FEWEST_ROWS else float("nan")
 
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         with self._lock:
-            if not self._rows:
+            if self._rows < FEWEST_ROWS:
                 nothing = np.full(self._sums.shape[1], np.nan)
                 return nothing, nothing
             mean = self._sums[0] / self._rows
@@ -79,3 +86,14 @@ class DriftMonitor:
     def _reference_variance(self) -> NDArray[np.float64]:
         # A collapsed latent has no variance to measure a shift in; its floor keeps the figure finite.
         return np.maximum(np.diagonal(self._reference.covariance).astype(np.float64), 1e-4)
+
+
+def _sums(mean: Rows, log_var: Rows) -> NDArray[np.float64]:
+    """Σ mean, Σ mean², Σ KL: [3, Z]."""
+    parts = (mean, np.square(mean), _kl(mean, log_var))
+    return np.stack([part.sum(axis=0, dtype=np.float64) for part in parts])
+
+
+def _kl(mean: Rows, log_var: Rows) -> Rows:
+    """KL(N(m, e^v) || N(0, 1)) of each latent, Kingma & Welling 2014, appendix B: [rows, Z]."""
+    return np.asarray(0.5 * (np.square(mean) + np.exp(log_var) - 1.0 - log_var), np.float32)

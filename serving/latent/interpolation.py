@@ -9,7 +9,7 @@ Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 _NEARLY_PARALLEL = 1e-6
-"""Sine of the angle below which turning is dividing by nothing; the straight line is the same there."""
+"""Sine of the angle below which two directions are one, or opposite."""
 
 
 def walk(points: Rows, steps: int, *, spherical: bool) -> Rows:
@@ -35,8 +35,20 @@ def _spherical(start: Doubles, end: Doubles, t: Doubles) -> Doubles:
     if min(norms) == 0.0:
         return _linear(start, end, t)
     one, other = start / norms[0], end / norms[1]
-    angle = np.arccos(np.clip(one @ other, -1.0, 1.0))
-    if np.sin(angle) < _NEARLY_PARALLEL:
-        return _linear(start, end, t)
-    direction = (np.sin((1.0 - t) * angle) * one + np.sin(t * angle) * other) / np.sin(angle)
+    across = other - (one @ other) * one
+    size = np.linalg.norm(across)
+    angle = np.arctan2(size, one @ other)
+    if size < _NEARLY_PARALLEL:
+        if one @ other > 0 or len(one) == 1:
+            return _linear(start, end, t)
+        across, size = _some_perpendicular(one), np.float64(1.0)
+    direction = np.cos(t * angle) * one + np.sin(t * angle) * (across / size)
     return np.asarray(direction * (norms[0] + t * (norms[1] - norms[0])))
+
+
+def _some_perpendicular(direction: Doubles) -> Doubles:
+    """Between opposite points every way round is as short; this one is the same each time."""
+    axis = np.zeros_like(direction)
+    axis[np.argmin(np.abs(direction))] = 1.0
+    across = axis - (axis @ direction) * direction
+    return np.asarray(across / np.linalg.norm(across))

@@ -9,6 +9,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from serving.errors import StartupError
+from serving.host.sockets import parse
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -27,13 +28,13 @@ class _Silent(WSGIRequestHandler):
 @contextmanager
 def metrics_server(address: str, app: Any) -> Iterator[str]:
     """Serve a WSGI application on a thread of its own; yields the address with its real port."""
-    host, _, port = address.rpartition(":")
-    bare = host.strip("[]")
+    host = address.rpartition(":")[0]
+    bare, port = parse(address)
     kind = _ServerIPv6 if ":" in bare else _Server
     try:
-        httpd = make_server(bare, int(port), app, kind, handler_class=_Silent)
-    except (OSError, OverflowError) as exc:
-        raise StartupError(f"--metrics-address {address}: cannot listen: {exc}") from None
+        httpd = make_server(bare, port, app, kind, handler_class=_Silent)
+    except OSError as exc:
+        raise StartupError(f"--metrics-address {address}: cannot listen: {exc.strerror}") from None
     thread = threading.Thread(target=httpd.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

@@ -23,6 +23,9 @@ Rows = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
+_HEADER_BYTES = 4096
+"""What a message carries beside its rows: names of at most 128 letters, numbers, shapes."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -36,7 +39,10 @@ class Limits:
 
 
 class Model:
-    """Encodes and decodes rows; batches them with those of other requests."""
+    """Encodes and decodes rows; batches them with those of other requests.
+
+    ``continues`` says that the request was admitted by an earlier step of it: see ``Batcher.submit``.
+    """
 
     def __init__(self, loaded: Loaded, provider: Provider, limits: Limits, metrics: Metrics) -> None:
         self.bundle = loaded.bundle
@@ -47,7 +53,8 @@ class Model:
         self.latents = math.prod(self.manifest.latent_shape)
         """Z, the number of latents of a row."""
         self.pools = loaded.pools
-        self.max_rows = min(limits.max_rows, max(1, limits.max_message_bytes // row_bytes(self.manifest)))
+        room = limits.max_message_bytes - _HEADER_BYTES
+        self.max_rows = min(limits.max_rows, max(1, room // row_bytes(self.manifest)))
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
         self._limits, self._metrics = limits, metrics
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
@@ -78,11 +85,15 @@ class Model:
             log_var = log_var + np.float32(2.0 * math.log(abs(self._scale)))
         return self._shown(mean), log_var
 
-    async def prior_latents(self, noise: Rows, timeout_s: float | None) -> Rows:
+    @property
+    def has_learned_prior(self) -> bool:
+        return self._prior is not None
+
+    async def prior_latents(self, noise: Rows, timeout_s: float | None, *, continues: bool = False) -> Rows:
         """From N(0, I) to latents of the prior, both [rows, *latent_shape]; the same unless it is learned."""
         if self._prior is None:
             return noise
-        (latents,) = await self._prior.submit(noise, timeout_s=timeout_s)
+        (latents,) = await self._prior.submit(noise, timeout_s=timeout_s, continues=continues)
         return self._shown(latents)
 
     def _shown(self, latents: Rows) -> Rows:
@@ -91,11 +102,11 @@ class Model:
             return latents
         return (latents - np.float32(self._shift)) * np.float32(self._scale)
 
-    async def decode(self, latents: Rows, timeout_s: float | None) -> Rows:
+    async def decode(self, latents: Rows, timeout_s: float | None, *, continues: bool = False) -> Rows:
         """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range."""
         if (self._scale, self._shift) != (1.0, 0.0):
             latents = latents / np.float32(self._scale) + np.float32(self._shift)
-        (images,) = await self._decoder.submit(latents, timeout_s=timeout_s)
+        (images,) = await self._decoder.submit(latents, timeout_s=timeout_s, continues=continues)
         return images
 
     async def aclose(self) -> None:

@@ -39,7 +39,7 @@ class Repository:
         self._models: dict[str, Model] = {}
         self._refreshing = asyncio.Lock()
         self._refused: dict[Path, tuple[State, str]] = {}
-        """Versions that were refused, as they were then, and why: a state is tried once, a reason told once."""
+        """Versions that were refused, as they were then, and why; a reason is told once."""
         self._identity: tuple[int, int] | None = None
         """Of the root, when models were found in it."""
         self._missing = False

@@ -1,0 +1,43 @@
+"""Addresses to listen on: whether they are well formed, and why one cannot be had."""
+
+import socket
+
+_HIGHEST_PORT = 65_535
+
+
+def parse(address: str) -> tuple[str, int]:
+    """Host, without the brackets of IPv6, and port of "host:port".
+
+    Raises:
+        ValueError: saying what was wanted.
+    """
+    host, colon, digits = address.rpartition(":")
+    wanted = "want host:port, with brackets around an IPv6 address"
+    if not colon or not host or address != "".join(address.split()):
+        raise ValueError(wanted)
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if (":" in host or "[" in host or "]" in host) and not is_bracketed:
+        raise ValueError(wanted)
+    if not (digits.isascii() and digits.isdecimal() and int(digits) <= _HIGHEST_PORT):
+        raise ValueError(f"want a port from 0 to {_HIGHEST_PORT}")
+    return host.strip("[]"), int(digits)
+
+
+def obstacle(address: str) -> str | None:
+    """Why a server cannot listen there, in the system's words; None if it can."""
+    host, port = parse(address)
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as exc:
+        return f"no such host: {exc.strerror}"
+    problem: str | None = None
+    for family, kind, protocol, _, where in found:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(where)
+        except OSError as exc:
+            problem = problem or exc.strerror
+        else:
+            return None
+    return problem

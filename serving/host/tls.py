@@ -1,0 +1,46 @@
+"""Certificates and keys, looked at before a transport gets them: it would not say what is wrong."""
+
+import ssl
+from pathlib import Path
+
+from serving.errors import StartupError
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def check(certificate: Path, key: Path, client_ca: Path | None) -> None:
+    """Raises StartupError, naming the file and what is wrong with it."""
+    for setting, path in (
+        ("--tls-certificate", certificate),
+        ("--tls-key", key),
+        ("--tls-client-ca", client_ca),
+    ):
+        if path is None:
+            continue
+        content = path.read_bytes()
+        if content.startswith(_BYTE_ORDER_MARK):
+            raise StartupError(f"{setting} {path}: want PEM text, it begins with a byte order mark")
+        if b"-----BEGIN " not in content:
+            raise StartupError(f"{setting} {path}: want PEM text, there is no -----BEGIN in it")
+    if b"ENCRYPTED" in key.read_bytes():
+        raise StartupError(f"--tls-key {key}: want a key without a pass phrase, this one has one")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_verify_locations(cafile=certificate)  # parses the certificates alone
+    except ssl.SSLError as exc:
+        raise StartupError(f"--tls-certificate {certificate}: {_words(exc)}") from None
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as exc:
+        raise StartupError(f"--tls-key {key}: {_words(exc)}") from None
+    if client_ca:
+        try:
+            context.load_verify_locations(cafile=client_ca)
+        except ssl.SSLError as exc:
+            raise StartupError(f"--tls-client-ca {client_ca}: {_words(exc)}") from None
+
+
+def _words(exc: ssl.SSLError) -> str:
+    if exc.reason == "KEY_VALUES_MISMATCH":
+        return "want the key of the certificate, this is another's"
+    return f"OpenSSL cannot use it: {(exc.reason or str(exc)).replace('_', ' ').lower()}"

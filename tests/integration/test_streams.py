@@ -1,0 +1,158 @@
+"""Streams that end early: closed by the reader, cut off, refused."""
+
+import asyncio
+import contextlib
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.client import AsyncClient, Client, VaeError
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
+from serving.settings import Settings
+from tests.support import toy
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """Images large enough for a reader to hold the writer up."""
+    toy.make_bundle(tmp_path / "models", image_shape=(1, 64, 64))
+    return tmp_path / "models"
+
+
+def ended(server):
+    """Streams that have ended, by code."""
+    calls = {}
+    for (_, method, code), count in server.metrics.requests.items():
+        if method == "SampleStream" and count.value:
+            calls[code] = calls.get(code, 0) + count.value
+    return calls
+
+
+async def until_ended(server, streams):
+    async with asyncio.timeout(60):
+        while sum(ended(server).values()) < streams:
+            await asyncio.sleep(0.02)
+
+
+async def closed_while_the_server_waits(address):
+    async with AsyncClient(address) as client:
+        for _ in range(5):
+            stream = client.sample_stream("toy", 10**7, seed=1)
+            await anext(stream)
+            await asyncio.sleep(0.05)
+            await stream.aclose()
+
+
+async def connection_closed(address):
+    for _ in range(5):
+        client = AsyncClient(address)
+        await anext(client.sample_stream("toy", 10**7, seed=1))
+        await client.close()
+
+
+async def loop_left(address):
+    def read():
+        with Client(address) as client:
+            for _ in range(5):
+                for number, _ in enumerate(client.sample_stream("toy", 10**7, seed=1)):
+                    if number == 2:
+                        break
+
+    await asyncio.to_thread(read)
+
+
+async def deadline_over(address):
+    async with grpc.aio.insecure_channel(address) as channel:
+        for _ in range(5):
+            request = pb.SampleStreamRequest(sample={"count": 10**7})
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                async for _ in VaeServiceStub(channel).SampleStream(request, timeout=0.05):
+                    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "leave", [closed_while_the_server_waits, connection_closed, loop_left, deadline_over]
+)
+async def test_a_stream_that_the_reader_ends_is_cancelled(server, caplog, leave):
+    """It is no failure of the server: counted as CANCELLED, without a traceback, and nothing is left in progress."""
+    await leave(server.grpc_address)
+    await until_ended(server, 5)
+    assert ended(server) == {"CANCELLED": 5}
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
+    inflight = server.metrics.registry.get_sample_value(
+        "vae_inflight_requests", {"model": "toy", "method": "SampleStream"}
+    )
+    assert inflight == 0
+
+
+@pytest.fixture
+def settings(repository):
+    return Settings(
+        repository=repository,
+        address="127.0.0.1:0",
+        metrics_address="127.0.0.1:0",
+        reload_s=0,
+        max_queue_rows=300,
+        max_batch_rows=4,
+    )
+
+
+async def test_a_stream_that_was_admitted_is_not_refused_in_its_middle(server):
+    """Admission is of the request: while others fill the queue and are refused, an open stream gets its rows."""
+    refused = []
+
+    async with AsyncClient(server.grpc_address) as client, AsyncClient(server.grpc_address) as other:
+
+        async def flood():
+            while True:
+                try:
+                    await other.sample("toy", 256)
+                except VaeError as exc:
+                    refused.append(exc.code)
+                    await asyncio.sleep(0.001)
+
+        rows = 0
+        tasks = []
+        try:
+            async for part in client.sample_stream(
+                "toy", 6000, seed=1, rows_per_response=200, format="uint8"
+            ):
+                rows += len(part.images)
+                tasks = tasks or [asyncio.create_task(flood()) for _ in range(6)]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    assert rows == 6000
+    assert set(refused) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+async def test_a_request_of_two_steps_is_refused_before_the_first_or_not_at_all(server):
+    """What an encoder has worked for is not thrown away because the decoder's queue is full by then."""
+    codes = set()
+
+    async with AsyncClient(server.grpc_address) as client:
+        images = np.zeros((250, 1, 64, 64), np.uint8)
+
+        async def reconstruct():
+            for _ in range(3):
+                try:
+                    await client.reconstruct("toy", images, format="uint8")
+                except VaeError as exc:
+                    codes.add((exc.code, "encoder" if "exceed" in str(exc) else "other"))
+
+        await asyncio.gather(*(reconstruct() for _ in range(8)))
+    rejected = server.metrics.registry.get_sample_value(
+        "vae_rejected_total", {"model": "toy", "reason": "queue_full"}
+    )
+    rows = {
+        graph: server.metrics.registry.get_sample_value(
+            "vae_batch_rows_sum", {"model": "toy", "graph": graph}
+        )
+        for graph in ("encoder", "decoder")
+    }
+    assert rejected
+    assert rows["encoder"] == rows["decoder"] > 0
+    assert codes == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "encoder")}
