@@ -19,10 +19,8 @@ from benchmarks.serving import machine
 from training.__main__ import main as vae_train
 from training.config import MACHINE_FIELDS
 from training.data import Dataset
-from training.errors import TrainingError
 from training.evaluate.groups import subject_of
 from training.evaluate.judges import Features, features_for
-from training.evaluate.of_run import trained_steps, training_speed
 from training.evaluate.samples import (
     Drawn,
     Yardstick,
@@ -38,7 +36,9 @@ from training.evaluate.subject import MAX_IMAGES, Subject
 from training.evaluate.tables import Row
 from training.export.provenance import git_commit, versions
 from training.report.canvas import image_grid
-from training.runs import LoadedRun, Run, load_run
+from training.runs import LoadedRun, Run, load_run, trained_steps
+from training.runs.training_log import training_speed
+from training.training_error import TrainingError
 
 NAMES = {"ae": "AE", "vae": "VAE", "flow": "VAE with flow prior"}
 IN_PICTURE = NAMES | {"flow": "flow"}

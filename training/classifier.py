@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 FEATURES = 128
 """Width of the penultimate layer, in which distances are measured."""

@@ -16,7 +16,7 @@ from training.data import to_unit
 from training.evaluate import estimate
 from training.export import export_run
 from training.export.parity import cpu_session
-from training.losses import elbo
+from training.fit.losses import elbo
 from training.runs import load_run
 
 TINY = ["--network", "mlp", "--width", "24", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]

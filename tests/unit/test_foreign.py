@@ -8,8 +8,8 @@ from training.config import FitConfig
 from training.data import load
 from training.evaluate.foreign import detection, foreign_group, foreign_images
 from training.evaluate.subject import Subject
+from training.fit.presets import resolve
 from training.models import build_model
-from training.presets import resolve
 
 
 def test_detection_counts_pairs():

@@ -13,11 +13,11 @@ from serving import bundle
 from training.__main__ import main
 from training.config import FitConfig
 from training.data import load as load_data
-from training.errors import TrainingError
 from training.export.parity import cpu_session
 from training.import_onnx import ForeignModel, from_diffusers, import_onnx
 from training.import_onnx.proof import difference, gate
-from training.models.posterior import LOG_VAR_RANGE
+from training.models.posterior_head import LOG_VAR_RANGE
+from training.training_error import TrainingError
 
 LATENTS, PIXELS, IMAGE = 3, 64, (1, 8, 8)
 RNG = np.random.default_rng(0)

@@ -12,9 +12,9 @@ from training.evaluate import latents
 from training.evaluate.aggregate import aggregate_rows, mixture_log_density
 from training.evaluate.latents import cluster_agreement, few_labels, fit_logistic, latents_group
 from training.evaluate.subject import Subject, Use
-from training.gaussians import gaussian_log_density
-from training.likelihoods import Bernoulli
 from training.models import VAE
+from training.models.gaussians import gaussian_log_density
+from training.models.likelihoods import Bernoulli
 from training.models.priors import StandardNormal
 
 SIDE = 4

@@ -7,9 +7,9 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from training.errors import TrainingError
 from training.export.gates import enforce, parity_gate
 from training.export.parity import parity
+from training.training_error import TrainingError
 
 ROWS = {"x": torch.rand(5, 3)}
 

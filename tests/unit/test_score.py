@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from serving import bundle
 from serving.bundle import BundleError, Reference
 from tests.support.reference import log_weights
-from training.errors import TrainingError
 from training.export import Facts, Score, export_bundle
 from training.export.gates import enforce, parity_gate
 from training.export.graphs import to_onnx
 from training.export.parity import score_parity
 from training.export.score import score_quantiles
-from training.likelihoods import Bernoulli, Gaussian
-from training.losses import elbo
+from training.fit.losses import elbo
 from training.models.flow import RealNVP
+from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
 from training.models.vae import VAE
+from training.training_error import TrainingError
 
 SHAPE = (3, 4, 6)
 LATENT_SHAPE = (2, 2, 3)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 if TYPE_CHECKING:
     from training.evaluate import Metrics
@@ -61,9 +61,9 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from training.devices import use_threads
     from training.evaluate import evaluate_run, groups
     from training.evaluate.of_run import add_group, likelihood_known
+    from training.fit.devices import use_threads
     from training.runs import Run, load_run
 
     use_threads(args.threads)

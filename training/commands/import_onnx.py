@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 if TYPE_CHECKING:
     from training.data import Dataset

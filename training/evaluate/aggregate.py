@@ -17,8 +17,8 @@ from torch import Tensor
 from training.data import to_unit
 from training.evaluate.subject import Subject, Use
 from training.evaluate.tables import Row, Table
-from training.gaussians import gaussian_log_density
 from training.models import VAE
+from training.models.gaussians import gaussian_log_density
 
 ROWS = 500
 LOG_2PI = math.log(2 * math.pi)

@@ -12,10 +12,10 @@ from torch import Tensor
 from training import data
 from training.config import FitConfig
 from training.data import to_unit
-from training.errors import TrainingError
 from training.evaluate.estimates import FEWEST_DRAWS, estimate
 from training.evaluate.subject import Subject, Use
 from training.evaluate.tables import Group, Row, Table
+from training.training_error import TrainingError
 
 SCORED_IMAGES = 2000
 """Of the held-out images and of each foreign set: a standard error of an AUROC below 0.01."""

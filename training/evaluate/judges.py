@@ -6,8 +6,8 @@ from torch import Tensor
 
 from training.classifier import Judge, calibrated, train_judge
 from training.data import Dataset, Split, to_unit
-from training.errors import TrainingError
 from training.evaluate.features import IMAGE_SHAPE, mnist_network
+from training.training_error import TrainingError
 
 BATCH = 128
 MOST_STEPS = 1000

@@ -20,10 +20,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from training.errors import TrainingError
 from training.evaluate.aggregate import COMPONENTS, FITTED, aggregate_rows
 from training.evaluate.subject import Subject, Use
 from training.evaluate.tables import Group, Row, Table
+from training.training_error import TrainingError
 
 FEW_LABELS = (10, 100)
 """Labels of each class that a probe learns from, beside all of them."""

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,14 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from training import checkpoint
 from training.data import Dataset, to_unit
-from training.errors import TrainingError
 from training.evaluate.estimates import Precision, estimate
 from training.evaluate.metrics import Metrics, Protocol, summarise
 from training.evaluate.tables import Group
-from training.journal import read_rows
-from training.runs import LoadedRun, Run
+from training.runs import LoadedRun, Run, trained_steps
+from training.runs.training_log import training_speed
+from training.training_error import TrainingError
 
 QUICK_IMAGES = 1000
 QUICK_K = 100
@@ -133,18 +131,6 @@ def _subset(images: Tensor, limit: int | None, seed: int) -> Tensor:
         return images
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:limit]
     return images[chosen.sort().values]
-
-
-def trained_steps(run: Run) -> int:
-    """Optimiser steps of the model that ``load_run`` gives."""
-    return checkpoint.load_best(run.checkpoints, owner=run.description().owner, prefix="none of them").step
-
-
-def training_speed(run: Run) -> tuple[float | None, float | None]:
-    """What the log says: seconds, looks at the validation images included, and images/s without them."""
-    rows = read_rows(run.log_file)
-    rates = [row["images_per_s"] for row in rows if row["kind"] == "train"]
-    return (rows[-1]["seconds"] if rows else None), (statistics.median(rates) if rates else None)
 
 
 def _written(metrics: Metrics, path: Path) -> Metrics:

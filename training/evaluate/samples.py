@@ -18,7 +18,6 @@ from torch import Tensor
 
 from training.classifier import CONFIDENT, FEATURES, NEIGHBOURS, QUANTILE, Judge, likeliest_class
 from training.data import to_unit
-from training.errors import TrainingError
 from training.evaluate import manifold
 from training.evaluate.distances import SUBSET_IMAGES, SUBSETS, frechet_distance, kernel_distance
 from training.evaluate.judges import Features, features_for
@@ -27,6 +26,7 @@ from training.evaluate.subject import Subject, Use
 from training.evaluate.tables import Group, Row, Table
 from training.models import VAE
 from training.pools import AGGREGATE, drawn_from, fit_pools
+from training.training_error import TrainingError
 
 DECODED_AT_ONCE = 500
 FEWEST_IMAGES = 10

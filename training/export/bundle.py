@@ -26,7 +26,6 @@ from serving.bundle import (
     target_path,
 )
 from serving.bundle.manifest import Name
-from training.errors import TrainingError
 from training.evaluate import Figure
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
 from training.export.gates import collapse_gate, enforce, figures_of, finite_gate
@@ -36,6 +35,7 @@ from training.export.provenance import git_commit, versions
 from training.export.requirements import Requirement
 from training.export.score import score_quantiles
 from training.pools import Latents, fit_latents
+from training.training_error import TrainingError
 
 COLOURS: dict[int, Literal["grey", "rgb", "other"]] = {1: "grey", 3: "rgb"}
 GAUSSIAN = Likelihood(name="gaussian", sigma=None, binarisation="none")

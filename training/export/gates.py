@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from serving.bundle import Gate
-from training.errors import TrainingError
 from training.evaluate import Figure
 from training.evaluate.metrics import ACTIVE_VARIANCE
 from training.export.parity import SCORE_TOLERANCE, TOLERANCE
 from training.pools import Posterior
+from training.training_error import TrainingError
 
 LEAST_NATS = 0.01
 """A latent whose posterior says less than this of an image, on average, has collapsed to the prior."""

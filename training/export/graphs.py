@@ -14,7 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 OPSET = 18
 """What the exporter's own operators are written in; later opsets come by conversion."""

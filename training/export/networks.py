@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from serving.bundle import Gate, Graph
 from training.data import to_unit
-from training.errors import TrainingError
 from training.export.adapters import check_decoded
 from training.export.gates import enforce, parity_gate
 from training.export.graphs import check_graph, evaluating, to_onnx
 from training.export.parity import DRAWS, parity, score_parity
+from training.training_error import TrainingError
 
 Role = Literal["encoder", "decoder", "prior", "score"]
 Rows = dict[str, Tensor]

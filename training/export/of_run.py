@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
 from serving.bundle import Bundle, Gate, Likelihood, Precision
 from training.data import Dataset
 from training.evaluate import Metrics, present_metrics
@@ -13,39 +10,12 @@ from training.export.bundle import Facts, export_bundle, free_target
 from training.export.gates import divergence_gate
 from training.export.requirements import Requirement
 from training.export.score import Score
-from training.journal import read_rows
 from training.models import VAE
-from training.models.posterior import LOG_VAR_RANGE
+from training.models.codec import ImageDecoder, ImageEncoder
 from training.pools.of_run import Source, latents_of_run
 from training.report import report_files
 from training.runs import LoadedRun, Run, load_run
-
-
-class ImageEncoder(nn.Module):
-    """Image [B, C, H, W] → mean, log_var [B, *latent_shape]."""
-
-    def __init__(self, model: VAE) -> None:
-        super().__init__()
-        self.encoder = model.encoder
-        self.is_point = model.kind == "ae"
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_var = self.encoder(image)
-        if self.is_point:  # an autoencoder never trained its log-variance: as near to a point as it gets
-            log_var = torch.full_like(mean, LOG_VAR_RANGE[0])
-        return mean, log_var
-
-
-class ImageDecoder(nn.Module):
-    """Latent [B, *latent_shape] → the mean of p(x|z) [B, C, H, W], in [0, 1]."""
-
-    def __init__(self, model: VAE) -> None:
-        super().__init__()
-        self.decoder = model.decoder
-        self.likelihood = model.likelihood
-
-    def forward(self, latent: Tensor) -> Tensor:
-        return self.likelihood.mean(self.decoder(latent))
+from training.runs.training_log import read_rows
 
 
 def export_run(

@@ -30,10 +30,10 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor
 
 from serving.bundle import Gate, Likelihood, Precision
-from training.draws import binarise
-from training.errors import TrainingError
+from training.data.binarisation import binarise
 from training.export.graphs import IR_VERSION, check_graph
 from training.export.parity import cpu_session
+from training.training_error import TrainingError
 
 Floats = NDArray[np.float32]
 

@@ -21,7 +21,6 @@ from serving.bundle import (
     TrainingSummary,
 )
 from training.data import Dataset
-from training.errors import TrainingError
 from training.export.bundle import COLOURS, free_target, seal_bundle
 from training.export.gates import enforce
 from training.export.graphs import check_graph
@@ -33,7 +32,8 @@ from training.import_onnx.form import decoder_in_form, encoder_in_form
 from training.import_onnx.latents import fit_foreign_latents
 from training.import_onnx.proof import Rows, Run, difference, gate, runner
 from training.import_onnx.reading import read_model, reduce_to
-from training.models.posterior import LOG_VAR_RANGE
+from training.models.posterior_head import LOG_VAR_RANGE
+from training.training_error import TrainingError
 
 CLIPPED_SHARE = 0.05
 """Share of decoded pixels beyond the value range from which on the range itself is doubtful."""

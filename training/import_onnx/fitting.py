@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from training.errors import TrainingError
 from training.import_onnx.foreign import ForeignModel
 from training.import_onnx.form import EncoderOutputs, Shape
 from training.import_onnx.proof import runner
 from training.import_onnx.reading import dims
+from training.training_error import TrainingError
 
 MEAN_NAMES = {"mean", "mu", "loc", "zmean", "zmu", "latentmean", "embedding"}
 LOG_VAR_NAMES = {"logvar", "logvariance", "zlogvar", "latentlogvar", "logcovariance"}

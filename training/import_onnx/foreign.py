@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 DIFFUSERS_VALUE_RANGE = (-1.0, 1.0)
 DIFFUSERS_LOG_VAR_RANGE = (-30.0, 20.0)

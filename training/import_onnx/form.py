@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import compose, helper, numpy_helper
 
 from training.export.graphs import check_graph
-from training.models.posterior import LOG_VAR_RANGE
+from training.models.posterior_head import LOG_VAR_RANGE
 
 PREFIX = "foreign/"
 BATCH = "batch"

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from serving.bundle import PoolEntry
 from training.data import Dataset, to_unit
-from training.errors import TrainingError
 from training.import_onnx.foreign import ForeignModel
 from training.import_onnx.proof import Run
 from training.pools import Posterior, fit_pools, reference
+from training.training_error import TrainingError
 
 MAX_LATENTS = 2048
 """A pool holds a covariance of latents × latents: 16 MB at this many."""

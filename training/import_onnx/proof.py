@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Gate
-from training.errors import TrainingError
 from training.export.parity import TOLERANCE, cpu_session
+from training.training_error import TrainingError
 
 Rows = NDArray[np.float32]
 Run = Callable[[Rows, Sequence[str] | None], list[Rows]]

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, inliner, version_converter
 from onnxscript import optimizer
 
-from training.errors import TrainingError
 from training.export.graphs import IR_VERSION, OPSETS, check_graph, nodes
+from training.training_error import TrainingError
 
 HALF_PRECISION = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 BATCH = "batch"

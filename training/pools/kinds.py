@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from training.errors import TrainingError
 from training.pools.mixture import Found
+from training.training_error import TrainingError
 
 
 class Point(BaseModel):

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
-from training.errors import TrainingError
 from training.pools.moments import Doubles, Floats, cholesky, gaussian_of, within_class_covariance
+from training.training_error import TrainingError
 
 AGGREGATE = "aggregate"
 """The pool of all the data together."""

@@ -16,10 +16,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from training.errors import TrainingError
 from training.pools.labelled import checked_points
 from training.pools.moments import Doubles, Floats
 from training.pools.overlap import merge
+from training.training_error import TrainingError
 
 Covariance = Literal["full", "tied", "diag"]
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.data import Dataset
-from training.errors import TrainingError
 from training.pools.kinds import FoundKinds, pool_name, read_kinds, write_kinds
 from training.pools.labelled import fit_pools
 from training.pools.latents import Latents, fit_found
 from training.pools.mixture import Candidate, find_kinds
 from training.pools.naming import name_kinds
 from training.pools.posterior import Posterior, posterior, reference
+from training.training_error import TrainingError
 
 Source = Literal["auto", "labels", "mixture", "aggregate"]
 

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data import Dataset
-from training.errors import TrainingError
 from training.evaluate import Metrics
-from training.evaluate.of_run import trained_steps
 from training.pools.of_run import latents_of_run
 from training.report.grid import Grid, Line
 from training.report.scene import Scene
-from training.runs import LoadedRun, Run, load_run
+from training.runs import LoadedRun, Run, load_run, trained_steps
+from training.training_error import TrainingError
 
 ROWS_USE = 30
 """The noise of the rows from N(0, I): the same for both models."""

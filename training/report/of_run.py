@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from training.data import Dataset
-from training.errors import TrainingError
 from training.evaluate import Metrics, present_metrics
-from training.journal import read_rows
 from training.pools import Latents
 from training.pools.of_run import latents_of_run
 from training.report.beside import Beside, load_beside
@@ -17,6 +15,8 @@ from training.report.scene import Scene
 from training.report.sections import sections
 from training.report.walks import animation
 from training.runs import LoadedRun, Run, load_run
+from training.runs.training_log import read_rows
+from training.training_error import TrainingError
 
 PAGE = "index.html"
 OWN_SUFFIXES = frozenset({".html", ".png", ".gif", ".json"})

@@ -14,7 +14,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from training.classifier import Classifier
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 IMAGE_SHAPE = (1, 28, 28)
 CLASSES = 10

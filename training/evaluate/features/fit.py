@@ -21,8 +21,8 @@ from training import data
 from training.classifier import FEATURES, Classifier, train_classifier
 from training.config import FitConfig
 from training.data import Split, to_unit
-from training.errors import TrainingError
 from training.evaluate.features import CARD, CLASSES, IMAGE_SHAPE, WEIGHTS
+from training.training_error import TrainingError
 
 WANTED_ACCURACY = 0.992
 """Of the test images put right; a network that sees less is no judge of digits."""

@@ -6,14 +6,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from training.config import FitConfig
-from training.devices import lay_out
-from training.draws import Stream, generator
-from training.ema import Ema
-from training.errors import TrainingError
+from training.fit.devices import lay_out
+from training.fit.ema import Ema
+from training.fit.minibatches import Stream, generator
+from training.fit.running_means import RunningMeans
 from training.models import VAE, build_model
-from training.window import Window
+from training.runs.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
+from training.training_error import TrainingError
 
 
 @dataclass
@@ -21,7 +21,8 @@ class State:
     model: VAE
     ema: Ema
     optimizer: torch.optim.Optimizer
-    window: Window
+    means: RunningMeans
+    """Of the steps since the last row of the log."""
     step: int = 0
     """Optimiser steps taken."""
 
@@ -36,7 +37,7 @@ class State:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        return cls(model, Ema(model, config.ema), optimizer, Window())
+        return cls(model, Ema(model, config.ema), optimizer, RunningMeans())
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that decides how the training goes on; randomness depends on the step alone."""
@@ -44,7 +45,7 @@ class State:
             "model": self.model.state_dict(),
             "ema": self.ema.model.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer),
-            "window": {"sums": self.window.sums},
+            "window": {"sums": self.means.sums},  # the name in checkpoints
         }
         return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
 
@@ -62,7 +63,7 @@ class State:
             self.model.load_state_dict(parts["model"])
             self.ema.model.load_state_dict(parts["ema"])
             restore_optimizer(self.optimizer, parts["optimizer"])
-            self.window.sums = parts["window"]["sums"]
+            self.means.sums = parts["window"]["sums"]
         except (RuntimeError, KeyError, ValueError) as exc:
             raise TrainingError(
                 f"{checkpoint.path}: does not fit the run's config.json: {exc!s:.200}"

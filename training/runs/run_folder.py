@@ -1,8 +1,8 @@
 """The run folder: everything that one training leaves behind.
 
 ``config.json``   the resolved config and what identifies the data
-``checkpoints/``  the last two and the best, see ``training.checkpoint``
-``log.jsonl``     one row per report, see ``training.journal``
+``checkpoints/``  the last two and the best, see ``training.runs.checkpoint``
+``log.jsonl``     one row per report, see ``training.runs.training_log``
 ``tensorboard/``  the same for TensorBoard
 ``metrics.json``  written by ``vae-train evaluate``
 ``report/``       pictures, written by ``vae-train report``
@@ -18,11 +18,12 @@ from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from training import checkpoint, data
+from training import data
 from training.config import MACHINE_FIELDS, FitConfig
 from training.data import Dataset
-from training.errors import TrainingError
 from training.models import VAE, build_model
+from training.runs import checkpoint
+from training.training_error import TrainingError
 
 
 class DatasetFacts(BaseModel):
@@ -145,7 +146,7 @@ class LoadedRun(NamedTuple):
 
 
 def load_run(path: Path) -> LoadedRun:
-    """The model of the best checkpoint that can be read: see ``training.checkpoint``.
+    """The model of the best checkpoint that can be read: see ``training.runs.checkpoint``.
 
     Raises:
         TrainingError: not a run folder, no checkpoint, or one of another configuration.
@@ -160,6 +161,11 @@ def load_run(path: Path) -> LoadedRun:
     except RuntimeError as exc:
         raise TrainingError(f"{best.path}: does not fit {run.config_file}: {exc!s:.200}") from None
     return LoadedRun(described.config, model.eval().requires_grad_(False), lambda: load_same(described))
+
+
+def trained_steps(run: Run) -> int:
+    """Optimiser steps of the model that ``load_run`` gives."""
+    return checkpoint.load_best(run.checkpoints, owner=run.description().owner, prefix="none of them").step
 
 
 def load_same(described: RunDescription) -> Dataset:

@@ -4,18 +4,17 @@ import math
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from training import checkpoint
 from training.config import FitConfig
 from training.data import Dataset
-from training.distributed import ALONE, World
-from training.draws import Batches
-from training.errors import TrainingError
-from training.interrupts import deferred
-from training.journal import Journal
-from training.runs import Run
-from training.schedule import beta_at, learning_rate_at
-from training.state import State
-from training.step import train_step, validate
+from training.fit.distributed import ALONE, World
+from training.fit.interrupts import deferred
+from training.fit.minibatches import Batches
+from training.fit.schedule import beta_at, learning_rate_at
+from training.fit.state import State
+from training.fit.step import train_step, validate
+from training.runs import Run, checkpoint
+from training.runs.training_log import TrainingLog
+from training.training_error import TrainingError
 
 
 class Outcome(NamedTuple):
@@ -41,23 +40,23 @@ def train(
     batches = batches_of(state, dataset, config, world)
     validation, stopped_by = None, 0
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(run, config, step=state.step)) if world.is_main else None
+        log = stack.enter_context(TrainingLog(run, config, step=state.step)) if world.is_main else None
         stop = stack.enter_context(deferred())
         while state.step < config.total_steps and not stopped_by:
             beta, learning_rate = beta_at(state.step, config), learning_rate_at(state.step, config)
             step = batches.at(state.step)
             terms = train_step(state, step, config, beta=beta, learning_rate=learning_rate, world=world)
-            state.window.add(terms)
+            state.means.add(terms)
             stopped_by = world.largest(stop.signal or 0)
-            if journal:
-                journal.advance()
+            if log:
+                log.advance()
             if _is_due(state.step, config.log_every, config):
                 means = world.together(lambda: _finite_means(state, run))
-                if journal:
-                    journal.train_row(state.step, means, beta=beta, learning_rate=learning_rate)
-                state.window.clear()
+                if log:
+                    log.train_row(state.step, means, beta=beta, learning_rate=learning_rate)
+                state.means.clear()
             if _is_due(state.step, config.checkpoint_every, config):
-                validation = world.from_main(lambda: _look(state, dataset, config, run, journal, owner))
+                validation = world.from_main(lambda: _look(state, dataset, config, run, log, owner))
         if stopped_by:
             world.from_main(lambda: _save(state, run, owner))
     finished = state.step == config.total_steps
@@ -87,15 +86,15 @@ def batches_of(state: State, dataset: Dataset, config: FitConfig, world: World =
 
 
 def _look(
-    state: State, dataset: Dataset, config: FitConfig, run: Run, journal: Journal | None, owner: str
+    state: State, dataset: Dataset, config: FitConfig, run: Run, log: TrainingLog | None, owner: str
 ) -> dict[str, float]:
     """Loss, distortion and rate of the averaged weights on the validation images, then a checkpoint."""
     held_out = dataset.binarised("val") if config.binarisation == "dynamic" else dataset.val
     averaged = state.ema.model
     validation = validate(averaged, held_out, seed=config.seed, beta=config.beta)
     _require_finite(validation, state, run)
-    if journal:
-        journal.val_row(state.step, validation, sigma=averaged.likelihood.sigma)
+    if log:
+        log.val_row(state.step, validation, sigma=averaged.likelihood.sigma)
     _save(state, run, owner, validation)
     return validation
 
@@ -109,7 +108,7 @@ def _save(state: State, run: Run, owner: str, validation: dict[str, float] | Non
 def _finite_means(state: State, run: Run) -> dict[str, float]:
     """Of the steps since the last row; looked at only when a row or a checkpoint is due, since each look
     holds up a GPU."""
-    return _require_finite(state.window.means(), state, run)
+    return _require_finite(state.means.means(), state, run)
 
 
 def _require_finite(terms: dict[str, float], state: State, run: Run) -> dict[str, float]:

@@ -27,7 +27,7 @@ from training.config import FitConfig
 from training.data.dataset import CHUNK, Dataset, Split
 from training.data.idx import default_cache
 from training.data.splits import Arrays, as_stored, split_rows, stored_type, update_digest
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 LIMIT = 2 * 2**30
 """Bytes of images from which on ``--in-memory auto`` maps them."""

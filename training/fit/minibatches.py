@@ -1,4 +1,4 @@
-"""Everything random in training, as a pure function of (seed, step).
+"""Minibatches, and everything else random in training, as pure functions of (seed, step).
 
 No generator lives longer than a step, so a resumed run needs no generator state to repeat the
 uninterrupted one, and no step can disturb another.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from training.data import to_unit
+from training.data.binarisation import thresholds
 
 CPU = torch.device("cpu")
 
@@ -45,19 +46,6 @@ def batch_rows(seed: int, step: int, count: int, batch_size: int) -> Tensor:
     """Rows [batch_size] of one step. An epoch leaves out what does not fill a batch, others each time."""
     epoch, position = divmod(step, count // batch_size)
     return epoch_order(seed, epoch, count)[position * batch_size : (position + 1) * batch_size]
-
-
-def binarise(images: Tensor, source: torch.Generator) -> Tensor:
-    """Each pixel drawn from Bernoulli(pixel): [..., C, H, W] uint8 or [0, 1] floats -> 0 or 1 in float32."""
-    return (thresholds(images.shape, images.dtype, source) < images).float()
-
-
-def thresholds(shape: tuple[int, ...], dtype: torch.dtype, source: torch.Generator) -> Tensor:
-    """Uniform numbers r with P(r < x) = x for a pixel x of this type, on the device of ``source``."""
-    if dtype == torch.uint8:
-        # P(r < x) = x / 255 exactly for r uniform in 0..254, at a quarter of the cost of float draws.
-        return torch.randint(0, 255, shape, generator=source, dtype=torch.uint8, device=source.device)
-    return torch.rand(shape, generator=source, device=source.device)
 
 
 class Batch(NamedTuple):

@@ -1,4 +1,4 @@
-"""The options that say which data are trained on; part of ``training.config``."""
+"""The options that say which data are trained on; part of ``FitConfig``."""
 
 from pathlib import Path
 from typing import Any, Literal

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 
 def find_device(name: str) -> torch.device:

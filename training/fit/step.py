@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from training.config import FitConfig
 from training.data import Split, to_unit
-from training.distributed import ALONE, World
-from training.draws import Batch, Stream, generator
-from training.losses import Bound, objective
+from training.fit.distributed import ALONE, World
+from training.fit.losses import Bound, objective
+from training.fit.minibatches import Batch, Stream, generator
+from training.fit.running_means import StepTerms
+from training.fit.state import State
 from training.models import VAE
-from training.state import State
-from training.window import StepTerms
 
 VALIDATION_BATCH = 500
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from training.__main__ import main
 from training.config import FitConfig
-from training.data import Dataset, load, mapped
+from training.data import Dataset, load, memory_mapped
 from training.data.dataset import CHUNK
-from training.errors import TrainingError
 from training.runs import load_run
+from training.training_error import TrainingError
 
 RANDOM = np.random.default_rng(0)
 
@@ -127,7 +127,7 @@ def test_auto_maps_what_is_large(tmp_path, folder, monkeypatch):
     np.save(tmp_path / "x.npy", pixels(30, 8, 8))
     for data, size in ((tmp_path / "x.npy", 30 * 8 * 8), (folder, 40 * 8 * 12 * 3)):
         for limit in (size, size - 1):
-            monkeypatch.setattr(mapped, "LIMIT", limit)
+            monkeypatch.setattr(memory_mapped, "LIMIT", limit)
             assert loaded(tmp_path, data, "auto").mapped == (limit < size)
 
 

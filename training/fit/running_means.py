@@ -16,7 +16,7 @@ class StepTerms(NamedTuple):
     """Before clipping."""
 
 
-class Window:
+class RunningMeans:
     """Sums of the steps since the last row. Part of a checkpoint: a resumed run writes the same rows."""
 
     def __init__(self) -> None:

@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from training.data_options import NAMED_DATA, DataOptions, Options
-from training.errors import TrainingError
+from training.config.data_options import NAMED_DATA, DataOptions, Options
+from training.training_error import TrainingError
 
 MACHINE_FIELDS = frozenset(
     {"data_dir", "cache_dir", "in_memory", "strict", "device", "threads", "accumulate", "tensorboard"}
@@ -109,7 +109,7 @@ class TrainingOptions(Options):
 class FitConfig(TrainingOptions, ModelOptions, DataOptions):
     """What to train, on what, and how. The descriptions are the help texts of the command line.
 
-    ``training.presets.resolve`` fills in what depends on the data ("auto", steps); what is saved, and
+    ``training.fit.presets.resolve`` fills in what depends on the data ("auto", steps); what is saved, and
     what every function but ``training.data.load`` takes, is a resolved config.
     """
 

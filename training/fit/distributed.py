@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 LONGEST_WAIT = timedelta(hours=12)
 """For another process: one that has died is noticed at once, one that decodes images may take hours."""

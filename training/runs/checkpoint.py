@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 KEPT = 2
 

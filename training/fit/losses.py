@@ -9,17 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from training.gaussians import gaussian_kl, gaussian_kl_per_dimension, gaussian_log_density
 from training.models import VAE
-
-__all__ = [
-    "Bound",
-    "elbo",
-    "gaussian_kl",
-    "gaussian_kl_per_dimension",
-    "importance_weighted",
-    "objective",
-]
+from training.models.gaussians import gaussian_kl_per_dimension, gaussian_log_density
 
 
 class Bound(NamedTuple):

@@ -1,4 +1,4 @@
-"""The record of a run: ``log.jsonl``, the same for TensorBoard, and a progress bar.
+"""The log of a training: ``log.jsonl``, the same for TensorBoard, and a progress bar.
 
 A "train" row holds the mean of the steps since the row before it, a "val" row the averaged weights on
 the validation images. Losses are in nats per image.
@@ -7,6 +7,7 @@ the validation images. Losses are in nats per image.
 import json
 import logging
 import os
+import statistics
 import sys
 import time
 from collections.abc import Mapping
@@ -18,15 +19,17 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.config import FitConfig
-from training.losses import Bound
-from training.runs import Run
+from training.runs.run_folder import Run
 
 Row = dict[str, Any]
+
+BOUND = ("loss", "distortion", "rate")
+"""What the bar shows of a row."""
 
 log = logging.getLogger(__name__)
 
 
-class Journal:
+class TrainingLog:
     """Writes the rows of one session of training; a context manager."""
 
     def __init__(self, run: Run, config: FitConfig, *, step: int) -> None:
@@ -69,9 +72,7 @@ class Journal:
         self._row_at, self._row_step = now, step
         schedule = {"beta": beta, "learning_rate": learning_rate}
         self._write("train", step, {**terms, **schedule, "images_per_s": images_per_s})
-        self._show(
-            {name: f"{terms[name]:.2f}" for name in Bound._fields} | {"images/s": f"{images_per_s:,.0f}"}
-        )
+        self._show({name: f"{terms[name]:.2f}" for name in BOUND} | {"images/s": f"{images_per_s:,.0f}"})
 
     def val_row(self, step: int, terms: Mapping[str, float], *, sigma: float | None) -> None:
         values = dict(terms) if sigma is None else {**terms, "sigma": sigma}
@@ -106,6 +107,13 @@ def read_rows(path: Path) -> list[Row]:
             except ValueError:
                 break
     return rows
+
+
+def training_speed(run: Run) -> tuple[float | None, float | None]:
+    """What the log says: seconds, looks at the validation images included, and images/s without them."""
+    rows = read_rows(run.log_file)
+    rates = [row["images_per_s"] for row in rows if row["kind"] == "train"]
+    return (rows[-1]["seconds"] if rows else None), (statistics.median(rates) if rates else None)
 
 
 def _replace(path: Path, rows: list[Row]) -> None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from training.draws import Batches, Stream, batch_rows, binarise, generator
+from training.data.binarisation import binarise
+from training.fit.minibatches import Batches, Stream, batch_rows, generator
 
 COUNT, BATCH = 50, 8
 

@@ -6,9 +6,8 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from training.config import FitConfig, ModelOptions, TrainingOptions, flag
-from training.data_options import DataOptions
-from training.errors import TrainingError
+from training.config import DataOptions, FitConfig, ModelOptions, TrainingOptions, flag
+from training.training_error import TrainingError
 
 GROUPS: tuple[type[BaseModel], ...] = (DataOptions, ModelOptions, TrainingOptions)
 

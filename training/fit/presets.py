@@ -72,7 +72,7 @@ def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
     Raises:
         TrainingError: the result contradicts itself.
     """
-    from training.devices import find_device, has_bfloat16
+    from training.fit.devices import find_device, has_bfloat16
 
     explicit = {
         name: value for name, value in config.model_dump(exclude_unset=True).items() if value is not None
