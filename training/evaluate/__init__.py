@@ -2,7 +2,7 @@
 
 from training.evaluate.estimates import PerImage, estimate
 from training.evaluate.metrics import Figure, Metrics, Protocol, summarise
-from training.evaluate.of_run import evaluate_run, present_metrics
+from training.evaluate.run_evaluation import evaluate_run, present_metrics
 
 __all__ = [
     "Figure",

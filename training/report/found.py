@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Pools
-from training.evaluate.latents import cluster_agreement
+from training.evaluate.latents.probes import cluster_agreement
 from training.pools.kinds import FoundKinds, pool_name, read_kinds
 from training.pools.latents import fit_found
 from training.report.canvas import BLUE, INK, chart_png, figure, legend_name, short, styled

@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from training.data import to_unit
-from training.evaluate.subject import Subject, Use
+from training.evaluate.evaluated_model import EvaluatedModel, Use
 from training.evaluate.tables import Row, Table
 from training.models import VAE
 from training.models.gaussians import gaussian_log_density
@@ -30,22 +30,22 @@ ITERATIONS = 50
 
 
 @torch.inference_mode()
-def aggregate_rows(subject: Subject) -> Table:
+def aggregate_rows(evaluated: EvaluatedModel) -> Table:
     """Lower and upper bound of ``mi`` and of ``kl``, KL(q(z) ‖ p(z)), over the held-out images.
 
     One draw of each posterior enters; the images are as the likelihood sees them. A density r(z), fitted to
     training images, gives KL ≥ E[log r(z) - log p(z)]; the mixture of all N posteriors gives MI ≥ what
     ``mixture_log_density`` says, but never more than log N. Each leaves the other the rest of the rate.
     """
-    generator = subject.generator(Use.POSTERIOR)
-    train = subject.subset(subject.dataset.train, FITTED).images
-    fitted, _, _ = _draws(subject, train, generator)
-    latent, mean, log_var = _draws(subject, subject.held_out.images, generator)
-    shaped = latent.float().unflatten(1, subject.model.latent_shape)
-    log_prior = subject.model.prior.log_prob(shaped).double()
+    generator = evaluated.generator(Use.POSTERIOR)
+    train = evaluated.subset(evaluated.dataset.train, FITTED).images
+    fitted, _, _ = _draws(evaluated, train, generator)
+    latent, mean, log_var = _draws(evaluated, evaluated.held_out.images, generator)
+    shaped = latent.float().unflatten(1, evaluated.model.latent_shape)
+    log_prior = evaluated.model.prior.log_prob(shaped).double()
     own = gaussian_log_density(latent, mean, log_var)
     density = torch.from_numpy(
-        _fitted_density(fitted, seed=subject.seed_for(Use.DENSITY)).score_samples(latent.numpy())
+        _fitted_density(fitted, seed=evaluated.seed_for(Use.DENSITY)).score_samples(latent.numpy())
     )
     mixture = mixture_log_density(latent, mean, log_var)
     lower = {"mi": own - mixture, "kl": density - log_prior}
@@ -61,9 +61,11 @@ def _means(columns: dict[str, Tensor]) -> Row:
     return row
 
 
-def _draws(subject: Subject, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _draws(
+    evaluated: EvaluatedModel, images: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """One latent for each image, and mean and log-variance of its posterior; flat, float64: [N, Z] each."""
-    mean, log_var = _posterior(subject.model, subject.as_seen(to_unit(images)))
+    mean, log_var = _posterior(evaluated.model, evaluated.as_seen(to_unit(images)))
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
     return mean + (0.5 * log_var).exp() * noise, mean, log_var
 

@@ -1,8 +1,8 @@
 """How good the samples of a model are: distances, precision and recall, trash rate, pool fidelity.
 
-Everything is measured in the features of one network (``training.evaluate.judges``) on the means of p(x|z),
-against held-out images. The row "real", training images in the place of samples, is what a perfect model
-would have. N is the number of samples, d that of features, Z that of latents.
+Everything is measured in the features of one network (``training.evaluate.features.judges``) on the means
+of p(x|z), against held-out images. The row "real", training images in the place of samples, is what a
+perfect model would have. N is the number of samples, d that of features, Z that of latents.
 """
 
 import math
@@ -16,13 +16,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.classifier import CONFIDENT, FEATURES, NEIGHBOURS, QUANTILE, Judge, likeliest_class
 from training.data import to_unit
-from training.evaluate import manifold
-from training.evaluate.distances import SUBSET_IMAGES, SUBSETS, frechet_distance, kernel_distance
-from training.evaluate.judges import Features, features_for
-from training.evaluate.manifold import Manifold
-from training.evaluate.subject import Subject, Use
+from training.evaluate.evaluated_model import EvaluatedModel, Use
+from training.evaluate.features.classifier import (
+    CONFIDENT,
+    FEATURES,
+    NEIGHBOURS,
+    QUANTILE,
+    Judge,
+    likeliest_class,
+)
+from training.evaluate.features.judges import Features, features_for
+from training.evaluate.samples import precision_recall
+from training.evaluate.samples.distances import SUBSET_IMAGES, SUBSETS, frechet_distance, kernel_distance
+from training.evaluate.samples.precision_recall import Manifold
 from training.evaluate.tables import Group, Row, Table
 from training.models import VAE
 from training.pools import AGGREGATE, drawn_from, fit_pools
@@ -89,47 +96,50 @@ class Yardstick:
         return {"trash_rate": rate, "trash_rate_se": error, "class_kl": float(divergence)}
 
 
-def samples_group(subject: Subject) -> Group:
+def samples_group(evaluated: EvaluatedModel) -> Group:
     """The samples of the prior and of the labels' pools, mixed by weight, and the reconstructions.
 
     Raises:
         TrainingError: images without labels, or fewer than 10 held-out ones.
     """
     began = time.perf_counter()
-    if len(subject.held_out) < FEWEST_IMAGES:
+    if len(evaluated.held_out) < FEWEST_IMAGES:
         raise TrainingError(
-            f"--samples: want at least {FEWEST_IMAGES} {subject.split} images, came {len(subject.held_out)}"
+            f"--samples: want at least {FEWEST_IMAGES} {evaluated.split} images, "
+            f"came {len(evaluated.held_out)}"
         )
-    features = features_for(subject.dataset, seed=subject.seed)
-    yardstick = yardstick_for(subject, features.judge)
-    sources = {"real": real_row(subject, yardstick)}
+    features = features_for(evaluated.dataset, seed=evaluated.seed)
+    yardstick = yardstick_for(evaluated, features.judge)
+    sources = {"real": real_row(evaluated, yardstick)}
     pools: Table = {}
-    for name, drawn in _drawn(subject).items():
-        looks = look_at_decoded(subject.model, features.judge, drawn.latents)
+    for name, drawn in _drawn(evaluated).items():
+        looks = look_at_decoded(evaluated.model, features.judge, drawn.latents)
         sources[name] = yardstick.distances(looks) | yardstick.classes(looks)
         if drawn.labels is not None:
-            pools = pool_rows(features.judge, looks, drawn.labels, subject.dataset.label_names)
+            pools = pool_rows(features.judge, looks, drawn.labels, evaluated.dataset.label_names)
             sources[name]["fidelity"] = float(np.mean([row["fidelity"] for row in pools.values()]))
-    protocol = subject.protocol | protocol_of(subject, features) | {"seconds": time.perf_counter() - began}
+    protocol = (
+        evaluated.protocol | protocol_of(evaluated, features) | {"seconds": time.perf_counter() - began}
+    )
     return Group(protocol=protocol, tables={"samples": sources, "pools": pools})
 
 
-def yardstick_for(subject: Subject, judge: Judge) -> Yardstick:
+def yardstick_for(evaluated: EvaluatedModel, judge: Judge) -> Yardstick:
     """Of the held-out images; classes are compared with the labels of the training images."""
-    labels = subject.dataset.train.labels
+    labels = evaluated.dataset.train.labels
     assert labels is not None  # features_for has seen to it
     # Half an image more in each class: a class without one would make the divergence infinite.
-    counts = torch.bincount(labels, minlength=len(subject.dataset.label_names)).double() + 0.5
-    held_out = to_unit(subject.held_out.images)
-    return Yardstick(judge, held_out, counts / counts.sum(), seed=subject.seed_for(Use.SUBSETS))
+    counts = torch.bincount(labels, minlength=len(evaluated.dataset.label_names)).double() + 0.5
+    held_out = to_unit(evaluated.held_out.images)
+    return Yardstick(judge, held_out, counts / counts.sum(), seed=evaluated.seed_for(Use.SUBSETS))
 
 
-def real_row(subject: Subject, yardstick: Yardstick) -> Row:
+def real_row(evaluated: EvaluatedModel, yardstick: Yardstick) -> Row:
     """Distances of training images from the held-out ones; trash rate and classes of the held-out ones.
 
     The network knows the training images by heart, so their trash rate would be too good.
     """
-    train = subject.subset(subject.dataset.train, subject.limit)
+    train = evaluated.subset(evaluated.dataset.train, evaluated.limit)
     looks = Looks(*yardstick.judge.look(to_unit(train.images)))
     return yardstick.distances(looks) | yardstick.classes(yardstick.real)
 
@@ -143,22 +153,22 @@ def look_at_decoded(model: VAE, judge: Judge, latents: Tensor) -> Looks:
 
 
 @torch.inference_mode()
-def prior_latents(subject: Subject, count: int) -> Tensor:
+def prior_latents(evaluated: EvaluatedModel, count: int) -> Tensor:
     """[count, *latent_shape] of p(z); an autoencoder, which has none, is sampled from N(0, I)."""
-    shape = (count, *subject.model.latent_shape)
-    latents: Tensor = subject.model.prior(torch.randn(shape, generator=subject.generator(Use.PRIOR)))
+    shape = (count, *evaluated.model.latent_shape)
+    latents: Tensor = evaluated.model.prior(torch.randn(shape, generator=evaluated.generator(Use.PRIOR)))
     return latents
 
 
-def pool_latents(subject: Subject, count: int) -> Drawn:
+def pool_latents(evaluated: EvaluatedModel, count: int) -> Drawn:
     """``count`` latents of the labels' pools, each label as often as it is in the training images."""
-    labels = subject.dataset.train.labels
+    labels = evaluated.dataset.train.labels
     assert labels is not None
-    names = subject.dataset.label_names
-    entries, pools = fit_pools(subject.train_latents.mean, labels.numpy(), names)
+    names = evaluated.dataset.label_names
+    entries, pools = fit_pools(evaluated.train_latents.mean, labels.numpy(), names)
     rows = [i for i, entry in enumerate(entries) if entry.name != AGGREGATE]
     weights = np.array([entries[i].rows for i in rows], np.float64)
-    draw = np.random.default_rng(subject.seed_for(Use.POOLS))
+    draw = np.random.default_rng(evaluated.seed_for(Use.POOLS))
     chosen = draw.choice(rows, size=count, p=weights / weights.sum())
     noise = draw.standard_normal((count, pools.mean.shape[1]), dtype=np.float32)
     latents = np.empty_like(noise)
@@ -166,7 +176,7 @@ def pool_latents(subject: Subject, count: int) -> Drawn:
         own = chosen == row
         latents[own] = drawn_from(pools, row, noise[own])
     label_of = np.array([names.index(entry.name) if entry.name in names else -1 for entry in entries])
-    shaped = torch.from_numpy(latents).unflatten(1, subject.model.latent_shape)
+    shaped = torch.from_numpy(latents).unflatten(1, evaluated.model.latent_shape)
     return Drawn(shaped, torch.from_numpy(label_of[chosen]))
 
 
@@ -184,27 +194,27 @@ def pool_rows(judge: Judge, looks: Looks, labels: Tensor, names: tuple[str, ...]
     }
 
 
-def _drawn(subject: Subject) -> Mapping[str, Drawn]:
-    means = torch.from_numpy(subject.held_out_latents.mean).unflatten(1, subject.model.latent_shape)
+def _drawn(evaluated: EvaluatedModel) -> Mapping[str, Drawn]:
+    means = torch.from_numpy(evaluated.held_out_latents.mean).unflatten(1, evaluated.model.latent_shape)
     return {
         "reconstructions": Drawn(means),
-        "prior": Drawn(prior_latents(subject, subject.limit)),
-        "pools": pool_latents(subject, subject.limit),
+        "prior": Drawn(prior_latents(evaluated, evaluated.limit)),
+        "pools": pool_latents(evaluated, evaluated.limit),
     }
 
 
-def protocol_of(subject: Subject, features: Features) -> dict[str, Any]:
+def protocol_of(evaluated: EvaluatedModel, features: Features) -> dict[str, Any]:
     """How samples are measured."""
     return {
-        "samples": subject.limit,
-        "real_images": min(subject.limit, len(subject.dataset.train)),
+        "samples": evaluated.limit,
+        "real_images": min(evaluated.limit, len(evaluated.dataset.train)),
         "pixels": "means of p(x|z), in [0, 1]",
-        "prior": "N(0, I)" if subject.model.prior.name == "standard_normal" else subject.model.prior.name,
+        "prior": "N(0, I)" if evaluated.model.prior.name == "standard_normal" else evaluated.model.prior.name,
         "features": features.name,
         "feature_width": FEATURES,
         "classifier_accuracy": features.judge.accuracy,
         "kid": f"(x·y/d + 1)³, {SUBSETS} subsets of at most {SUBSET_IMAGES}",
-        "precision_neighbours": manifold.NEIGHBOURS,
+        "precision_neighbours": precision_recall.NEIGHBOURS,
         "trash": f"best class below {CONFIDENT}, or distance to the nearest number {NEIGHBOURS} of the "
         f"training images beyond the {QUANTILE:.0%} quantile of validation images",
         "class_kl": "nats, from the labels of the training images",

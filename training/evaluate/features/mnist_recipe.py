@@ -1,8 +1,8 @@
 """Train the feature network of MNIST anew.
 
-``python -m training.evaluate.features.fit --data-dir path/to/idx`` writes the weights and their card beside
-this file. New weights change every figure that is measured in their features, so they are committed rarely,
-and never without the figures of before beside those of after.
+``python -m training.evaluate.features.mnist_recipe --data-dir path/to/idx`` writes the weights and their
+card beside this file. New weights change every figure that is measured in their features, so they are
+committed rarely, and never without the figures of before beside those of after.
 """
 
 import argparse
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from training import data
-from training.classifier import FEATURES, Classifier, train_classifier
 from training.config import FitConfig
 from training.data import Split, to_unit
 from training.evaluate.features import CARD, CLASSES, IMAGE_SHAPE, WEIGHTS
+from training.evaluate.features.classifier import FEATURES, Classifier, train_classifier
 from training.training_error import TrainingError
 
 WANTED_ACCURACY = 0.992

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from training.classifier import Judge, calibrated, train_judge
 from training.data import Dataset, Split, to_unit
 from training.evaluate.features import IMAGE_SHAPE, mnist_network
+from training.evaluate.features.classifier import Judge, calibrated, train_judge
 from training.training_error import TrainingError
 
 BATCH = 128
@@ -25,7 +25,7 @@ class Features(NamedTuple):
 def features_for(dataset: Dataset, *, seed: int) -> Features:
     """For MNIST the committed network; else one trained here, on the training images of the data set.
 
-    Both are calibrated on the validation images: see ``training.classifier``.
+    Both are calibrated on the validation images: see ``training.evaluate.features.classifier``.
 
     Raises:
         TrainingError: the images have no labels.

@@ -36,7 +36,7 @@ class Use(IntEnum):
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """What is measured; what several groups need is computed once, when it is first asked for."""
 
     model: VAE

@@ -13,7 +13,7 @@ from training import data
 from training.config import FitConfig
 from training.data import to_unit
 from training.evaluate.estimates import FEWEST_DRAWS, estimate
-from training.evaluate.subject import Subject, Use
+from training.evaluate.evaluated_model import EvaluatedModel, Use
 from training.evaluate.tables import Group, Row, Table
 from training.training_error import TrainingError
 
@@ -23,7 +23,7 @@ SCORED_IMAGES = 2000
 Scores = dict[str, NDArray[np.float64]]
 
 
-def foreign_group(subject: Subject, path: Path | None) -> Group:
+def foreign_group(evaluated: EvaluatedModel, path: Path | None) -> Group:
     """Foreign images against the held-out ones: noise, inverted and rotated ones, the labels that were
     withheld from the model and, with a path, those of the user.
 
@@ -31,28 +31,28 @@ def foreign_group(subject: Subject, path: Path | None) -> Group:
         TrainingError: the path names no images.
     """
     began = time.perf_counter()
-    held_out = subject.subset(subject.held_out, SCORED_IMAGES)
+    held_out = evaluated.subset(evaluated.held_out, SCORED_IMAGES)
     own = to_unit(held_out.images)
-    foreign = foreign_images(own, subject.generator(Use.NOISE))
-    if subject.dataset.withheld is not None:
-        withheld = subject.subset(subject.dataset.withheld, SCORED_IMAGES)
+    foreign = foreign_images(own, evaluated.generator(Use.NOISE))
+    if evaluated.dataset.withheld is not None:
+        withheld = evaluated.subset(evaluated.dataset.withheld, SCORED_IMAGES)
         foreign["withheld labels"] = to_unit(withheld.images)
     if path is not None:
-        foreign = {path.name: read_foreign(path, subject)} | foreign
-    real = scores(subject, own)
+        foreign = {path.name: read_foreign(path, evaluated)} | foreign
+    real = scores(evaluated, own)
     tables: dict[str, Table] = {f"{name} as score": {} for name in real}
     for kind, images in foreign.items():
-        for name, values in scores(subject, images).items():
+        for name, values in scores(evaluated, images).items():
             tables[f"{name} as score"][kind] = detection(real[name], values)
     counts = {f"images of {name}": len(images) for name, images in foreign.items()}
     protocol = {
         "held_out_images": len(own),
         "draws": FEWEST_DRAWS,
-        "binarised": "once, foreign images too" if subject.binary else "no",
+        "binarised": "once, foreign images too" if evaluated.binary else "no",
         "fpr95": "share of foreign images that score below the 95 % quantile of held-out images",
         "seconds": time.perf_counter() - began,
     }
-    return Group(protocol=subject.protocol | counts | protocol, tables=tables)
+    return Group(protocol=evaluated.protocol | counts | protocol, tables=tables)
 
 
 def foreign_images(images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -63,13 +63,13 @@ def foreign_images(images: Tensor, generator: torch.Generator) -> dict[str, Tens
     return made
 
 
-def read_foreign(path: Path, subject: Subject) -> Tensor:
+def read_foreign(path: Path, evaluated: EvaluatedModel) -> Tensor:
     """Images of a folder, scaled and centre-cropped to the model's size in its colours; or of an array file.
 
     Raises:
         TrainingError: nothing to read, or an array of another shape.
     """
-    channels, height, width = subject.dataset.image_shape
+    channels, height, width = evaluated.dataset.image_shape
     values: dict[str, object] = {"data": str(path)}
     if path.is_dir():
         values |= {"image_size": (height, width), "channels": "grey" if channels == 1 else "rgb"}
@@ -77,16 +77,16 @@ def read_foreign(path: Path, subject: Subject) -> Tensor:
         found = data.load(FitConfig.parse(values))
     except TrainingError as exc:
         raise TrainingError(str(exc).replace("--data", "--ood", 1)) from None
-    if found.image_shape != subject.dataset.image_shape:
-        wanted, came = subject.dataset.image_shape, found.image_shape
+    if found.image_shape != evaluated.dataset.image_shape:
+        wanted, came = evaluated.dataset.image_shape, found.image_shape
         raise TrainingError(f"--ood {path}: want images of shape {wanted}, came {came}")
     images = torch.cat([split.images for split in (found.train, found.val, found.test)])
-    return to_unit(subject.subset(data.Split(images, None), SCORED_IMAGES).images)
+    return to_unit(evaluated.subset(data.Split(images, None), SCORED_IMAGES).images)
 
 
-def scores(subject: Subject, images: Tensor) -> Scores:
+def scores(evaluated: EvaluatedModel, images: Tensor) -> Scores:
     """Higher for what is less like the training images, in nats; an autoencoder has its distortion alone."""
-    estimates = estimate(subject.model, subject.as_seen(images), k=1, seed=subject.seed_for(Use.SCORES))
+    estimates = estimate(evaluated.model, evaluated.as_seen(images), k=1, seed=evaluated.seed_for(Use.SCORES))
     distortion = estimates.distortion
     if estimates.rate is None:
         return {"distortion": distortion.numpy()}

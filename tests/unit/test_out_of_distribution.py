@@ -6,8 +6,8 @@ import torch
 
 from training.config import FitConfig
 from training.data import load
-from training.evaluate.foreign import detection, foreign_group, foreign_images
-from training.evaluate.subject import Subject
+from training.evaluate.evaluated_model import EvaluatedModel
+from training.evaluate.out_of_distribution import detection, foreign_group, foreign_images
 from training.fit.presets import resolve
 from training.models import build_model
 
@@ -51,7 +51,7 @@ def test_withheld_labels_are_measured():
     dataset = load(FitConfig(without="4"))
     config = resolve(FitConfig(network="mlp", latent=2, width=8), dataset)
     model = build_model(config, dataset.image_shape).eval()
-    group = foreign_group(Subject(model, dataset, "test", binary=False, step=1, seed=0), None)
+    group = foreign_group(EvaluatedModel(model, dataset, "test", binary=False, step=1, seed=0), None)
     assert group.protocol["images of withheld labels"] == len(dataset.withheld)
     for table in group.tables.values():
         assert list(table) == ["noise", "inverted", "rotated 90°", "withheld labels"]

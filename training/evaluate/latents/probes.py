@@ -20,8 +20,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from training.evaluate.aggregate import COMPONENTS, FITTED, aggregate_rows
-from training.evaluate.subject import Subject, Use
+from training.evaluate.evaluated_model import EvaluatedModel, Use
+from training.evaluate.latents.aggregate_posterior import COMPONENTS, FITTED, aggregate_rows
 from training.evaluate.tables import Group, Row, Table
 from training.training_error import TrainingError
 
@@ -39,28 +39,31 @@ Means = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 
-def latents_group(subject: Subject) -> Group:
+def latents_group(evaluated: EvaluatedModel) -> Group:
     """Probes and clusters where there are labels, the aggregate posterior where there is a posterior.
 
     Raises:
         TrainingError: neither labels nor a posterior, or labels of one class only.
     """
     began = time.perf_counter()
-    labelled = subject.dataset.train.labels is not None
-    if labelled and len(subject.dataset.label_names) < 2:
+    labelled = evaluated.dataset.train.labels is not None
+    if labelled and len(evaluated.dataset.label_names) < 2:
         raise TrainingError("--latents: want labels of at least 2 classes, came 1")
-    if not labelled and subject.model.kind == "ae":
+    if not labelled and evaluated.model.kind == "ae":
         raise TrainingError("--latents: want images with labels, or a model with a posterior; came neither")
     tables: dict[str, Table] = {}
     if labelled:
-        tables |= {"labels per class": _probe_rows(subject), "clusters": {"mixture": _cluster_row(subject)}}
-    if subject.model.kind != "ae":
-        tables["aggregate posterior, nats"] = aggregate_rows(subject)
+        tables |= {
+            "labels per class": _probe_rows(evaluated),
+            "clusters": {"mixture": _cluster_row(evaluated)},
+        }
+    if evaluated.model.kind != "ae":
+        tables["aggregate posterior, nats"] = aggregate_rows(evaluated)
     return Group(
-        protocol=subject.protocol
+        protocol=evaluated.protocol
         | {
             "latents": "posterior means of images that are not binarised",
-            "train_images": len(subject.dataset.train),
+            "train_images": len(evaluated.dataset.train),
             "draws": DRAWS,
             "logistic": f"standardised, inverse L2 of {INVERSE_L2} by validation accuracy",
             "knn": NEAREST,
@@ -74,22 +77,22 @@ def latents_group(subject: Subject) -> Group:
     )
 
 
-def _probe_rows(subject: Subject) -> Table:
+def _probe_rows(evaluated: EvaluatedModel) -> Table:
     """Held-out accuracy of probes that learn from few labels and from all."""
-    labels = _array(subject.dataset.train.labels)
+    labels = _array(evaluated.dataset.train.labels)
     fewest = int(np.bincount(labels)[np.unique(labels)].min())
-    validation = subject.latents(subject.dataset.val.images).mean, _array(subject.dataset.val.labels)
+    validation = evaluated.latents(evaluated.dataset.val.images).mean, _array(evaluated.dataset.val.labels)
     rows: Table = {}
     for count in (*(n for n in FEW_LABELS if n < fewest), None):
         scores = []
-        seed = subject.seed_for(Use.LABELS)
+        seed = evaluated.seed_for(Use.LABELS)
         for chosen in few_labels(labels, count, draws=DRAWS if count else 1, seed=seed):
-            train = subject.train_latents.mean[chosen], labels[chosen]
+            train = evaluated.train_latents.mean[chosen], labels[chosen]
             probe = fit_logistic(train, validation)
             neighbours = KNeighborsClassifier(min(NEAREST, len(chosen)), algorithm="brute").fit(*train)
-            held_out = subject.held_out_latents.mean, _array(subject.held_out.labels)
+            held_out = evaluated.held_out_latents.mean, _array(evaluated.held_out.labels)
             scores.append([float(model.score(*held_out)) for model in (probe, neighbours)])
-        rows["all" if count is None else str(count)] = _mean_row(np.array(scores), len(subject.held_out))
+        rows["all" if count is None else str(count)] = _mean_row(np.array(scores), len(evaluated.held_out))
     return rows
 
 
@@ -132,19 +135,19 @@ def fit_logistic(train: tuple[Means, Labels], validation: tuple[Means, Labels]) 
     return probes[int(best)]
 
 
-def _cluster_row(subject: Subject) -> Row:
+def _cluster_row(evaluated: EvaluatedModel) -> Row:
     """Clusters of the training images, as many as classes, applied to the held-out images."""
-    seed = subject.seed_for(Use.CLUSTERS)
+    seed = evaluated.seed_for(Use.CLUSTERS)
     draw = np.random.default_rng(seed)
-    means = subject.train_latents.mean
+    means = evaluated.train_latents.mean
     rows = draw.permutation(len(means))[:CLUSTERED_IMAGES]
-    classes = len(np.unique(_array(subject.dataset.train.labels)))
+    classes = len(np.unique(_array(evaluated.dataset.train.labels)))
     mixture = GaussianMixture(min(classes, len(rows)), n_init=CLUSTER_STARTS, max_iter=200, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(means[rows].astype(np.float64))
-    found = mixture.predict(subject.held_out_latents.mean.astype(np.float64))
-    return cluster_agreement(_array(subject.held_out.labels), found)
+    found = mixture.predict(evaluated.held_out_latents.mean.astype(np.float64))
+    return cluster_agreement(_array(evaluated.held_out.labels), found)
 
 
 def cluster_agreement(labels: Labels, clusters: Labels) -> Row:
