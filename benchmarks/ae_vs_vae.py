@@ -35,7 +35,7 @@ from training.evaluate.samples.sample_quality import (
 )
 from training.evaluate.tables import Row
 from training.export.provenance import git_commit, versions
-from training.report.canvas import image_grid
+from training.report.pictures.canvas import image_grid
 from training.runs import LoadedRun, Run, load_run, trained_steps
 from training.runs.training_log import training_speed
 from training.training_error import TrainingError

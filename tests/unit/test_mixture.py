@@ -8,7 +8,7 @@ from serving.pools import PoolSet
 from training.pools import AGGREGATE, UNKNOWN, fit_pools
 from training.pools.examples import read_examples
 from training.pools.kinds import FoundKinds, read_kinds, write_kinds
-from training.pools.latents import fit_found
+from training.pools.latent_space import fit_found
 from training.pools.mixture import find_kinds
 from training.pools.naming import name_kinds
 from training.pools.overlap import merge

@@ -102,7 +102,7 @@ def _add_facts(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from training.commands.export import describe_bundle
-    from training.export.bundle import free_target
+    from training.export.sealing import free_target
     from training.import_onnx import import_onnx
 
     foreign = _foreign(args)

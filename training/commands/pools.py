@@ -52,7 +52,7 @@ def _found(args: argparse.Namespace) -> str:
     from training.pools import posterior
     from training.pools.examples import images_of, read_examples
     from training.pools.kinds import describe
-    from training.pools.of_run import kinds_of_run, name_kinds_of_run
+    from training.pools.run_pools import kinds_of_run, name_kinds_of_run
     from training.runs import Run, load_run, trained_steps
 
     examples = read_examples(args.names) if args.names else []

@@ -113,14 +113,19 @@ def _present_groups(run: Run) -> Mapping[str, Group]:
     return {name: group for name, group in known.items() if group.protocol.get("step") == step}
 
 
-def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
-    """Of the present weights: what ``vae-train evaluate`` wrote, or else a quick evaluation now."""
+def known_metrics(run: Run) -> Metrics | None:
+    """What ``vae-train evaluate`` wrote of the present weights, if it did."""
     try:
         metrics = Metrics.read(run.metrics_file)
-        if metrics.protocol.step == trained_steps(run):
-            return metrics
     except TrainingError:
-        pass  # none yet
+        return None
+    return metrics if metrics.protocol.step == trained_steps(run) else None
+
+
+def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
+    """Of the present weights: ``known_metrics``, or else a quick evaluation now."""
+    if metrics := known_metrics(run):
+        return metrics
     log.info("%s: not evaluated yet; doing so on at most %d test images", run.path, QUICK_IMAGES)
     return evaluate_run(run, loaded, dataset, k=QUICK_K, limit=QUICK_IMAGES)
 

@@ -12,7 +12,7 @@ from training.training_error import TrainingError
 AGGREGATE = "aggregate"
 """The pool of all the data together."""
 UNKNOWN = "unknown"
-"""The pool of what belongs to no other; see ``training.pools.unknown``."""
+"""The pool of what belongs to no other; see ``training.pools.unknown_pool``."""
 
 Fitted = tuple[tuple[PoolEntry, ...], Pools]
 """What a bundle says of its pools, entry by entry, and their tensors in the same order."""

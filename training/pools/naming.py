@@ -8,7 +8,7 @@ from scipy.special import softmax
 from training.pools.kinds import FoundKinds
 from training.pools.labelled import AGGREGATE, UNKNOWN, Fitted
 from training.pools.moments import Floats
-from training.pools.unknown import pools_density
+from training.pools.unknown_pool import pools_density
 from training.training_error import TrainingError
 
 LEAST_EXAMPLES = 0.5

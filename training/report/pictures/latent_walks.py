@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from training.report.canvas import GAP_PX, SMALL_PX, Pixels, tile
-from training.report.grid import Grid, Line, Still
-from training.report.scene import Example, Scene
+from training.report.pictures.canvas import GAP_PX, SMALL_PX, Pixels, tile
+from training.report.pictures.grid import Grid, Line, Still
+from training.report.pictures.reported_model import Example, ReportedModel
 
 STEPS = (0.1, 0.25, 0.5, 1.0)
 """In units of the spread of the training images, latent by latent."""
@@ -28,25 +28,25 @@ SMALL_GIF_TILE_PX = 56
 """Of images that are enlarged smoothly, which makes large files."""
 
 
-def interpolations(scene: Scene) -> Grid:
+def interpolations(reported: ReportedModel) -> Grid:
     """From one test image to another of a different kind, along a straight line of latents."""
     lines = []
-    inner = scene.columns - 2
-    for start, end in _legs(scene):
-        way = scene.decoded(line(start.mean, end.mean, inner))
+    inner = reported.columns - 2
+    for start, end in _legs(reported):
+        way = reported.decoded(line(start.mean, end.mean, inner))
         ends = start.image[None], end.image[None]
         lines.append(Line(f"{start.name} → {end.name}", torch.cat([ends[0], way, ends[1]])))
     subtitle = "the test images at both ends, and what is decoded on the straight line between them"
-    rules = (1, scene.columns - 1)
+    rules = (1, reported.columns - 1)
     return Grid("interpolations.png", "Interpolations", subtitle, lines, column_rules=rules)
 
 
-def animation(scene: Scene) -> Still:
+def animation(reported: ReportedModel) -> Still:
     """GIF: each tile walks from one kind to the next and in the end back to where it began."""
-    means = [example.mean for example in scene.kinds]
+    means = [example.mean for example in reported.kinds]
     legs = [line(start, end, FRAMES_A_LEG + 1)[:-1] for start, end in pairwise([*means, means[0]])]
     held = [torch.cat([leg[:1].expand(FRAMES_HELD, *leg.shape[1:]), leg]) for leg in legs]
-    images = scene.decoded(torch.cat(held))
+    images = reported.decoded(torch.cat(held))
     frames_a_leg = FRAMES_A_LEG + FRAMES_HELD
     tile_px = SMALL_GIF_TILE_PX if max(images.shape[2:]) < SMALL_PX else GIF_TILE_PX
     tiles = [tile(image, tile_px) for image in images]
@@ -57,34 +57,36 @@ def animation(scene: Scene) -> Still:
     return Still("interpolation.gif", "A walk through latent space", _gif(frames))
 
 
-def small_steps(scene: Scene) -> Grid:
+def small_steps(reported: ReportedModel) -> Grid:
     """Around test images: steps of growing size in random directions."""
     lines: list[Line] = []
     for number, example in enumerate(
-        scene.kinds[:: max(1, len(scene.kinds) // STEP_EXAMPLES)][:STEP_EXAMPLES]
+        reported.kinds[:: max(1, len(reported.kinds) // STEP_EXAMPLES)][:STEP_EXAMPLES]
     ):
-        pair = torch.stack([example.image, scene.decoded(example.mean[None])[0]])
+        pair = torch.stack([example.image, reported.decoded(example.mean[None])[0]])
         lines.append(Line(f"{example.name}: image, decoded", pair, opens=bool(lines)))
-        noise = scene.noise(scene.columns, use=20 + number)
+        noise = reported.noise(reported.columns, use=20 + number)
         for step in STEPS:
-            lines.append(Line(f"step {step:g}", scene.decoded(example.mean + step * scene.spread * noise)))
+            lines.append(
+                Line(f"step {step:g}", reported.decoded(example.mean + step * reported.spread * noise))
+            )
     subtitle = "random steps around a test image, in units of the spread of the training images"
     return Grid("small_steps.png", "Small steps", subtitle, lines)
 
 
-def traversals(scene: Scene, activity: NDArray[np.float64], unit: str) -> Grid:
+def traversals(reported: ReportedModel, activity: NDArray[np.float64], unit: str) -> Grid:
     """One latent at a time, the most active ones first; all others stay as they are for one test image.
 
     ``activity`` [Z], in ``unit``: of what orders the latents.
     """
-    example = scene.kinds[0]
-    centre, deviation = scene.latents.reference.mean, scene.spread.flatten()
-    steps = torch.linspace(-REACH, REACH, scene.columns)
+    example = reported.kinds[0]
+    centre, deviation = reported.latents.reference.mean, reported.spread.flatten()
+    steps = torch.linspace(-REACH, REACH, reported.columns)
     lines = []
     for latent in np.argsort(activity)[::-1][:TRAVERSED].tolist():
-        moved = example.mean.flatten().repeat(scene.columns, 1)
+        moved = example.mean.flatten().repeat(reported.columns, 1)
         moved[:, latent] = float(centre[latent]) + steps * deviation[latent]
-        images = scene.decoded(moved.unflatten(1, scene.model.latent_shape))
+        images = reported.decoded(moved.unflatten(1, reported.model.latent_shape))
         lines.append(Line(f"latent {latent}", images, note=f"{activity[latent]:.2f} {unit}"))
     subtitle = f"one latent from −{REACH:g} to +{REACH:g} standard deviations of the training images"
     return Grid("traversals.png", "Traversals", subtitle, lines)
@@ -96,9 +98,9 @@ def line(start: Tensor, end: Tensor, count: int) -> Tensor:
     return torch.lerp(start.expand(count, *start.shape), end.expand(count, *end.shape), share)
 
 
-def _legs(scene: Scene) -> list[tuple[Example, Example]]:
+def _legs(reported: ReportedModel) -> list[tuple[Example, Example]]:
     """Each kind to the next, the last one to the first."""
-    kinds = list(scene.kinds)
+    kinds = list(reported.kinds)
     return list(pairwise(kinds)) + ([(kinds[-1], kinds[0])] if len(kinds) > 2 else [])
 
 

@@ -21,17 +21,17 @@ from serving.bundle import (
     TrainingSummary,
 )
 from training.data import Dataset
-from training.export.bundle import COLOURS, free_target, seal_bundle
 from training.export.gates import enforce
 from training.export.graphs import check_graph
 from training.export.networks import GOLDEN_ROWS, sample_rows
 from training.export.provenance import versions
-from training.import_onnx.fitting import Fit, decoder_output, encoder_outputs, fit, shown
-from training.import_onnx.foreign import ForeignModel
-from training.import_onnx.form import decoder_in_form, encoder_in_form
-from training.import_onnx.latents import fit_foreign_latents
-from training.import_onnx.proof import Rows, Run, difference, gate, runner
-from training.import_onnx.reading import read_model, reduce_to
+from training.export.sealing import COLOURS, free_target, seal_bundle
+from training.import_onnx.equivalence import Compute, Rows, difference, equivalence_gate, runner
+from training.import_onnx.foreign_file import read_model, reduce_to
+from training.import_onnx.foreign_latents import fit_foreign_latents
+from training.import_onnx.foreign_model import ForeignModel
+from training.import_onnx.graph_wrapping import wrapped_decoder, wrapped_encoder
+from training.import_onnx.pairing import Pairing, decoder_output, encoder_outputs, pair, shown
 from training.models.posterior_head import LOG_VAR_RANGE
 from training.training_error import TrainingError
 
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 class _Imported:
     """Both graphs in form, proved."""
 
-    fit: Fit
+    pairing: Pairing
     contents: dict[str, bytes]
     """Role → ONNX file."""
     golden: dict[str, Rows]
@@ -91,33 +91,37 @@ def _imported(foreign: ForeignModel, dataset: Dataset | None) -> _Imported:
     decoder_file, decoder = read_model(foreign.decoder, label="decoder")
     encoder = reduce_to(encoder, encoder_outputs(encoder, foreign), label="encoder")
     decoder = reduce_to(decoder, [decoder_output(decoder)], label="decoder")
-    found = fit(encoder, decoder, foreign)
-    images = _images(found, foreign, dataset)
-    shapes = {"image": found.image, "latent": found.latent}
+    pairing = pair(encoder, decoder, foreign)
+    images = _images(pairing, foreign, dataset)
+    shapes = {"image": pairing.image, "latent": pairing.latent}
     contents = {
-        "encoder": encoder_in_form(encoder, found.outputs, **shapes, log_var_range=foreign.log_var_range),
-        "decoder": decoder_in_form(decoder, **shapes, value_range=foreign.value_range),
+        "encoder": wrapped_encoder(encoder, pairing.outputs, **shapes, log_var_range=foreign.log_var_range),
+        "decoder": wrapped_decoder(decoder, **shapes, value_range=foreign.value_range),
     }
     sealed = {label: runner(content, label) for label, content in contents.items()}
     golden = _golden(sealed["encoder"], sealed["decoder"], images, foreign)
     raw = {"encoder": runner(encoder_file, "encoder"), "decoder": runner(decoder_file, "decoder")}
-    passed = _prove(sealed, raw, golden, found, foreign)
+    passed = _prove(sealed, raw, golden, pairing, foreign)
     made_by = {
         m.producer_name: m.producer_version or "unknown" for m in (encoder, decoder) if m.producer_name
     }
-    return _Imported(found, contents, golden, passed, made_by)
+    return _Imported(pairing, contents, golden, passed, made_by)
 
 
 def _prove(
-    sealed: dict[str, Run], raw: dict[str, Run], golden: dict[str, Rows], found: Fit, foreign: ForeignModel
+    sealed: dict[str, Compute],
+    raw: dict[str, Compute],
+    golden: dict[str, Rows],
+    pairing: Pairing,
+    foreign: ForeignModel,
 ) -> Gate:
     """Compare with the files as they came, whose outputs are read as their own library reads them."""
 
     def posterior(rows: Rows) -> list[Rows]:
-        outputs = raw["encoder"](rows, found.outputs.names)
-        if found.outputs.concatenated:
+        outputs = raw["encoder"](rows, pairing.outputs.names)
+        if pairing.outputs.concatenated:
             outputs = np.split(outputs[0], 2, axis=1)
-        if found.outputs.log_var is None:
+        if pairing.outputs.log_var is None:
             return [outputs[0], np.full_like(outputs[0], LOG_VAR_RANGE[0])]
         return [outputs[0], foreign.clamped(outputs[1])]
 
@@ -129,22 +133,22 @@ def _prove(
         "decoder": difference(sealed["decoder"], pixels, golden["latent"]),
     }
     _warn_of_range(raw["decoder"](golden["latent"][:2], None)[0], foreign)
-    return gate(differences)
+    return equivalence_gate(differences)
 
 
-def _images(found: Fit, foreign: ForeignModel, dataset: Dataset | None) -> Rows:
+def _images(pairing: Pairing, foreign: ForeignModel, dataset: Dataset | None) -> Rows:
     """A few rows in the value range: real ones where there are any."""
     if dataset is None:
-        return foreign.in_range(np.random.default_rng(0).random((GOLDEN_ROWS, *found.image), np.float32))
-    if dataset.image_shape != found.image:
+        return foreign.in_range(np.random.default_rng(0).random((GOLDEN_ROWS, *pairing.image), np.float32))
+    if dataset.image_shape != pairing.image:
         raise TrainingError(
-            f"--data: want images of {shown(found.image)}, as the encoder takes them, "
+            f"--data: want images of {shown(pairing.image)}, as the encoder takes them, "
             f"came {shown(dataset.image_shape)}"
         )
     return foreign.in_range(sample_rows(dataset.train.images, GOLDEN_ROWS).numpy())
 
 
-def _golden(encoder: Run, decoder: Run, image: Rows, foreign: ForeignModel) -> dict[str, Rows]:
+def _golden(encoder: Compute, decoder: Compute, image: Rows, foreign: ForeignModel) -> dict[str, Rows]:
     """What the server must get from the same inputs; half the latents are posterior means, half noise."""
     mean, log_var = encoder(image, None)
     noise = np.random.default_rng(0).standard_normal(mean.shape, np.float32)
@@ -173,7 +177,7 @@ def _manifest(
     dataset: Dataset | None,
     pools: tuple[PoolEntry, ...],
 ) -> ManifestBody:
-    channels, height, width = imported.fit.image
+    channels, height, width = imported.pairing.image
     return ManifestBody(
         name=target.parent.name,
         version=int(target.name),
@@ -184,7 +188,7 @@ def _manifest(
             value_range=foreign.value_range,
             colour=COLOURS.get(channels, "other"),
         ),
-        latent_shape=imported.fit.latent,
+        latent_shape=imported.pairing.latent,
         latent_scale=foreign.latent_scale,
         latent_shift=foreign.latent_shift,
         likelihood=Likelihood(name=foreign.likelihood, sigma=None, binarisation="none"),

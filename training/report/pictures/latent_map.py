@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
 from training.pools import UNKNOWN, Latents
-from training.report.canvas import BLUE, INK, chart_png, figure, legend_name, styled
+from training.report.pictures.canvas import BLUE, INK, chart_png, figure, legend_name, styled
 
 MAX_POINTS = 6000
 NAMED_LABELS = 30

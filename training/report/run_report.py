@@ -7,13 +7,13 @@ from pathlib import Path
 from training.data import Dataset
 from training.evaluate import Metrics, present_metrics
 from training.pools import Latents
-from training.pools.of_run import latents_of_run
-from training.report.beside import Beside, load_beside
-from training.report.found import found_in
+from training.pools.run_pools import latents_of_run
 from training.report.page import page
-from training.report.scene import Scene
+from training.report.pictures.autoencoder_comparison import AutoencoderRun, load_autoencoder
+from training.report.pictures.found_pools import found_pools
+from training.report.pictures.latent_walks import animation
+from training.report.pictures.reported_model import ReportedModel
 from training.report.sections import sections
-from training.report.walks import animation
 from training.runs import LoadedRun, Run, load_run
 from training.runs.training_log import read_rows
 from training.training_error import TrainingError
@@ -34,7 +34,7 @@ def write_report(path: Path, *, beside: Path | None = None) -> list[Path]:
         TrainingError: not a run, the wrong run for ``beside``, or a folder that cannot be written.
     """
     run, loaded = Run(path), load_run(path)
-    other = None if beside is None else load_beside(beside, run, loaded)
+    other = None if beside is None else load_autoencoder(beside, run, loaded)
     dataset = loaded.dataset()
     metrics = present_metrics(run, loaded, dataset)
     latents = latents_of_run(path, loaded.model.encoder, dataset, step=metrics.protocol.step)
@@ -48,18 +48,18 @@ def report_files(
     latents: Latents,
     metrics: Metrics,
     *,
-    beside: Beside | None = None,
+    beside: AutoencoderRun | None = None,
 ) -> dict[str, bytes]:
     """File name to content: ``index.html``, its pictures as files of their own, and ``metrics.json``."""
-    scene = Scene(loaded.model, dataset, latents)
-    kinds = found_in(run, scene, step=metrics.protocol.step)
-    found = sections(scene, read_rows(run.log_file), metrics, found=kinds, beside=beside)
-    moving = animation(scene) if len(scene.kinds) > 1 else None
+    reported = ReportedModel(loaded.model, dataset, latents)
+    kinds = found_pools(run, reported, step=metrics.protocol.step)
+    found = sections(reported, read_rows(run.log_file), metrics, found=kinds, beside=beside)
+    moving = animation(reported) if len(reported.kinds) > 1 else None
     pictures = [
         *([moving] if moving else []),
         *(picture for section in found for picture in section.pictures),
     ]
-    files = {PAGE: page(scene, loaded.config, metrics, found, moving)}
+    files = {PAGE: page(reported, loaded.config, metrics, found, moving)}
     files |= {picture.file: picture.content() for picture in pictures}
     return files | {"metrics.json": metrics.to_json().encode()}
 

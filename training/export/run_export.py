@@ -6,13 +6,13 @@ from pathlib import Path
 from serving.bundle import Bundle, Gate, Likelihood, Precision
 from training.data import Dataset
 from training.evaluate import Metrics, present_metrics
-from training.export.bundle import Facts, export_bundle, free_target
 from training.export.gates import divergence_gate
 from training.export.requirements import Requirement
 from training.export.score import Score
+from training.export.sealing import Facts, export_bundle, free_target
 from training.models import VAE
 from training.models.codec import ImageDecoder, ImageEncoder
-from training.pools.of_run import Source, latents_of_run
+from training.pools.run_pools import Source, latents_of_run
 from training.report import report_files
 from training.runs import LoadedRun, Run, load_run
 from training.runs.training_log import read_rows

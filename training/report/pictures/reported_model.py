@@ -13,7 +13,7 @@ from serving.bundle import Pools
 from training.data import Dataset, to_unit
 from training.models import VAE
 from training.pools import UNKNOWN, Latents, drawn_from, posterior
-from training.report.canvas import columns_for, short
+from training.report.pictures.canvas import columns_for, short
 
 CANDIDATES = 2000
 """Test images among which those of different kinds are looked for."""
@@ -39,7 +39,7 @@ class NamedPool(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scene:
+class ReportedModel:
     """A model in evaluation mode on the CPU, its data, and where they lie in its latent space."""
 
     model: VAE
@@ -105,7 +105,7 @@ class Scene:
         return self.of(self.latents.pools, row, count)
 
     def of(self, pools: Pools, row: int, count: int) -> Tensor:
-        """The same for pools that are not the scene's own."""
+        """The same for pools that are not the reported's own."""
         return self.decoded(self._pool_latents(pools, row, count))
 
     def of_pools(self, count: int) -> Tensor:

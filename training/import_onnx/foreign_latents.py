@@ -8,8 +8,8 @@ from torch import Tensor
 
 from serving.bundle import PoolEntry
 from training.data import Dataset, to_unit
-from training.import_onnx.foreign import ForeignModel
-from training.import_onnx.proof import Run
+from training.import_onnx.equivalence import Compute
+from training.import_onnx.foreign_model import ForeignModel
 from training.pools import Posterior, fit_pools, reference
 from training.training_error import TrainingError
 
@@ -19,7 +19,7 @@ BATCH_ROWS = 16
 
 
 def fit_foreign_latents(
-    encode: Run, dataset: Dataset, foreign: ForeignModel
+    encode: Compute, dataset: Dataset, foreign: ForeignModel
 ) -> tuple[tuple[PoolEntry, ...], dict[str, bytes]]:
     """The pools and the files ``pools.safetensors`` and ``reference.safetensors``.
 
@@ -43,7 +43,7 @@ def fit_foreign_latents(
     return entries, files
 
 
-def _posterior(encode: Run, images: Tensor, foreign: ForeignModel) -> Posterior:
+def _posterior(encode: Compute, images: Tensor, foreign: ForeignModel) -> Posterior:
     means, log_vars = [], []
     for batch in images.split(BATCH_ROWS):
         mean, log_var = encode(foreign.in_range(to_unit(batch).numpy()), None)

@@ -10,14 +10,14 @@ from training.export.parity import TOLERANCE, cpu_session
 from training.training_error import TrainingError
 
 Rows = NDArray[np.float32]
-Run = Callable[[Rows, Sequence[str] | None], list[Rows]]
+Compute = Callable[[Rows, Sequence[str] | None], list[Rows]]
 """Rows and the names of the outputs (None: all) → the outputs."""
 
 BATCHES = (1, 2, 3)
 """Batch sizes compared; fewer than for the project's own exports, since foreign models are often large."""
 
 
-def runner(content: bytes, label: str) -> Run:
+def runner(content: bytes, label: str) -> Compute:
     """ONNX Runtime on the CPU for a graph with one input.
 
     Raises:
@@ -40,7 +40,7 @@ def runner(content: bytes, label: str) -> Run:
     return run
 
 
-def difference(sealed: Run, wanted: Callable[[Rows], list[Rows]], rows: Rows) -> float:
+def difference(sealed: Compute, wanted: Callable[[Rows], list[Rows]], rows: Rows) -> float:
     """Largest difference of the sealed graph to what was wanted, and to itself one row at a time.
 
     Relative to the largest value where that is beyond 1; infinite where a shape differs or a value is
@@ -58,7 +58,7 @@ def difference(sealed: Run, wanted: Callable[[Rows], list[Rows]], rows: Rows) ->
     return worst
 
 
-def gate(differences: dict[str, float]) -> Gate:
+def equivalence_gate(differences: dict[str, float]) -> Gate:
     """Every sealed graph gives what the file gave, and a row is the same whatever comes beside it."""
     return Gate(
         name="same_as_imported",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from training.report.canvas import image_grid, strip, strip_png
+from training.report.pictures.canvas import image_grid, strip, strip_png
 
 
 class Line(NamedTuple):

@@ -12,7 +12,7 @@ from torch import nn
 from training.data import Dataset
 from training.pools.kinds import FoundKinds, pool_name, read_kinds, write_kinds
 from training.pools.labelled import fit_pools
-from training.pools.latents import Latents, fit_found
+from training.pools.latent_space import Latents, fit_found
 from training.pools.mixture import Candidate, find_kinds
 from training.pools.naming import name_kinds
 from training.pools.posterior import Posterior, posterior, reference

@@ -13,7 +13,7 @@ from training.pools.labelled import Fitted, fit_pools
 from training.pools.mixture import find_kinds
 from training.pools.moments import Floats
 from training.pools.posterior import Posterior, posterior, reference
-from training.pools.unknown import with_unknown
+from training.pools.unknown_pool import with_unknown
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from training.import_onnx.foreign import ForeignModel
-from training.import_onnx.form import EncoderOutputs, Shape
-from training.import_onnx.proof import runner
-from training.import_onnx.reading import dims
+from training.import_onnx.equivalence import runner
+from training.import_onnx.foreign_file import dims
+from training.import_onnx.foreign_model import ForeignModel
+from training.import_onnx.graph_wrapping import EncoderOutputs, Shape
 from training.training_error import TrainingError
 
 MEAN_NAMES = {"mean", "mu", "loc", "zmean", "zmu", "latentmean", "embedding"}
@@ -17,7 +17,7 @@ LOG_VAR_NAMES = {"logvar", "logvariance", "zlogvar", "latentlogvar", "logcovaria
 
 
 @dataclass(frozen=True)
-class Fit:
+class Pairing:
     """How the two graphs go together."""
 
     outputs: EncoderOutputs
@@ -57,7 +57,7 @@ def decoder_output(model: onnx.ModelProto) -> str:
     return names[0]
 
 
-def fit(encoder: onnx.ModelProto, decoder: onnx.ModelProto, foreign: ForeignModel) -> Fit:
+def pair(encoder: onnx.ModelProto, decoder: onnx.ModelProto, foreign: ForeignModel) -> Pairing:
     """Run both graphs, reduced to the outputs that count, to see what they make of each other.
 
     Raises:
@@ -78,7 +78,7 @@ def fit(encoder: onnx.ModelProto, decoder: onnx.ModelProto, foreign: ForeignMode
             f"decoder: want images of {shown(image)} as the encoder takes them, "
             f"came {shown(decoded.shape[1:])}"
         )
-    return Fit(outputs, image, latent)
+    return Pairing(outputs, image, latent)
 
 
 def shown(shape: tuple[int | str, ...]) -> str:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from training.evaluate import Metrics
 from training.evaluate.metrics import ACTIVE_VARIANCE
 from training.pools import Latents
-from training.report.canvas import BLUE, FAINT, chart_png, figure, styled
-from training.report.grid import Still
+from training.report.pictures.canvas import BLUE, FAINT, chart_png, figure, styled
+from training.report.pictures.grid import Still
 
 MOST_BARS = 200
 NAMED_BARS = 64

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from training.data import Dataset
 from training.evaluate import Metrics
-from training.pools.of_run import latents_of_run
-from training.report.grid import Grid, Line
-from training.report.scene import Scene
+from training.evaluate.run_evaluation import known_metrics
+from training.pools.run_pools import latents_of_run
+from training.report.pictures.grid import Grid, Line
+from training.report.pictures.reported_model import ReportedModel
 from training.runs import LoadedRun, Run, load_run, trained_steps
 from training.training_error import TrainingError
 
@@ -16,16 +17,16 @@ ROWS_USE = 30
 
 
 @dataclass(frozen=True)
-class Beside:
-    """The autoencoder's run."""
+class AutoencoderRun:
+    """The run of an autoencoder that is shown beside a VAE."""
 
     path: Path
     loaded: LoadedRun
 
-    def scene(self, dataset: Dataset) -> Scene:
+    def reported(self, dataset: Dataset) -> ReportedModel:
         """With the autoencoder's own pools."""
         step = trained_steps(Run(self.path))
-        return Scene(
+        return ReportedModel(
             self.loaded.model,
             dataset,
             latents_of_run(self.path, self.loaded.model.encoder, dataset, step=step),
@@ -33,14 +34,10 @@ class Beside:
 
     def metrics(self) -> Metrics | None:
         """Of the present weights, if there was an evaluation."""
-        try:
-            metrics = Metrics.read(Run(self.path).metrics_file)
-        except TrainingError:
-            return None
-        return metrics if metrics.protocol.step == trained_steps(Run(self.path)) else None
+        return known_metrics(Run(self.path))
 
 
-def load_beside(path: Path, run: Run, loaded: LoadedRun) -> Beside:
+def load_autoencoder(path: Path, run: Run, loaded: LoadedRun) -> AutoencoderRun:
     """The run of ``--beside``.
 
     Raises:
@@ -57,12 +54,12 @@ def load_beside(path: Path, run: Run, loaded: LoadedRun) -> Beside:
             f"--beside {path}: want the data of --run, {wanted.name} {wanted.sha256[:12]}…; "
             f"came {came.name} {came.sha256[:12]}…"
         )
-    return Beside(path, other)
+    return AutoencoderRun(path, other)
 
 
-def ae_beside_vae(vae: Scene, metrics: Metrics, beside: Beside) -> Grid:
+def ae_beside_vae(vae: ReportedModel, metrics: Metrics, beside: AutoencoderRun) -> Grid:
     """Four rows {AE, VAE} × {N(0, I), pools}, and a fifth for a learned prior."""
-    ae, measured = beside.scene(vae.dataset), beside.metrics()
+    ae, measured = beside.reported(vae.dataset), beside.metrics()
     plain = "without its flow" if vae.has_flow else _note(metrics, "prior")
     noise = vae.noise(vae.columns, ROWS_USE)
     lines = [

@@ -40,7 +40,7 @@ class EncoderOutputs:
         return self.mean == self.log_var
 
 
-def encoder_in_form(
+def wrapped_encoder(
     foreign: onnx.ModelProto,
     outputs: EncoderOutputs,
     *,
@@ -49,36 +49,36 @@ def encoder_in_form(
     log_var_range: tuple[float, float] | None,
 ) -> bytes:
     """``image`` [batch, C, H, W] → ``mean``, ``log_var`` [batch, *latent]."""
-    form = _Form(foreign, "image", image)
-    mean, log_var = form.inside(outputs.mean), form.inside(outputs.log_var or "")
+    wrapping = _Wrapping(foreign, "image", image)
+    mean, log_var = wrapping.inside(outputs.mean), wrapping.inside(outputs.log_var or "")
     if outputs.concatenated:
-        form.constant("halves", np.array([latent[0]] * 2, np.int64))
-        form.node("Split", [mean, "halves"], ["mean", "unclamped"], axis=1)
+        wrapping.constant("halves", np.array([latent[0]] * 2, np.int64))
+        wrapping.node("Split", [mean, "halves"], ["mean", "unclamped"], axis=1)
         log_var = "unclamped"
     else:
-        form.node("Identity", [mean], ["mean"])
+        wrapping.node("Identity", [mean], ["mean"])
     if outputs.log_var is None:  # as near to a point as the project's own autoencoders get
-        form.node("Shape", ["mean"], ["shape"])
+        wrapping.node("Shape", ["mean"], ["shape"])
         value = numpy_helper.from_array(np.array(LOG_VAR_RANGE[:1], np.float32))
-        form.node("ConstantOfShape", ["shape"], ["log_var"], value=value)
+        wrapping.node("ConstantOfShape", ["shape"], ["log_var"], value=value)
     elif log_var_range:
-        form.clip(log_var, log_var_range, "log_var")
+        wrapping.clip(log_var, log_var_range, "log_var")
     else:
-        form.node("Identity", [log_var], ["log_var"])
-    return form.finish({"mean": latent, "log_var": latent}, label="encoder")
+        wrapping.node("Identity", [log_var], ["log_var"])
+    return wrapping.finish({"mean": latent, "log_var": latent}, label="encoder")
 
 
-def decoder_in_form(
+def wrapped_decoder(
     foreign: onnx.ModelProto, *, image: Shape, latent: Shape, value_range: tuple[float, float]
 ) -> bytes:
     """``latent`` [batch, *latent] → ``image`` [batch, C, H, W], clamped to the value range."""
-    form = _Form(foreign, "latent", latent)
+    wrapping = _Wrapping(foreign, "latent", latent)
     (output,) = foreign.graph.output
-    form.clip(form.inside(output.name), value_range, "image")
-    return form.finish({"image": image}, label="decoder")
+    wrapping.clip(wrapping.inside(output.name), value_range, "image")
+    return wrapping.finish({"image": image}, label="decoder")
 
 
-class _Form:
+class _Wrapping:
     """A graph under construction around a foreign one."""
 
     def __init__(self, foreign: onnx.ModelProto, name: str, shape: Shape) -> None:

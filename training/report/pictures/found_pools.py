@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from serving.bundle import Pools
 from training.evaluate.latents.probes import cluster_agreement
 from training.pools.kinds import FoundKinds, pool_name, read_kinds
-from training.pools.latents import fit_found
-from training.report.canvas import BLUE, INK, chart_png, figure, legend_name, short, styled
-from training.report.grid import Grid, Line, Picture, Still
-from training.report.samples import MAX_POOL_ROWS, MEANS
-from training.report.scene import Scene
+from training.pools.latent_space import fit_found
+from training.report.pictures.canvas import BLUE, INK, chart_png, figure, legend_name, short, styled
+from training.report.pictures.grid import Grid, Line, Picture, Still
+from training.report.pictures.reported_model import ReportedModel
+from training.report.pictures.sample_grids import MAX_POOL_ROWS, MEANS
 from training.runs import Run
 
 MOST_LABELS = 40
@@ -22,7 +22,7 @@ DARK = 0.6
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPools:
     """What ``vae-train pools`` left in the run folder, for data that have labels as well."""
 
     kinds: FoundKinds
@@ -36,10 +36,10 @@ class Found:
     as can be (the Hungarian method)."""
 
 
-def found_in(run: Run, scene: Scene, *, step: int) -> Found | None:
+def found_pools(run: Run, reported: ReportedModel, *, step: int) -> FoundPools | None:
     """None where nothing was looked for, or there are no labels to compare with."""
-    labels = scene.dataset.train.labels
-    if labels is None or len(scene.dataset.label_names) > MOST_LABELS:
+    labels = reported.dataset.train.labels
+    if labels is None or len(reported.dataset.label_names) > MOST_LABELS:
         return None
     kept = read_kinds(run.path, step=step, images=len(labels))
     if kept is None:
@@ -49,18 +49,18 @@ def found_in(run: Run, scene: Scene, *, step: int) -> Found | None:
     names = tuple(pool_name(index) for index in range(len(kinds.kinds)))
     if len(names) < 2:
         return None
-    counts = np.zeros((len(names), len(scene.dataset.label_names)))
+    counts = np.zeros((len(names), len(reported.dataset.label_names)))
     np.add.at(counts, (assignment, labels.numpy()), 1)
-    return Found(
+    return FoundPools(
         kinds,
         names,
-        fit_found(scene.latents.posterior.mean, assignment, names)[1],
+        fit_found(reported.latents.posterior.mean, assignment, names)[1],
         counts / counts.sum(axis=1, keepdims=True),
         cluster_agreement(labels.numpy(), assignment)["acc"],
     )
 
 
-def words(found: Found) -> list[str]:
+def words(found: FoundPools) -> list[str]:
     """Of the section."""
     merged = f", merged into {found.kinds.count} pools by overlap" if found.kinds.count else ""
     return [
@@ -73,20 +73,20 @@ def words(found: Found) -> list[str]:
     ]
 
 
-def pictures(found: Found, scene: Scene) -> list[Picture]:
+def pictures(found: FoundPools, reported: ReportedModel) -> list[Picture]:
     """Samples of each pool, and which labels its images have."""
-    names = scene.dataset.label_names
+    names = reported.dataset.label_names
     lines = []
     for row, name in list(enumerate(found.names))[:MAX_POOL_ROWS]:
         label = int(found.shares[row].argmax())
         note = f"{found.shares[row, label]:.0%} {short(names[label])}"
-        lines.append(Line(short(name), scene.of(found.pools, row, scene.columns), note))
+        lines.append(Line(short(name), reported.of(found.pools, row, reported.columns), note))
     grid = Grid("found_pools.png", "Samples of the pools that were found without labels", MEANS, lines)
     table = Still("found_labels.png", "Labels of the images in each pool", _table(found, names))
     return [grid, table]
 
 
-def _table(found: Found, label_names: tuple[str, ...]) -> bytes:
+def _table(found: FoundPools, label_names: tuple[str, ...]) -> bytes:
     rows, columns = found.shares.shape
     with styled():
         made = figure(1.6 + 0.55 * columns, 0.7 + 0.34 * rows)
