@@ -11,7 +11,7 @@ from serving import bundle
 from serving.bundle import BundleError, Reference
 from tests.support.reference import log_weights
 from training.export import Facts, Score, export_bundle
-from training.export.gates import enforce, parity_gate
+from training.export.gates import Admission, parity_gate
 from training.export.graphs import to_onnx
 from training.export.parity import score_parity
 from training.export.score import score_quantiles
@@ -132,13 +132,13 @@ def test_difference_at_one_number_of_draws_is_found():
     axes = {"noise": ("batch", "samples")}
     names = ("distortion", "rate", "log_weight")
     content = to_onnx(score, rows, names, label="score", axes=axes)
-    enforce([parity_gate({"score": score_parity(content, score, rows)})])
+    Admission().decide(parity_gate({"score": score_parity(content, score, rows)}))
     differences = score_parity(content, OffAtThree(score, 0.2), rows)
     assert differences["7"] == pytest.approx(0.2 / 72, rel=0.01)
     with pytest.raises(
         TrainingError, match=r"gate parity: .*the score within 1e-05 relatively, came score 0\.0"
     ):
-        enforce([parity_gate({"score": differences})])
+        Admission().decide(parity_gate({"score": differences}))
 
 
 class Flat(nn.Module):

@@ -1,74 +1,57 @@
-"""Export the model of a run folder."""
+"""Export the model of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serving.bundle import Bundle, Gate, Likelihood, Precision
-from training.data import Dataset
-from training.evaluate import Metrics, present_metrics
+from serving.bundle import Bundle, Likelihood, Precision
+from training.evaluate import MeasuredRun
 from training.export.gates import divergence_gate
 from training.export.requirements import Requirement
 from training.export.score import Score
 from training.export.sealing import Facts, export_bundle, free_target
 from training.models import VAE
 from training.models.codec import ImageDecoder, ImageEncoder
-from training.pools.run_pools import Source, latents_of_run
-from training.report import report_files
-from training.runs import LoadedRun, Run, load_run
 from training.runs.training_log import read_rows
 
 
+def check_request(repository: Path, name: str, version: int | None, require: Sequence[str]) -> None:
+    """What can be refused before any work is done: see ``free_target`` and ``Requirement.parse``."""
+    free_target(repository, name, version)
+    for text in require:
+        Requirement.parse(text)
+
+
 def export_run(
-    path: Path,
+    measured: MeasuredRun,
     *,
     repository: Path,
     name: str,
     version: int | None = None,
+    report: Mapping[str, bytes] | None = None,
     require: Sequence[str] = (),
     force: bool = False,
-    pools: Source = "auto",
     precision: Precision = "float32",
-) -> tuple[Bundle, Metrics]:
-    """Seal the averaged weights of a run with its pools, metrics and report.
-
-    A run without an evaluation of these weights is evaluated on at most 1,000 random test images first.
-    For ``require``, ``force`` and ``precision`` see ``export_bundle``, for ``pools`` see ``latents_of_run``.
-
-    Raises:
-        TrainingError: see ``load_run`` and ``export_bundle``.
-    """
-    free_target(repository, name, version)  # a bad name is refused before any work is done
-    for text in require:
-        Requirement.parse(text)
-    run, loaded = Run(path), load_run(path)
-    dataset = loaded.dataset()
-    metrics = present_metrics(run, loaded, dataset)
-    encoder = ImageEncoder(loaded.model)
-    latents = latents_of_run(path, encoder, dataset, step=metrics.protocol.step, source=pools)
-    bundle = export_bundle(
-        encoder,
-        ImageDecoder(loaded.model),
-        prior=loaded.model.prior if loaded.model.prior.name == "flow" else None,
-        score=_score(loaded.model),
+) -> Bundle:
+    """Seal the averaged weights of a run with its pools, metrics and report; see ``export_bundle``."""
+    model, dataset = measured.loaded.model, measured.dataset
+    return export_bundle(
+        ImageEncoder(model),
+        ImageDecoder(model),
+        prior=model.prior if model.prior.name == "flow" else None,
+        score=_score(model),
         repository=repository,
         name=name,
         version=version,
         images=dataset.train.images,
         labels=dataset.train.labels,
         label_names=dataset.label_names,
-        facts=_facts(loaded, dataset, metrics, _training_gates(run, loaded)),
-        latents=latents,
-        report=report_files(run, loaded, dataset, latents, metrics),
+        facts=_facts(measured),
+        latents=measured.latents,
+        report=report,
         require=require,
         force=force,
         precision=precision,
     )
-    return bundle, metrics
-
-
-def _training_gates(run: Run, loaded: LoadedRun) -> tuple[Gate, ...]:
-    gate = divergence_gate(read_rows(run.log_file), beta=loaded.config.beta)
-    return () if gate is None else (gate,)
 
 
 def _score(model: VAE) -> Score | None:
@@ -76,8 +59,10 @@ def _score(model: VAE) -> Score | None:
     return None if model.kind == "ae" else Score(model.encoder, model.decoder, model.likelihood, model.prior)
 
 
-def _facts(loaded: LoadedRun, dataset: Dataset, metrics: Metrics, gates: tuple[Gate, ...]) -> Facts:
-    config, model, known = loaded.config, loaded.model, loaded.model.likelihood
+def _facts(measured: MeasuredRun) -> Facts:
+    config, model, dataset = measured.loaded.config, measured.loaded.model, measured.dataset
+    known, metrics = model.likelihood, measured.metrics
+    divergence = divergence_gate(read_rows(measured.run.log_file), beta=config.beta)
     likelihood = {"name": known.name, "sigma": known.sigma, "binarisation": config.binarisation}
     return Facts(
         kind=model.kind,
@@ -89,5 +74,5 @@ def _facts(loaded: LoadedRun, dataset: Dataset, metrics: Metrics, gates: tuple[G
         seed=config.seed,
         steps=metrics.protocol.step,
         metrics=metrics.figures,
-        gates=gates,
+        gates=() if divergence is None else (divergence,),
     )

@@ -28,9 +28,9 @@ from serving.bundle import (
 from serving.bundle.manifest import Name
 from training.evaluate import Figure
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
-from training.export.gates import collapse_gate, enforce, figures_of, finite_gate
-from training.export.lowered import graphs_of
+from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
 from training.export.networks import Networks, Role, golden
+from training.export.precision import graphs_of
 from training.export.provenance import git_commit, versions
 from training.export.requirements import Requirement
 from training.export.score import score_quantiles
@@ -56,7 +56,7 @@ class Facts:
     steps: int | None = None
     metrics: Mapping[str, Figure] = field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
-    """Checks already made; they are enforced with those of the export."""
+    """Already evaluated; they are decided on with those of the export."""
 
 
 UNKNOWN = Facts()
@@ -98,20 +98,20 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
 
     Raises:
-        TrainingError: a bad name, a version that exists, modules that do not fit together or cannot be
-            exported, a gate that failed; nothing is left behind.
+        TrainingError: a bad name or version, modules that do not fit, a failed gate; nothing is left behind.
     """
     target = free_target(Path(repository), name, version)
+    admission = Admission(force=force)
     networks = _networks(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
     with networks.evaluating():
-        golden_rows = golden(networks, images)
+        rows = golden(networks, images)
         latents = latents or fit_latents(networks.encoder, images, labels, label_names)
-        gates = enforce(_gates(facts, latents, require), force=force)
-        exported, golden_rows = graphs_of(networks, images, golden_rows, facts.likelihood, precision)
+        admission.decide(*_gates(facts, latents, require))  # before the work of exporting
+        exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
         latents = latents if score is None else _with_quantiles(latents, score, images)
-    gates = (*enforce(exported.gates, force=force), *gates)
-    files = exported.contents | _tensor_files(latents, golden_rows) | _pictures(report or {})
-    return seal_bundle(target, _manifest(target, facts, images, exported.graphs, latents, gates), files)
+    files = exported.contents | _tensor_files(latents, rows) | _pictures(report or {})
+    manifest = _manifest(target, facts, images, exported.graphs, latents, admission.decide())
+    return seal_bundle(target, manifest, files)
 
 
 def _networks(

@@ -21,7 +21,7 @@ from serving.bundle import (
     TrainingSummary,
 )
 from training.data import Dataset
-from training.export.gates import enforce
+from training.export.gates import Admission
 from training.export.graphs import check_graph
 from training.export.networks import GOLDEN_ROWS, sample_rows
 from training.export.provenance import versions
@@ -75,7 +75,7 @@ def import_onnx(
     """
     target = free_target(repository, name, version)
     imported = _imported(foreign, dataset)
-    enforce([imported.gate])
+    gates = Admission().decide(imported.gate)
     files = {f"{role}.onnx": content for role, content in imported.contents.items()}
     files["golden.safetensors"] = save(imported.golden)
     pools: tuple[PoolEntry, ...] = ()
@@ -83,7 +83,8 @@ def import_onnx(
         encode = runner(imported.contents["encoder"], "encoder")
         pools, tensors = fit_foreign_latents(encode, dataset, foreign)
         files |= tensors
-    return seal_bundle(target, _manifest(target, foreign, imported, dataset, pools), files)
+    summary = _summary(imported, dataset, gates)
+    return seal_bundle(target, _manifest(target, foreign, imported, summary, pools), files)
 
 
 def _imported(foreign: ForeignModel, dataset: Dataset | None) -> _Imported:
@@ -174,7 +175,7 @@ def _manifest(
     target: Path,
     foreign: ForeignModel,
     imported: _Imported,
-    dataset: Dataset | None,
+    training: TrainingSummary,
     pools: tuple[PoolEntry, ...],
 ) -> ManifestBody:
     channels, height, width = imported.pairing.image
@@ -198,7 +199,7 @@ def _manifest(
             "decoder": _entry("decoder", "latent", ("image",), imported),
         },
         pools=pools,
-        training=_summary(imported, dataset),
+        training=training,
     )
 
 
@@ -216,7 +217,7 @@ def _entry(
     )
 
 
-def _summary(imported: _Imported, dataset: Dataset | None) -> TrainingSummary:
+def _summary(imported: _Imported, dataset: Dataset | None, gates: tuple[Gate, ...]) -> TrainingSummary:
     """Of the training nothing is known; the data set is the one the pools were fitted to."""
     own = {name: value for name, value in versions().items() if name in ("vaeserve", "onnx", "onnxruntime")}
     return TrainingSummary(
@@ -229,5 +230,5 @@ def _summary(imported: _Imported, dataset: Dataset | None) -> TrainingSummary:
         git_commit=None,
         versions={**imported.producers, **own},
         metrics={},
-        gates=(imported.gate,),
+        gates=gates,
     )

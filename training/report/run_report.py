@@ -4,17 +4,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from training.data import Dataset
-from training.evaluate import Metrics, present_metrics
-from training.pools import Latents
-from training.pools.run_pools import latents_of_run
+from training.evaluate import MeasuredRun, measured_run
 from training.report.page import page
 from training.report.pictures.autoencoder_comparison import AutoencoderRun, load_autoencoder
 from training.report.pictures.found_pools import found_pools
 from training.report.pictures.latent_walks import animation
 from training.report.pictures.reported_model import ReportedModel
 from training.report.sections import sections
-from training.runs import LoadedRun, Run, load_run
+from training.runs import Run, load_run
 from training.runs.training_log import read_rows
 from training.training_error import TrainingError
 
@@ -35,23 +32,13 @@ def write_report(path: Path, *, beside: Path | None = None) -> list[Path]:
     """
     run, loaded = Run(path), load_run(path)
     other = None if beside is None else load_autoencoder(beside, run, loaded)
-    dataset = loaded.dataset()
-    metrics = present_metrics(run, loaded, dataset)
-    latents = latents_of_run(path, loaded.model.encoder, dataset, step=metrics.protocol.step)
-    return _written(run.report, report_files(run, loaded, dataset, latents, metrics, beside=other))
+    return _written(run.report, report_files(measured_run(run, loaded), beside=other))
 
 
-def report_files(
-    run: Run,
-    loaded: LoadedRun,
-    dataset: Dataset,
-    latents: Latents,
-    metrics: Metrics,
-    *,
-    beside: AutoencoderRun | None = None,
-) -> dict[str, bytes]:
+def report_files(measured: MeasuredRun, *, beside: AutoencoderRun | None = None) -> dict[str, bytes]:
     """File name to content: ``index.html``, its pictures as files of their own, and ``metrics.json``."""
-    reported = ReportedModel(loaded.model, dataset, latents)
+    run, metrics = measured.run, measured.metrics
+    reported = ReportedModel(measured.loaded.model, measured.dataset, measured.latents)
     kinds = found_pools(run, reported, step=metrics.protocol.step)
     found = sections(reported, read_rows(run.log_file), metrics, found=kinds, beside=beside)
     moving = animation(reported) if len(reported.kinds) > 1 else None
@@ -59,7 +46,7 @@ def report_files(
         *([moving] if moving else []),
         *(picture for section in found for picture in section.pictures),
     ]
-    files = {PAGE: page(reported, loaded.config, metrics, found, moving)}
+    files = {PAGE: page(reported, measured.loaded.config, metrics, found, moving)}
     files |= {picture.file: picture.content() for picture in pictures}
     return files | {"metrics.json": metrics.to_json().encode()}
 
