@@ -19,11 +19,10 @@ from benchmarks.serving import machine
 from training.__main__ import main as vae_train
 from training.config import MACHINE_FIELDS
 from training.data import Dataset
-from training.errors import TrainingError
-from training.evaluate.groups import subject_of
-from training.evaluate.judges import Features, features_for
-from training.evaluate.of_run import trained_steps, training_speed
-from training.evaluate.samples import (
+from training.evaluate.evaluated_model import MAX_IMAGES, EvaluatedModel
+from training.evaluate.features.judges import Features, features_for
+from training.evaluate.groups import evaluated_model
+from training.evaluate.samples.sample_quality import (
     Drawn,
     Yardstick,
     look_at_decoded,
@@ -34,11 +33,12 @@ from training.evaluate.samples import (
     real_row,
     yardstick_for,
 )
-from training.evaluate.subject import MAX_IMAGES, Subject
 from training.evaluate.tables import Row
 from training.export.provenance import git_commit, versions
-from training.report.canvas import image_grid
-from training.runs import LoadedRun, Run, load_run
+from training.report.pictures.canvas import image_grid
+from training.runs import LoadedRun, Run, load_run, trained_steps
+from training.runs.training_log import training_speed
+from training.training_error import TrainingError
 
 NAMES = {"ae": "AE", "vae": "VAE", "flow": "VAE with flow prior"}
 IN_PICTURE = NAMES | {"flow": "flow"}
@@ -66,13 +66,13 @@ def _compare(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     features = features_for(dataset, seed=options.seed)
     print(f"features: {features.name}, {features.judge.accuracy:.2%} of validation images right")
-    subjects = {kind: _subject(folders[kind], run, dataset, options) for kind, run in runs.items()}
-    first = subjects["vae"]
+    models = {kind: _evaluated(folders[kind], run, dataset, options) for kind, run in runs.items()}
+    first = models["vae"]
     yardstick = yardstick_for(first, features.judge)
     rows: Rows = {("real images", ""): real_row(first, yardstick)}
     shown: dict[str, Tensor] = {}
-    for kind, subject in subjects.items():
-        for source, (row, images) in _measured(subject, yardstick, options.samples).items():
+    for kind, evaluated in models.items():
+        for source, (row, images) in _measured(evaluated, yardstick, options.samples).items():
             rows[NAMES[kind], source] = row
             shown[f"{IN_PICTURE[kind]}, {source}"] = images
     print(f"measured in {time.perf_counter() - began:.0f} s\n\n{table(rows)}")
@@ -125,31 +125,35 @@ def _same_data(folders: dict[str, Path], runs: dict[str, LoadedRun]) -> Dataset:
     return runs["vae"].dataset()
 
 
-def _subject(folder: Path, run: LoadedRun, dataset: Dataset, options: argparse.Namespace) -> Subject:
+def _evaluated(folder: Path, run: LoadedRun, dataset: Dataset, options: argparse.Namespace) -> EvaluatedModel:
     step = trained_steps(Run(folder))
-    return subject_of(run, dataset, split="test", step=step, seed=options.seed, limit=options.samples)
+    return evaluated_model(run, dataset, split="test", step=step, seed=options.seed, limit=options.samples)
 
 
-def _measured(subject: Subject, yardstick: Yardstick, count: int) -> dict[str, tuple[Row, Tensor]]:
+def _measured(evaluated: EvaluatedModel, yardstick: Yardstick, count: int) -> dict[str, tuple[Row, Tensor]]:
     """By source of latents: what was measured, and a few of the images."""
-    prior = "N(0, I)" if subject.model.prior.name == "standard_normal" else "learned prior"
-    sources = {prior: Drawn(prior_latents(subject, count)), "pools": pool_latents(subject, count)}
-    return {name: _row_and_images(subject, yardstick, drawn) for name, drawn in sources.items()}
+    prior = "N(0, I)" if evaluated.model.prior.name == "standard_normal" else "learned prior"
+    sources = {prior: Drawn(prior_latents(evaluated, count)), "pools": pool_latents(evaluated, count)}
+    return {name: _row_and_images(evaluated, yardstick, drawn) for name, drawn in sources.items()}
 
 
-def _row_and_images(subject: Subject, yardstick: Yardstick, drawn: Drawn) -> tuple[Row, Tensor]:
-    looks = look_at_decoded(subject.model, yardstick.judge, drawn.latents)
+def _row_and_images(evaluated: EvaluatedModel, yardstick: Yardstick, drawn: Drawn) -> tuple[Row, Tensor]:
+    looks = look_at_decoded(evaluated.model, yardstick.judge, drawn.latents)
     row = yardstick.distances(looks) | yardstick.classes(looks)
     if drawn.labels is not None:
-        pools = pool_rows(yardstick.judge, looks, drawn.labels, subject.dataset.label_names).values()
+        pools = pool_rows(yardstick.judge, looks, drawn.labels, evaluated.dataset.label_names).values()
         row["fidelity"] = sum(pool["fidelity"] for pool in pools) / len(pools)
     with torch.inference_mode():
-        images = subject.model.likelihood.mean(subject.model.decoder(drawn.latents[:SHOWN]))
+        images = evaluated.model.likelihood.mean(evaluated.model.decoder(drawn.latents[:SHOWN]))
     return row, images
 
 
 def _document(
-    rows: Rows, folders: dict[str, Path], runs: dict[str, LoadedRun], first: Subject, features: Features
+    rows: Rows,
+    folders: dict[str, Path],
+    runs: dict[str, LoadedRun],
+    first: EvaluatedModel,
+    features: Features,
 ) -> dict[str, object]:
     return {
         "rows": [{"images": images, "latents": source} | row for (images, source), row in rows.items()],

@@ -26,11 +26,11 @@ from benchmarks.serving import machine
 from training import data
 from training.config import FitConfig
 from training.data.statistics import statistics
-from training.journal import read_rows
-from training.loop import train
-from training.presets import resolve
+from training.fit.loop import train
+from training.fit.presets import resolve
+from training.fit.state import State
 from training.runs import DatasetFacts, Run, RunDescription
-from training.state import State
+from training.runs.training_log import read_rows
 
 COUNTS = (60_000, 1_200_000)
 SIDE = 32

@@ -23,7 +23,7 @@ from training.__main__ import main as vae_train
 from training.data import to_unit
 from training.evaluate.metrics import Metrics
 from training.export.provenance import git_commit, versions
-from training.report.canvas import image_grid
+from training.report.pictures.canvas import image_grid
 from training.runs import Run, load_run
 
 NARROW = 20

@@ -6,9 +6,9 @@ import torch
 
 from demo.calls import Answers
 from training import data
-from training.classifier import Judge, train_judge
 from training.config import FitConfig
 from training.data import Dataset, to_unit
+from training.evaluate.features.classifier import Judge, train_judge
 
 CLASSIFIER_STEPS = 400
 

@@ -91,11 +91,11 @@ def test_names_are_ours(package):
     assert set(providers) <= {"vaeserve"}
 
 
-def imports_without(module: str, blocked: tuple[str, ...]) -> None:
-    """Import the module in a fresh process in which the blocked ones cannot be imported."""
+def imports_without(module: str, blocked: tuple[str, ...], then: str = "") -> None:
+    """Import the module, and go on with ``then``, in a fresh process that cannot import the blocked ones."""
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import {module}"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-c", f"{code}\n{then}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -122,6 +122,35 @@ def test_bundle_needs_neither_grpc_nor_a_runtime():
     imports_without(
         "serving.bundle", ("grpc", "google.protobuf", "onnxruntime", "pydantic_settings", "torch")
     )
+
+
+SEALING = """
+import torch
+from torch import nn
+from training.export import export_bundle
+
+class Encoder(nn.Module):
+    def forward(self, image):
+        flat = image.flatten(1)
+        return flat, torch.full_like(flat, -3.0)
+
+decoder = nn.Sequential(nn.Hardtanh(0, 1), nn.Unflatten(1, (1, 4, 4)))
+images, labels = torch.rand(20, 1, 4, 4), torch.arange(20).remainder(2)
+export_bundle(Encoder(), decoder, repository=%r, name="toy", images=images, labels=labels, label_names=("a", "b"))
+"""
+
+
+def test_sealing_needs_no_pictures(tmp_path):
+    """A bundle is sealed where matplotlib and the template engine of the report are not installed."""
+    imports_without(
+        "training.import_onnx", ("matplotlib", "jinja2", "training.report"), SEALING % str(tmp_path)
+    )
+    assert (tmp_path / "toy" / "1" / "manifest.json").is_file()
+
+
+def test_help_needs_no_torch():
+    """``vae-train --help`` and a refused flag answer at once."""
+    imports_without("training.__main__", ("torch", "sklearn", "matplotlib"), "training.__main__.parser()")
 
 
 def test_descriptors_keep_the_names_of_the_protos():

@@ -4,9 +4,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from training.cli import Parser
 from training.commands import evaluate, export, fit, import_onnx, pools, report
-from training.errors import TrainingError
+from training.commands.flags import Parser
+from training.training_error import TrainingError
 
 COMMANDS = (fit, evaluate, pools, export, import_onnx, report)
 

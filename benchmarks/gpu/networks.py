@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import FitConfig
-from training.export.of_run import ImageDecoder, ImageEncoder
+from training.fit.presets import DEFAULT_WIDTH, PRESETS
 from training.models import build_model
-from training.presets import DEFAULT_WIDTH, PRESETS
+from training.models.codec import ImageDecoder, ImageEncoder
 
 _GROUPS = 32
 _BLOCKS = 3

@@ -21,8 +21,8 @@ from benchmarks.training.contenders import Contender, example, ours, pythae
 from training import data
 from training.config import FitConfig
 from training.data import Dataset
-from training.errors import TrainingError
 from training.export.provenance import git_commit, versions
+from training.training_error import TrainingError
 
 FASTER = {"learning_rate": 1e-3, "per_device_train_batch_size": 128}
 """What the other two train with; pythae's own defaults are 1e-4 and 64."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from training.data import Split
-from training.likelihoods import Bernoulli
+from training.fit.step import validate
 from training.models import VAE
+from training.models.likelihoods import Bernoulli
 from training.models.priors import StandardNormal
-from training.step import validate
 
 SEED = 0
 """Of the posterior's noise at every look: the same for all."""

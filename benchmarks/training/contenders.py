@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.training.clock import Clock, as_vae
 from training.config import FitConfig
 from training.data import Dataset, to_unit
-from training.loop import batches_of
+from training.fit.loop import batches_of
+from training.fit.presets import resolve
+from training.fit.schedule import beta_at, learning_rate_at
+from training.fit.state import State
+from training.fit.step import train_step
 from training.models import build_model
-from training.presets import resolve
-from training.schedule import beta_at, learning_rate_at
-from training.state import State
-from training.step import train_step
 
 PYTHAE = Path(__file__).parents[2] / ".venv-peers" / "pythae"
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_fit import TINY, fit, load_step, one_thread, rows  # noqa: F401 (a fixture)
-from training import checkpoint
-from training.journal import read_rows
+from training.runs import checkpoint
+from training.runs.training_log import read_rows
 
 LENGTH = ["--steps", "300", "--log-every", "7", "--checkpoint-every", "100"]
 TOLERANCE = 1e-5

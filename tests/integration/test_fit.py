@@ -14,16 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from training import checkpoint
 from training.__main__ import main
 from training.config import FitConfig
 from training.data import load
-from training.errors import TrainingError
-from training.journal import read_rows
-from training.loop import train
-from training.presets import resolve
-from training.runs import DatasetFacts, Run, RunDescription, load_run
-from training.state import State
+from training.fit.loop import train
+from training.fit.presets import resolve
+from training.fit.state import State
+from training.runs import DatasetFacts, Run, RunDescription, checkpoint, load_run
+from training.runs.training_log import read_rows
+from training.training_error import TrainingError
 
 TINY = [
     "--network",
@@ -319,7 +318,7 @@ def interruptible():
 @pytest.mark.usefixtures("interruptible")
 def test_second_ctrl_c_ends_at_once():
     """The first signal asks the loop to stop, the second acts as it always does."""
-    from training.interrupts import deferred
+    from training.fit.interrupts import deferred
 
     with deferred() as stop:
         signal.raise_signal(signal.SIGINT)

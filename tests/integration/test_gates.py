@@ -10,8 +10,8 @@ import torch
 
 from serving import bundle
 from training.__main__ import main
-from training.errors import TrainingError
 from training.runs import load_run
+from training.training_error import TrainingError
 
 TINY = ["--network", "mlp", "--width", "24", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
 DIGITS = ["--likelihood", "bernoulli", "--threads", "1"]

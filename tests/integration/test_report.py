@@ -14,11 +14,11 @@ from safetensors.numpy import load_file
 
 from training.__main__ import main
 from training.evaluate import Metrics
-from training.evaluate.latents import cluster_agreement
-from training.evaluate.of_run import add_group
+from training.evaluate.latents.probes import cluster_agreement
+from training.evaluate.run_evaluation import add_group
 from training.evaluate.tables import Group
-from training.report.canvas import strip, strip_png, tile
-from training.report.walks import line
+from training.report.pictures.canvas import strip, strip_png, tile
+from training.report.pictures.latent_walks import line
 from training.runs import Run, load_run
 
 TINY = ["--network", "mlp", "--width", "16", "--batch-size", "32", "--no-tensorboard", "--threads", "1"]

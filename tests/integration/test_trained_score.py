@@ -13,11 +13,11 @@ from serving.latent.noise import standard_normal
 from tests.support.process import serving
 from training.__main__ import main
 from training.data import to_unit
-from training.evaluate import estimate
+from training.evaluate import estimate, measured_run
 from training.export import export_run
 from training.export.parity import cpu_session
-from training.losses import elbo
-from training.runs import load_run
+from training.fit.losses import elbo
+from training.runs import Run, load_run
 
 TINY = ["--network", "mlp", "--width", "24", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
 FLOW = ["--prior", "flow", "--couplings", "2", "--coupling-width", "16"]
@@ -34,7 +34,8 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def sealed(run, tmp_path_factory) -> Bundle:
-    bundle, _ = export_run(run, repository=tmp_path_factory.mktemp("models"), name="digits")
+    measured = measured_run(Run(run), load_run(run))
+    bundle = export_run(measured, repository=tmp_path_factory.mktemp("models"), name="digits")
     return bundle
 
 

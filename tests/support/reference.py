@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from training.gaussians import gaussian_log_density
 from training.models import VAE
+from training.models.gaussians import gaussian_log_density
 
 
 def log_weights(model: VAE, image: Tensor, noise: Tensor) -> Tensor:

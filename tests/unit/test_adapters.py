@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.errors import TrainingError
 from training.export import export_bundle
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
+from training.training_error import TrainingError
 
 SHAPE = (1, 6, 4)
 LATENTS = 3

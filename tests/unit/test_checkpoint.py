@@ -5,8 +5,8 @@ import logging
 import pytest
 import torch
 
-from training import checkpoint
-from training.checkpoint import (
+from training.runs import checkpoint
+from training.runs.checkpoint import (
     load_best,
     load_latest,
     lowest_loss,
@@ -14,7 +14,7 @@ from training.checkpoint import (
     restore_optimizer,
     save,
 )
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:

@@ -5,11 +5,17 @@ import math
 import pytest
 import torch
 
-from training.classifier import Classifier, Judge, neighbour_distance, train_classifier, train_judge
 from training.config import FitConfig
 from training.data import load, to_unit
-from training.errors import TrainingError
-from training.evaluate.samples import Looks, Yardstick, pool_rows
+from training.evaluate.features.classifier import (
+    Classifier,
+    Judge,
+    neighbour_distance,
+    train_classifier,
+    train_judge,
+)
+from training.evaluate.samples.sample_quality import Looks, Yardstick, pool_rows
+from training.training_error import TrainingError
 
 STEPS = 240
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from training.cli import Parser, add_config_flags, explicit_values
+from training.commands.flags import Parser, add_config_flags, explicit_values
 from training.config import FitConfig
 from training.data import load
-from training.errors import TrainingError
-from training.presets import PRESETS, resolve
+from training.fit.presets import PRESETS, resolve
+from training.training_error import TrainingError
 
 REFUSED = [
     ({"beta": "many"}, r"--beta: .*number.*; came 'many'"),

@@ -16,7 +16,7 @@ from PIL import Image
 from training.config import FitConfig
 from training.data import download, load, to_unit
 from training.data.statistics import check, describe, statistics
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 RANDOM = np.random.default_rng(0)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.evaluate.distances import RIDGE, frechet_distance, kernel_distance, squared_mmd
-from training.evaluate.manifold import Manifold
+from training.evaluate.samples.distances import RIDGE, frechet_distance, kernel_distance, squared_mmd
+from training.evaluate.samples.precision_recall import Manifold
 
 
 def with_moments(mean: np.ndarray, covariance: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.errors import TrainingError
 from training.evaluate import Metrics, Protocol, estimate, estimates, summarise
 from training.evaluate.log_mean_exp import LogMeanExp
 from training.models import VAE
 from training.models.priors import StandardNormal
+from training.training_error import TrainingError
 
 SHAPE = (1, 2, 3)
 PIXELS = math.prod(SHAPE)

@@ -12,12 +12,12 @@ from safetensors.torch import load
 from torch import nn
 
 from serving import bundle
-from training.errors import TrainingError
 from training.evaluate import Figure
 from training.export import Facts, export_bundle
-from training.export.bundle import free_target
 from training.export.graphs import check_graph, to_onnx
 from training.export.parity import cpu_session
+from training.export.sealing import free_target
+from training.training_error import TrainingError
 
 SHAPE = (3, 4, 6)
 LATENT_SHAPE = (2, 2, 3)

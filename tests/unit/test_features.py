@@ -11,10 +11,10 @@ import torch
 from training import data
 from training.config import FitConfig
 from training.data import to_unit
-from training.errors import TrainingError
 from training.evaluate.features import CARD, WEIGHTS, mnist_network
-from training.evaluate.features.fit import WANTED_ACCURACY
-from training.evaluate.features.fit import main as fit
+from training.evaluate.features.mnist_recipe import WANTED_ACCURACY
+from training.evaluate.features.mnist_recipe import main as fit
+from training.training_error import TrainingError
 
 
 def test_network_knows_the_test_digits(data_dir):

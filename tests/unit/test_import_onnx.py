@@ -13,11 +13,11 @@ from serving import bundle
 from training.__main__ import main
 from training.config import FitConfig
 from training.data import load as load_data
-from training.errors import TrainingError
 from training.export.parity import cpu_session
 from training.import_onnx import ForeignModel, from_diffusers, import_onnx
-from training.import_onnx.proof import difference, gate
-from training.models.posterior import LOG_VAR_RANGE
+from training.import_onnx.equivalence import difference, equivalence_gate
+from training.models.posterior_head import LOG_VAR_RANGE
+from training.training_error import TrainingError
 
 LATENTS, PIXELS, IMAGE = 3, 64, (1, 8, 8)
 RNG = np.random.default_rng(0)
@@ -257,7 +257,7 @@ def test_command_refuses_in_one_line(tmp_path, capsys, arguments, message):
 
 def test_too_many_latents_for_pools_are_refused(tmp_path, monkeypatch):
     """A covariance of latents × latents has a limit, which is named before anything is written."""
-    monkeypatch.setattr("training.import_onnx.latents.MAX_LATENTS", LATENTS - 1)
+    monkeypatch.setattr("training.import_onnx.foreign_latents.MAX_LATENTS", LATENTS - 1)
     digits = load_data(FitConfig.parse({"data": "digits"}))
     with pytest.raises(TrainingError, match="--data: want at most 2 latents for pools, came 3"):
         imported(tmp_path, encoder(), decoder(), digits)
@@ -287,4 +287,4 @@ def test_proof_sees_what_differs(sealed, wanted, least):
     """Values and shapes other than the file's, and rows that change with the batch, are no proof."""
     came = difference(sealed, wanted, FLAT)
     assert came == 0 if least == 0 else came >= least
-    assert gate({"encoder": came}).passed == (least == 0)
+    assert equivalence_gate({"encoder": came}).passed == (least == 0)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.reference import log_weights
-from training.likelihoods import Bernoulli
-from training.losses import elbo, importance_weighted, objective
+from training.fit.losses import elbo, importance_weighted, objective
 from training.models import VAE
+from training.models.likelihoods import Bernoulli
 from training.models.priors import StandardNormal
 
 LATENTS = 2

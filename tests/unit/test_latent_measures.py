@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from training.data import Dataset, Split
-from training.evaluate import latents
-from training.evaluate.aggregate import aggregate_rows, mixture_log_density
-from training.evaluate.latents import cluster_agreement, few_labels, fit_logistic, latents_group
-from training.evaluate.subject import Subject, Use
-from training.gaussians import gaussian_log_density
-from training.likelihoods import Bernoulli
+from training.evaluate.evaluated_model import EvaluatedModel, Use
+from training.evaluate.latents import probes
+from training.evaluate.latents.aggregate_posterior import aggregate_rows, mixture_log_density
+from training.evaluate.latents.probes import cluster_agreement, few_labels, fit_logistic, latents_group
 from training.models import VAE
+from training.models.gaussians import gaussian_log_density
+from training.models.likelihoods import Bernoulli
 from training.models.priors import StandardNormal
 
 SIDE = 4
@@ -34,7 +34,7 @@ class Channel(nn.Module):
         return mean, torch.full_like(mean, self.log_var)
 
 
-def subject(gain: list[float], variance: float, *, labels: bool = False) -> Subject:
+def evaluated(gain: list[float], variance: float, *, labels: bool = False) -> EvaluatedModel:
     """Images of Gaussian pixels; with labels, the sign of the first pixel."""
     generator = torch.Generator().manual_seed(0)
 
@@ -46,7 +46,7 @@ def subject(gain: list[float], variance: float, *, labels: bool = False) -> Subj
     decoder = nn.Sequential(nn.Linear(len(gain), PIXELS), nn.Unflatten(1, (1, SIDE, SIDE)))
     parts = (Channel(torch.tensor(gain), variance), decoder, Bernoulli(), StandardNormal((len(gain),)))
     model = VAE(*parts, kind="vae", image_shape=(1, SIDE, SIDE), latent_shape=(len(gain),)).eval()
-    return Subject(model.requires_grad_(False), dataset, "test", binary=False, step=1, seed=0)
+    return EvaluatedModel(model.requires_grad_(False), dataset, "test", binary=False, step=1, seed=0)
 
 
 @pytest.mark.parametrize(("gain", "variance"), [([0.8, 0.6], 0.3), ([0.5, 0.5], 0.75)])
@@ -57,7 +57,7 @@ def test_bounds_hold_what_is_known(gain, variance):
         "mi": 0.5 * np.log(spread / variance).sum(),
         "kl": 0.5 * (spread - 1 - np.log(spread)).sum(),
     }
-    rows = aggregate_rows(subject(gain, variance))
+    rows = aggregate_rows(evaluated(gain, variance))
     for name, value in exact.items():
         low, high = rows["at least"][name], rows["at most"][name]
         assert low - 4 * rows["at least"][f"{name}_se"] < value < high + 4 * rows["at most"][f"{name}_se"]
@@ -66,7 +66,7 @@ def test_bounds_hold_what_is_known(gain, variance):
 
 def test_information_beyond_the_number_of_images_is_not_claimed():
     """Posteriors that never meet: at least log N nats is all that N images can show."""
-    rows = aggregate_rows(subject([1.0] * 6, 1e-6))
+    rows = aggregate_rows(evaluated([1.0] * 6, 1e-6))
     assert rows["at least"]["mi"] == pytest.approx(math.log(2000), abs=0.01)
     assert rows["at most"]["mi"] > 6 * 0.5 * math.log(1e6) - 1
 
@@ -110,15 +110,15 @@ def test_probe_takes_the_penalty_that_validates_best(monkeypatch):
     train, validation = images(10), images(1000)
     chosen = fit_logistic(train, validation).score(*validation)
     alone = []
-    for inverse in latents.INVERSE_L2:
-        monkeypatch.setattr(latents, "INVERSE_L2", (inverse,))
+    for inverse in probes.INVERSE_L2:
+        monkeypatch.setattr(probes, "INVERSE_L2", (inverse,))
         alone.append(fit_logistic(train, validation).score(*validation))
     assert chosen == max(alone) > min(alone)
 
 
 def test_probes_and_clusters_see_the_class():
     """The label is the sign of a latent: all labels teach it to a line; more labels never hurt by much."""
-    group = latents_group(subject([1.0, 0.2], 0.01, labels=True))
+    group = latents_group(evaluated([1.0, 0.2], 0.01, labels=True))
     rows = group.tables["labels per class"]
     assert list(rows) == ["10", "100", "all"]
     assert rows["all"]["logistic"] > 0.99
@@ -130,8 +130,8 @@ def test_probes_and_clusters_see_the_class():
 
 def test_no_two_uses_share_random_numbers():
     """Noise drawn as black or white pixels stays noise: half of them on, not none."""
-    toy = subject([1.0], 1.0)
-    binary = Subject(toy.model, toy.dataset, "test", binary=True, step=1, seed=0)
+    toy = evaluated([1.0], 1.0)
+    binary = EvaluatedModel(toy.model, toy.dataset, "test", binary=True, step=1, seed=0)
     noise = torch.rand(50, 1, 28, 28, generator=binary.generator(Use.NOISE))
     assert float(binary.as_seen(noise).mean()) == pytest.approx(0.5, abs=0.01)
     assert len({binary.seed_for(use) for use in Use}) == len(Use)

@@ -7,9 +7,10 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Normal, kl_divergence
 
 from tests.support.reference import log_weights
-from training.likelihoods import Bernoulli, Gaussian
-from training.losses import elbo, gaussian_kl, gaussian_kl_per_dimension
+from training.fit.losses import elbo
 from training.models import VAE
+from training.models.gaussians import gaussian_kl, gaussian_kl_per_dimension
+from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
 
 

@@ -5,14 +5,14 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from serving.latent.pool_set import PoolSet
-from training.errors import TrainingError
 from training.pools import AGGREGATE, UNKNOWN, fit_pools
 from training.pools.examples import read_examples
 from training.pools.kinds import FoundKinds, read_kinds, write_kinds
-from training.pools.latents import fit_found
+from training.pools.latent_space import fit_found
 from training.pools.mixture import find_kinds
 from training.pools.naming import name_kinds
 from training.pools.overlap import merge
+from training.training_error import TrainingError
 
 CENTRES = np.array([[6.0, 0, 0, 0], [-6, 0, 0, 0], [0, 6, 0, 0]])
 

@@ -7,9 +7,9 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from training.errors import TrainingError
-from training.export.gates import enforce, parity_gate
+from training.export.gates import Admission, parity_gate
 from training.export.parity import parity
+from training.training_error import TrainingError
 
 ROWS = {"x": torch.rand(5, 3)}
 
@@ -40,7 +40,7 @@ def test_same_computation_has_parity(content):
     differences = parity(content, Scaled(), ROWS)
     assert list(differences) == ["1", "2", "3", "7", "64"]
     assert max(differences.values()) < 1e-6
-    enforce([parity_gate({"decoder": differences})])
+    Admission().decide(parity_gate({"decoder": differences}))
 
 
 def test_difference_at_one_batch_size_is_found_and_named(content):
@@ -49,7 +49,7 @@ def test_difference_at_one_batch_size_is_found_and_named(content):
     assert differences["7"] == pytest.approx(0.02, rel=1e-4)
     assert differences["64"] < 1e-6
     with pytest.raises(TrainingError, match=r"gate parity.* encoder 0 at batch 1, decoder 0\.02 at batch 7"):
-        enforce([parity_gate({"encoder": {"1": 0.0}, "decoder": differences})])
+        Admission().decide(parity_gate({"encoder": {"1": 0.0}, "decoder": differences}))
 
 
 def test_not_a_number_is_no_parity(content):

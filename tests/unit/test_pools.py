@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from serving.bundle import Pools, Reference
-from training.errors import TrainingError
 from training.pools import Posterior, cholesky, fit_latents, fit_pools, reference
+from training.training_error import TrainingError
 
 
 def covariances(pools: Pools) -> np.ndarray:

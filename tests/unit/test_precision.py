@@ -13,8 +13,8 @@ from serving.models.providers import Provider
 from serving.models.session import Session
 from training.config import FitConfig
 from training.data import load, to_unit
-from training.errors import TrainingError
 from training.export import Facts, export_bundle
+from training.training_error import TrainingError
 
 SIGMA = 0.3
 GAUSSIAN = Likelihood(name="gaussian", sigma=SIGMA, binarisation="none")

@@ -3,8 +3,8 @@
 import pytest
 
 from training.config import FitConfig
-from training.errors import TrainingError
-from training.schedule import beta_at, learning_rate_at
+from training.fit.schedule import beta_at, learning_rate_at
+from training.training_error import TrainingError
 
 STEPS = 200
 

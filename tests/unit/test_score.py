@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from serving import bundle
 from serving.bundle import BundleError, Reference
 from tests.support.reference import log_weights
-from training.errors import TrainingError
 from training.export import Facts, Score, export_bundle
-from training.export.gates import enforce, parity_gate
+from training.export.gates import Admission, parity_gate
 from training.export.graphs import to_onnx
 from training.export.parity import score_parity
 from training.export.score import score_quantiles
-from training.likelihoods import Bernoulli, Gaussian
-from training.losses import elbo
+from training.fit.losses import elbo
 from training.models.flow import RealNVP
+from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
 from training.models.vae import VAE
+from training.training_error import TrainingError
 
 SHAPE = (3, 4, 6)
 LATENT_SHAPE = (2, 2, 3)
@@ -132,13 +132,13 @@ def test_difference_at_one_number_of_draws_is_found():
     axes = {"noise": ("batch", "samples")}
     names = ("distortion", "rate", "log_weight")
     content = to_onnx(score, rows, names, label="score", axes=axes)
-    enforce([parity_gate({"score": score_parity(content, score, rows)})])
+    Admission().decide(parity_gate({"score": score_parity(content, score, rows)}))
     differences = score_parity(content, OffAtThree(score, 0.2), rows)
     assert differences["7"] == pytest.approx(0.2 / 72, rel=0.01)
     with pytest.raises(
         TrainingError, match=r"gate parity: .*the score within 1e-05 relatively, came score 0\.0"
     ):
-        enforce([parity_gate({"score": differences})])
+        Admission().decide(parity_gate({"score": differences}))
 
 
 class Flat(nn.Module):

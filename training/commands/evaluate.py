@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 if TYPE_CHECKING:
     from training.evaluate import Metrics
@@ -61,9 +61,9 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from training.devices import use_threads
     from training.evaluate import evaluate_run, groups
-    from training.evaluate.of_run import add_group, likelihood_known
+    from training.evaluate.run_evaluation import add_group, likelihood_known
+    from training.fit.devices import use_threads
     from training.runs import Run, load_run
 
     use_threads(args.threads)
@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
     if metrics is None:
         metrics = evaluate_run(folder, loaded, dataset, k=args.k, decoder=args.decoder, **how)
     print(describe(metrics), flush=True)
-    subject = groups.subject_of(loaded, dataset, step=metrics.protocol.step, **how)
+    evaluated = groups.evaluated_model(loaded, dataset, step=metrics.protocol.step, **how)
     for name in wanted:
-        group = groups.measure(name, subject, foreign=args.ood)
+        group = groups.measure(name, evaluated, foreign=args.ood)
         metrics = add_group(folder, metrics, name, group)
         print(f"\n{name}, in {group.protocol['seconds']:.1f} s\n{group.describe()}", flush=True)
     print(f"written   {folder.metrics_file}")

@@ -50,20 +50,25 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     from training.commands.evaluate import describe
-    from training.export import export_run
+    from training.evaluate import measured_run
+    from training.export import check_request, export_run
+    from training.report import report_files
+    from training.runs import Run, load_run
 
     name = args.name or args.run.resolve().name
-    bundle, metrics = export_run(
-        args.run,
+    check_request(args.repository, name, args.version, args.require)
+    measured = measured_run(Run(args.run), load_run(args.run), pools=args.pools)
+    bundle = export_run(
+        measured,
         repository=args.repository,
         name=name,
         version=args.version,
+        report=report_files(measured),
         require=args.require,
         force=args.force,
-        pools=args.pools,
         precision=args.precision,
     )
-    print(describe(metrics))
+    print(describe(measured.metrics))
     print(describe_bundle(bundle))
     print(f"next:\n  {shlex.join(['vae-serve', '--repository', str(args.repository)])}")
     return 0

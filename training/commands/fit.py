@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from training.cli import add_config_flags, explicit_values
+from training.commands.flags import add_config_flags, explicit_values
 from training.config import MACHINE_FIELDS, FitConfig, flag
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 if TYPE_CHECKING:  # torch and the rest are imported when there is something to train
-    from training.checkpoint import Checkpoint
     from training.data import Dataset
-    from training.distributed import World
-    from training.loop import Outcome
+    from training.fit.distributed import World
+    from training.fit.loop import Outcome
+    from training.fit.state import State
     from training.runs import Run, RunDescription
-    from training.state import State
+    from training.runs.checkpoint import Checkpoint
 
 EXAMPLES = """\
 examples:
@@ -30,7 +30,7 @@ examples:
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    from training.presets import describe_presets
+    from training.fit.presets import describe_presets
 
     parser = subparsers.add_parser(
         "fit",
@@ -54,7 +54,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from training.distributed import PeerLost, joined
+    from training.fit.distributed import PeerLost, joined
 
     try:
         with joined() as world:
@@ -73,10 +73,10 @@ class _Start(NamedTuple):
 
 
 def _fit(args: argparse.Namespace, world: "World") -> int:
-    from training.devices import find_device, use_threads
-    from training.loop import train
+    from training.fit.devices import find_device, use_threads
+    from training.fit.loop import train
+    from training.fit.state import State
     from training.runs import load_same
-    from training.state import State
 
     if not world.is_main:  # what all processes see, one tells
         logging.getLogger("training").setLevel(logging.ERROR)
@@ -98,8 +98,7 @@ def _fit(args: argparse.Namespace, world: "World") -> int:
 
 
 def _start(args: argparse.Namespace, world: "World", loaded: "list[Dataset]") -> _Start:
-    from training import checkpoint
-    from training.runs import Run
+    from training.runs import Run, checkpoint
 
     if args.restartable and args.run is None:
         raise TrainingError("--restartable: want --run, the folder of the run to begin or to go on with")
@@ -114,8 +113,8 @@ def _start(args: argparse.Namespace, world: "World", loaded: "list[Dataset]") ->
 def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescription, Dataset]":
     """A new run folder; made only when nothing about the data or the options is wrong any more."""
     from training import data
-    from training.devices import find_device
-    from training.presets import resolve
+    from training.fit.devices import find_device
+    from training.fit.presets import resolve
     from training.runs import DatasetFacts, Run, RunDescription
 
     config = FitConfig.parse(explicit_values(args))
@@ -143,7 +142,7 @@ def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescripti
 
 def _resumed(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescription, Dataset]":
     """The run in ``--run``; flags may repeat what it was started with, and name another machine's paths."""
-    from training.presets import resolve
+    from training.fit.presets import resolve
     from training.runs import Run, load_same
 
     if args.run is None:
@@ -208,7 +207,7 @@ def _print_plan(state: "State", config: FitConfig, folder: "Run", world: "World"
 
 def _print_best(last: float, folder: "Run") -> None:
     """Where the loss rose again towards the end, what is kept."""
-    from training import checkpoint
+    from training.runs import checkpoint
 
     best = checkpoint.lowest_loss(folder.checkpoints)
     if best and best[1] < last:

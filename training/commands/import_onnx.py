@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 if TYPE_CHECKING:
     from training.data import Dataset
@@ -102,7 +102,7 @@ def _add_facts(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from training.commands.export import describe_bundle
-    from training.export.bundle import free_target
+    from training.export.sealing import free_target
     from training.import_onnx import import_onnx
 
     foreign = _foreign(args)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -35,7 +35,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     from threadpoolctl import threadpool_limits
 
-    from training.devices import use_threads
+    from training.fit.devices import use_threads
 
     use_threads(args.threads)
     if args.seed is not None and args.seed < 0:
@@ -48,13 +48,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _found(args: argparse.Namespace) -> str:
     """Find, name and describe; what is wrong with the examples is said before the search."""
-    from training.evaluate.of_run import trained_steps
-    from training.export.of_run import ImageEncoder
+    from training.models.codec import ImageEncoder
     from training.pools import posterior
     from training.pools.examples import images_of, read_examples
     from training.pools.kinds import describe
-    from training.pools.of_run import kinds_of_run, name_kinds_of_run
-    from training.runs import Run, load_run
+    from training.pools.run_pools import kinds_of_run, name_kinds_of_run
+    from training.runs import Run, load_run, trained_steps
 
     examples = read_examples(args.names) if args.names else []
     loaded = load_run(args.run)

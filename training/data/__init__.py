@@ -6,7 +6,7 @@ from training.config import FitConfig
 from training.data import arrays, digits, folder, idx
 from training.data.dataset import Dataset, Split, to_unit
 from training.data.withheld import without
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 __all__ = ["Dataset", "Split", "load", "to_unit"]
 

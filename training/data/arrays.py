@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import FitConfig
-from training.data import mapped
+from training.data import memory_mapped
 from training.data.dataset import Dataset
 from training.data.splits import Arrays, checked_images, named_labels, split_by_seed
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 COLOUR_AXIS = (1, 3, 4)
 """Lengths by which a last axis is taken for colour (grey, RGB, RGBA)."""
@@ -22,9 +22,11 @@ def load(config: FitConfig) -> Dataset:
     path = Path(config.data)
     images, labels = _read(path)
     images = _channels_first(images)
-    if path.suffix == ".npy" and mapped.is_wanted(config, images.nbytes):
+    if path.suffix == ".npy" and memory_mapped.is_wanted(config, images.nbytes):
         arrays = Arrays(images, None, ())
-        return mapped.load(mapped.Source(path.stem, [path], lambda _: (arrays, mapped.Skipped())), config)[0]
+        return memory_mapped.load(
+            memory_mapped.Source(path.stem, [path], lambda _: (arrays, memory_mapped.Skipped())), config
+        )[0]
     images = checked_images(path.name, images)
     if labels is None:
         return split_by_seed(path.stem, Arrays(images, None, ()), config)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 TIMEOUT_S = 60.0
 

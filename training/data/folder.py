@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from training.config import FitConfig
-from training.data import mapped
+from training.data import memory_mapped
 from training.data.dataset import Dataset
 from training.data.splits import Arrays, checked_images, named_labels, split_by_seed
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 FORMATS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 GREY_MODES = frozenset({"1", "L", "LA"})
@@ -35,9 +35,11 @@ def load(config: FitConfig) -> Dataset:
     """All images of the folder, in sorted order of their paths."""
     root = Path(config.data)
     files = _files(root)
-    if mapped.is_wanted(config, _expected_size(files, config)):
-        source = mapped.Source(root.name, files, lambda scratch: _read_to_disk(root, files, config, scratch))
-        dataset, skipped = mapped.load(source, config)
+    if memory_mapped.is_wanted(config, _expected_size(files, config)):
+        source = memory_mapped.Source(
+            root.name, files, lambda scratch: _read_to_disk(root, files, config, scratch)
+        )
+        dataset, skipped = memory_mapped.load(source, config)
     else:
         arrays, skipped = _read(root, files, config)
         dataset = split_by_seed(root.name, arrays, config)
@@ -51,7 +53,7 @@ def load(config: FitConfig) -> Dataset:
     return dataset
 
 
-def _read(root: Path, files: list[Path], config: FitConfig) -> tuple[Arrays, mapped.Skipped]:
+def _read(root: Path, files: list[Path], config: FitConfig) -> tuple[Arrays, memory_mapped.Skipped]:
     """Decoded into memory."""
     found = [(file, pixels) for file, pixels in _decoded(files, config) if pixels is not None]
     skipped = _skipped(root, files, [file for file, _ in found])
@@ -65,7 +67,7 @@ def _read(root: Path, files: list[Path], config: FitConfig) -> tuple[Arrays, map
 
 def _read_to_disk(
     root: Path, files: list[Path], config: FitConfig, scratch: Path
-) -> tuple[Arrays, mapped.Skipped]:
+) -> tuple[Arrays, memory_mapped.Skipped]:
     """Decoded into a file in ``scratch``, after a look at the head of each file: all must fit together."""
     with _pool() as pool:
         heads = list(pool.map(lambda file: _head(file, config.image_size), files))
@@ -83,11 +85,11 @@ def _read_to_disk(
     return Arrays(images, *_labels(root, found)), skipped
 
 
-def _skipped(root: Path, files: list[Path], found: list[Path]) -> mapped.Skipped:
+def _skipped(root: Path, files: list[Path], found: list[Path]) -> memory_mapped.Skipped:
     if not found:
         raise TrainingError(f"--data {root}: none of its {len(files)} files can be read as an image")
     missing = sorted(set(files) - set(found))
-    return mapped.Skipped(len(missing), len(files), str(missing[0]) if missing else "")
+    return memory_mapped.Skipped(len(missing), len(files), str(missing[0]) if missing else "")
 
 
 def _unreadable(file: Path | str) -> TrainingError:

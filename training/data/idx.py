@@ -17,7 +17,7 @@ from training.config import FitConfig
 from training.data.dataset import Dataset
 from training.data.download import SOURCES, Source, fetch
 from training.data.splits import Arrays, checked_images, content_sha256, take
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 VALIDATION_START = 50_000
 """Images from here on validate: the split of the VampPrior code and most of the literature."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.config import FitConfig
 from training.data.dataset import CHUNK, Dataset, Split
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 SMALLEST_IMAGE = 4
 """Height and width below which there is nothing to convolve."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from training.data.dataset import CHUNK, Dataset
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 
 @dataclass(frozen=True)

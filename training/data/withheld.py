@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data.dataset import Dataset, Split
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 FEWEST_KINDS = 2
 

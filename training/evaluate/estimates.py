@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.devices import lay_out
-from training.errors import TrainingError
 from training.evaluate.log_mean_exp import LogMeanExp
-from training.gaussians import gaussian_kl_per_dimension, gaussian_log_density
+from training.fit.devices import lay_out
 from training.models import VAE
+from training.models.gaussians import gaussian_kl_per_dimension, gaussian_log_density
+from training.training_error import TrainingError
 
 Precision = Literal["float32", "bfloat16"]
 FEWEST_DRAWS = 10

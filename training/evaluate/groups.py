@@ -3,20 +3,20 @@
 from pathlib import Path
 
 from training.data import Dataset
-from training.evaluate.foreign import foreign_group
-from training.evaluate.latents import latents_group
-from training.evaluate.samples import samples_group
-from training.evaluate.subject import MAX_IMAGES, Subject
+from training.evaluate.evaluated_model import MAX_IMAGES, EvaluatedModel
+from training.evaluate.latents.probes import latents_group
+from training.evaluate.out_of_distribution import foreign_group
+from training.evaluate.samples.sample_quality import samples_group
 from training.evaluate.tables import Group
 from training.models import VAE
 from training.runs import LoadedRun
 
 
-def subject_of(
+def evaluated_model(
     loaded: LoadedRun, dataset: Dataset, *, split: str, step: int, seed: int, limit: int | None
-) -> Subject:
+) -> EvaluatedModel:
     """What the groups of a run are about; ``limit`` bounds the held-out images and the samples."""
-    return Subject(
+    return EvaluatedModel(
         model=loaded.model,
         dataset=dataset,
         split="val" if split == "val" else "test",
@@ -34,12 +34,12 @@ def applicable(model: VAE, dataset: Dataset) -> tuple[str, ...]:
     return (*(["samples"] if labelled else []), *(["latents"] if latents else []), "ood")
 
 
-def measure(name: str, subject: Subject, *, foreign: Path | None = None) -> Group:
+def measure(name: str, evaluated: EvaluatedModel, *, foreign: Path | None = None) -> Group:
     """A group of ``metrics.GROUPS``; ``foreign`` are further images for "ood".
 
     Raises:
         TrainingError: the data or the model have not what the group wants.
     """
     if name == "ood":
-        return foreign_group(subject, foreign)
-    return {"samples": samples_group, "latents": latents_group}[name](subject)
+        return foreign_group(evaluated, foreign)
+    return {"samples": samples_group, "latents": latents_group}[name](evaluated)

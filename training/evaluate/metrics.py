@@ -11,9 +11,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from training.errors import TrainingError
 from training.evaluate.estimates import PerImage, Precision
 from training.evaluate.tables import Group
+from training.training_error import TrainingError
 
 ACTIVE_VARIANCE = 0.01
 """A latent whose posterior mean varies more than this over images is active (arXiv:1509.00519, section 5)."""

@@ -16,8 +16,8 @@ Also for modules that were trained elsewhere::
 and then ``vae-serve --repository models``.
 """
 
-from training.export.bundle import Facts, export_bundle
-from training.export.of_run import export_run
+from training.export.run_export import check_request, export_run
 from training.export.score import Score
+from training.export.sealing import Facts, export_bundle
 
-__all__ = ["Facts", "Score", "export_bundle", "export_run"]
+__all__ = ["Facts", "Score", "check_request", "export_bundle", "export_run"]

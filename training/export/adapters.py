@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 MEAN = ("mean", "mu", "loc", "embedding")
 LOG_VAR = ("log_var", "logvar", "log_covariance")

@@ -1,4 +1,4 @@
-"""Gates: what a model must pass before it becomes a bundle."""
+"""Gates: what a model must pass before it becomes a bundle, and who decides that it does."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from serving.bundle import Gate
-from training.errors import TrainingError
 from training.evaluate import Figure
 from training.evaluate.metrics import ACTIVE_VARIANCE
 from training.export.parity import SCORE_TOLERANCE, TOLERANCE
 from training.pools import Posterior
+from training.training_error import TrainingError
 
 LEAST_NATS = 0.01
 """A latent whose posterior says less than this of an image, on average, has collapsed to the prior."""
@@ -88,18 +88,53 @@ def divergence_gate(rows: Sequence[Mapping[str, float | str]], *, beta: float) -
     )
 
 
-def enforce(gates: Iterable[Gate], *, force: bool = False) -> tuple[Gate, ...]:
-    """The gates, those that failed marked as forced.
+class Admission:
+    """Decides on the gates of one bundle.
 
-    Raises:
-        TrainingError: without ``force``, naming each gate that failed.
+    Gates are evaluated wherever their figures come from; here alone one that failed stops the bundle, or is
+    overridden by ``--force``, and from here the manifest has its record of both.
     """
-    checked = tuple(gates)
-    failed = [gate for gate in checked if not gate.passed]
-    if failed and not force:
-        reasons = "; ".join(f"gate {gate.name}: want {gate.wanted}, came {gate.came}" for gate in failed)
-        raise TrainingError(f"{reasons}; nothing was written")
-    return tuple(gate.model_copy(update={"forced": not gate.passed}) for gate in checked)
+
+    def __init__(self, *, force: bool = False) -> None:
+        self._force = force
+        self._noted: tuple[Gate, ...] = ()
+        self._decided: tuple[Gate, ...] = ()
+
+    def note(self, gate: Gate, *, figures: Iterable[float]) -> None:
+        """Keep a gate for the next decision.
+
+        Args:
+            figures: what it was taken from, to stand in the manifest. Where one is not finite it has no place
+                there, so a gate that failed is refused at once, forced or not.
+
+        Raises:
+            TrainingError: see above.
+        """
+        if not gate.passed and not all(map(math.isfinite, figures)):
+            raise _refusal([gate])
+        self._noted += (gate,)
+
+    def decide(self, *gates: Gate) -> tuple[Gate, ...]:
+        """Admit what was noted and these gates.
+
+        Returns:
+            What the manifest says of all gates so far, the latest decision first, so that parity leads.
+
+        Raises:
+            TrainingError: without ``force``, naming each gate that failed.
+        """
+        gates, self._noted = (*self._noted, *gates), ()
+        failed = [gate for gate in gates if not gate.passed]
+        if failed and not self._force:
+            raise _refusal(failed)
+        admitted = (gate.model_copy(update={"forced": not gate.passed}) for gate in gates)
+        self._decided = (*admitted, *self._decided)
+        return self._decided
+
+
+def _refusal(failed: Sequence[Gate]) -> TrainingError:
+    reasons = "; ".join(f"gate {gate.name}: want {gate.wanted}, came {gate.came}" for gate in failed)
+    return TrainingError(f"{reasons}; nothing was written")
 
 
 def figures_of(metrics: Mapping[str, Figure]) -> dict[str, float]:

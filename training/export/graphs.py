@@ -2,7 +2,7 @@
 
 Every graph is one float32 file with a dynamic batch on the first axis of every input and output, standard
 operators only, and nothing random in it: noise is always an input, so that a seed means the same everywhere.
-(``training.export.precision`` may lower what is computed inside.)
+(``training.export.quantisation`` may lower what is computed inside.)
 """
 
 import logging
@@ -14,7 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 OPSET = 18
 """What the exporter's own operators are written in; later opsets come by conversion."""

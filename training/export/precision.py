@@ -1,54 +1,39 @@
-"""Decoders of reduced precision, and what they cost: ``vae-train export --precision``.
-
-int8 is static quantisation in the form of QuantizeLinear and DequantizeLinear pairs, weights by channel,
-calibrated on latents of the posterior and of the prior, since both will be decoded. The output layer stays
-in float32: its error would go straight into the pixels. Seven bits of each weight's eight are used, for
-CPUs without VNNI add two products in 16 bits (ONNX Runtime's ``reduce_range``). float16 keeps the tensors
-at the borders in float32; it is meant for GPUs.
+"""The decoder of a bundle in less precision, and what that costs: ``vae-train export --precision``.
 
 Encoder, prior and score stay in float32, so latents and likelihoods are those of the model.
 """
 
 import logging
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor
 
 from serving.bundle import Gate, Likelihood, Precision
-from training.draws import binarise
-from training.errors import TrainingError
-from training.export.graphs import IR_VERSION, check_graph
-from training.export.parity import cpu_session
+from training.data.binarisation import binarise
+from training.export.gates import Admission
+from training.export.networks import PARITY_ROWS, Exported, Networks, Rows, export_graphs, sample_rows
+from training.export.parity import Floats, cpu_session, parity
+from training.export.quantisation import batches, quantised
+from training.pools import posterior
+from training.training_error import TrainingError
 
-Floats = NDArray[np.float32]
-
+FILE = "decoder.onnx"
 LARGEST_LOSS = 0.5
 """Nats of −ELBO per image that a reduced precision may cost."""
 IMAGES = 1000
 """On which the loss is measured, with one draw of each posterior."""
 CALIBRATED = 512
 """Latents of the posterior, and as many of the prior."""
-BATCH = 64
 TIMED_ROWS = 256
 TIMED_RUNS = 7
-WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 SMALLEST_CHANCE = 1e-6
 """What a pixel's probability is kept away from 0 and 1 by, where a likelihood is made from it."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,26 +70,66 @@ class Cost:
         )
 
 
-def reduced(content: bytes, precision: Precision, latents: Floats) -> bytes:
-    """A decoder's file in less precision.
-
-    Args:
-        latents: [n, *latent_shape] as they will be decoded.
+def graphs_of(
+    networks: Networks,
+    images: Tensor,
+    golden_rows: Rows,
+    likelihood: Likelihood,
+    precision: Precision,
+    admission: Admission,
+) -> tuple[Exported, Rows]:
+    """The graphs of a bundle, and the golden rows as they answer them; the gates of both are noted.
 
     Raises:
-        TrainingError: the graph cannot be converted.
+        TrainingError: a network that cannot be exported, converted or measured.
     """
-    try:
-        with _quiet_tools(), tempfile.TemporaryDirectory(prefix="vae-precision-") as folder:
-            convert = _int8 if precision == "int8" else _float16
-            model = convert(content, latents, Path(folder))
-    except Exception as exc:  # the tools raise whatever they stumble on
-        raise TrainingError(
-            f"--precision {precision}: the decoder cannot be converted: {exc!s:.200}"
-        ) from exc
-    model.ir_version = IR_VERSION
-    check_graph(model, label=f"decoder in {precision}")
-    return bytes(model.SerializeToString(deterministic=True))
+    exported = export_graphs(networks, images, admission)
+    if precision == "float32":
+        return exported, golden_rows
+    return with_precision(networks, images, exported, golden_rows, likelihood, precision, admission)
+
+
+@torch.inference_mode()
+def with_precision(
+    networks: Networks,
+    images: Tensor,
+    exported: Exported,
+    golden_rows: Rows,
+    likelihood: Likelihood,
+    precision: Precision,
+    admission: Admission,
+) -> tuple[Exported, Rows]:
+    """Convert the decoder and measure what that costs on training images; it is told in the log.
+
+    Returns:
+        The graphs with this decoder, whose ``parity`` is then the largest difference of a pixel, bounded by
+        nothing but the gate on the −ELBO; and the golden rows as it decodes them, which is what a server
+        must reproduce.
+
+    Raises:
+        TrainingError: it cannot be converted or measured.
+    """
+    draws = torch.Generator().manual_seed(0)
+    shown = sample_rows(images, IMAGES + CALIBRATED)
+    shape, found = posterior(networks.encoder, shown, rows=PARITY_ROWS)
+    mean, log_var = (torch.from_numpy(part).unflatten(1, shape) for part in (found.mean, found.log_var))
+    latents = mean + (0.5 * log_var).exp() * torch.randn(mean.shape, generator=draws)
+    # Those that are measured took no part in the calibration; there are two images at least.
+    order = torch.randperm(len(shown), generator=draws)
+    calibrating = order[: min(CALIBRATED, len(order) // 2)]
+    measured = order[len(calibrating) :][:IMAGES]
+    noise = torch.randn((len(calibrating), *mean.shape[1:]), generator=draws)
+    prior = noise if networks.prior is None else networks.prior(noise)
+    before = exported.contents[FILE]
+    content = quantised(before, precision, torch.cat([latents[calibrating], prior]).numpy())
+    price = cost(before, content, precision, shown[measured], latents[measured], likelihood)
+    log.info("%s", price.describe())
+    differences = parity(content, networks.decoder, {"latent": latents[measured][:PARITY_ROWS]})
+    admission.note(price.gate, figures=(price.loss, *differences.values()))
+    graph = exported.graphs["decoder"].model_copy(update={"precision": precision, "parity": differences})
+    (decoded,) = cpu_session(content).run(None, {"latent": golden_rows["latent"].numpy()})
+    changed = Exported({**exported.graphs, "decoder": graph}, {**exported.contents, FILE: content})
+    return changed, {**golden_rows, "decoded": torch.from_numpy(decoded)}
 
 
 def cost(
@@ -128,7 +153,7 @@ def cost(
         [
             _distortion(x, sessions[1].run(None, {name: z})[0], likelihood)
             - _distortion(x, sessions[0].run(None, {name: z})[0], likelihood)
-            for x, z in zip(_batches(images.numpy()), _batches(fed), strict=True)
+            for x, z in zip(batches(images.numpy()), batches(fed), strict=True)
         ]
     )
     batch = {name: fed[np.arange(TIMED_ROWS) % len(fed)]}
@@ -148,74 +173,6 @@ def cost(
     )
 
 
-def _int8(content: bytes, latents: Floats, folder: Path) -> Any:
-    source, target = folder / "float32.onnx", folder / "int8.onnx"
-    quant_pre_process(onnx.load_model_from_string(content), str(source), skip_optimization=True)
-    model = onnx.load(source)
-    quantize_static(
-        str(source),
-        str(target),
-        _Latents(model.graph.input[0].name, latents),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        reduce_range=True,
-        nodes_to_exclude=_output_layer(model.graph),
-    )
-    model = onnx.load(target)
-    if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
-        raise ValueError("it has no weights but those of the output layer, which stays float32")
-    return model
-
-
-def _float16(content: bytes, latents: Floats, folder: Path) -> Any:
-    model = convert_float_to_float16(onnx.load_model_from_string(content), keep_io_types=True)
-    _sort(model.graph)
-    return model
-
-
-def _sort(graph: Any) -> None:
-    """Every node behind those it takes from, as the standard wants; the tool puts its casts at the end."""
-    for index, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{index}"
-    made_later = {output: node.name for node in graph.node for output in node.output}
-    waiting = {node.name: [made_later[i] for i in node.input if i in made_later] for node in graph.node}
-    nodes = {node.name: node for node in graph.node}
-    order = [nodes[name] for name in TopologicalSorter(waiting).static_order()]
-    del graph.node[:]
-    graph.node.extend(order)
-
-
-def _output_layer(graph: Any) -> list[str]:
-    """Names of the nodes from the last weights to the output."""
-    producers = {output: node for node in graph.node for output in node.output}
-    names, wanted = [], [graph.output[0].name]
-    while wanted:
-        node = producers.get(wanted.pop())
-        if node is None:
-            continue
-        names.append(node.name)
-        if node.op_type not in WEIGHTED:
-            wanted.extend(node.input)
-    return names
-
-
-class _Latents(CalibrationDataReader):
-    def __init__(self, name: str, latents: Floats) -> None:
-        self._name = name
-        self._batches = iter(_batches(latents))
-
-    def get_next(self) -> dict[str, Floats] | None:
-        """ONNX Runtime's tool asks until there is none."""
-        batch = next(self._batches, None)
-        return None if batch is None else {self._name: batch}
-
-
-def _batches(rows: Floats) -> list[Floats]:
-    return np.split(rows, range(BATCH, len(rows), BATCH))
-
-
 def _distortion(images: Floats, mean: Floats, likelihood: Likelihood) -> NDArray[np.float64]:
     """-log p(x|z) of each image, up to what does not depend on the decoder, from the mean of p(x|z)."""
     x, p = images.astype(np.float64), mean.astype(np.float64)
@@ -227,16 +184,3 @@ def _distortion(images: Floats, mean: Floats, likelihood: Likelihood) -> NDArray
     else:
         terms = 0.5 * np.square((x - p) / likelihood.sigma)
     return np.asarray(terms.reshape(len(x), -1).sum(axis=1))
-
-
-@contextmanager
-def _quiet_tools() -> Iterator[None]:
-    """They speak through the root logger, and of their own deprecated calls."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.root.setLevel(level)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from serving.bundle import Gate
-from training.errors import TrainingError
 from training.evaluate import Figure
+from training.training_error import TrainingError
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.data import to_unit
-from training.errors import TrainingError
-from training.gaussians import gaussian_kl, gaussian_log_density
-from training.likelihoods import Bernoulli, Gaussian
 from training.models.flow import RealNVP
+from training.models.gaussians import gaussian_kl, gaussian_log_density
+from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
+from training.training_error import TrainingError
 
 QUANTILES = 1001
 REFERENCE_IMAGES = 10_000

@@ -1,9 +1,9 @@
 """Networks, and the model that a config describes."""
 
 from training.config import FitConfig
-from training.likelihoods import Bernoulli, Gaussian
 from training.models import conv, mlp
 from training.models.flow import RealNVP
+from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
 from training.models.vae import VAE, Kind
 
@@ -13,7 +13,7 @@ __all__ = ["VAE", "build_model"]
 def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
     """A model with fresh weights, drawn from torch's global generator.
 
-    ``config`` must be resolved (``training.presets.resolve``): width and likelihood are settled.
+    ``config`` must be resolved (``training.fit.presets.resolve``): width and likelihood are settled.
     """
     if config.likelihood == "auto" or config.width is None:
         raise ValueError("want a resolved config, its likelihood or width is still open")

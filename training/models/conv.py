@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.posterior import PosteriorHead
+from training.models.posterior_head import PosteriorHead
 
 SMALLEST_TO_HALVE = 8
 """Height and width from which on a further stage pays."""

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from training.gaussians import gaussian_log_density
+from training.models.gaussians import gaussian_log_density
 
 LARGEST_LOG_SCALE = 2.0
 """A coupling scales by at most e² and at least e⁻²; wilder ones make early training jump."""

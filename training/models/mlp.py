@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.posterior import PosteriorHead
+from training.models.posterior_head import PosteriorHead
 
 
 class GatedLinear(nn.Module):

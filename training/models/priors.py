@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from training.gaussians import gaussian_kl
+from training.models.gaussians import gaussian_kl
 
 
 class StandardNormal(nn.Module):

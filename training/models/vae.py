@@ -4,15 +4,15 @@ from typing import Literal
 
 from torch import nn
 
-from training.likelihoods import Bernoulli, Gaussian
 from training.models.flow import RealNVP
+from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
 
 Kind = Literal["ae", "vae", "beta_vae", "iwae"]
 
 
 class VAE(nn.Module):
-    """Holds the parts; the losses are in ``training.losses``.
+    """Holds the parts; the losses are in ``training.fit.losses``.
 
     ``encoder(image [B, C, H, W])`` gives mean and log-variance [B, *latent_shape] of q(z|x), and
     ``decoder(latent [B, *latent_shape])`` the logits [B, C, H, W] of ``likelihood``. A plain autoencoder

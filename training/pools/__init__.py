@@ -5,7 +5,7 @@ Z is the number of latents, that is the product of the latent shape; N of images
 """
 
 from training.pools.labelled import AGGREGATE, UNKNOWN, fit_pools
-from training.pools.latents import Latents, fit_latents
+from training.pools.latent_space import Latents, fit_latents
 from training.pools.moments import cholesky, drawn_from
 from training.pools.posterior import Posterior, posterior, reference
 

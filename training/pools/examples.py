@@ -12,7 +12,7 @@ from torch import Tensor
 from training.config import FitConfig
 from training.data import Dataset, to_unit
 from training.data.splits import split_rows
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 HEADERS = {"file", "row", "file-or-row", "image"}
 

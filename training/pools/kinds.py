@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from training.errors import TrainingError
-from training.pools.mixture import Found
+from training.pools.mixture import Clustering
+from training.training_error import TrainingError
 
 
 class Point(BaseModel):
@@ -66,7 +66,7 @@ class FoundKinds(BaseModel):
     kinds: tuple[Kind, ...]
 
     @classmethod
-    def of(cls, found: Found, *, step: int, count: int | None, seed: int) -> Self:
+    def of(cls, found: Clustering, *, step: int, count: int | None, seed: int) -> Self:
         """Called "pool-1" … from the largest on."""
         rows = np.bincount(found.assignment).tolist()
         return cls(

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
-from training.errors import TrainingError
 from training.pools.moments import Doubles, Floats, cholesky, gaussian_of, within_class_covariance
+from training.training_error import TrainingError
 
 AGGREGATE = "aggregate"
 """The pool of all the data together."""
 UNKNOWN = "unknown"
-"""The pool of what belongs to no other; see ``training.pools.unknown``."""
+"""The pool of what belongs to no other; see ``training.pools.unknown_pool``."""
 
 Fitted = tuple[tuple[PoolEntry, ...], Pools]
 """What a bundle says of its pools, entry by entry, and their tensors in the same order."""

@@ -16,10 +16,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from training.errors import TrainingError
 from training.pools.labelled import checked_points
 from training.pools.moments import Doubles, Floats
 from training.pools.overlap import merge
+from training.training_error import TrainingError
 
 Covariance = Literal["full", "tied", "diag"]
 
@@ -48,7 +48,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Found:
+class Clustering:
     """Which images belong together."""
 
     assignment: NDArray[np.int64]
@@ -62,7 +62,7 @@ class Found:
 
 def find_kinds(
     mean: Floats, *, count: int | None = None, seed: int = 0, curve: Sequence[Candidate] = ()
-) -> Found:
+) -> Clustering:
     """Fit mixtures and say which images belong together.
 
     Args:
@@ -91,7 +91,7 @@ def find_kinds(
     assignments = [assignment for assignment, _ in restarts]
     pairs = [adjusted_rand_score(*pair) for pair in combinations(assignments, 2)]
     chosen = min(restarts, key=lambda restart: restart[1])[0]
-    return Found(
+    return Clustering(
         assignment=_by_size(chosen),
         covariance=best.covariance,
         components=components,

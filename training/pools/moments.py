@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Pools
-from training.errors import TrainingError
+from training.training_error import TrainingError
 
 IMAGES_PER_LATENT = 10
 """Below this many images a latent, a covariance is too uncertain to stand alone."""

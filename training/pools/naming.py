@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
-from training.errors import TrainingError
 from training.pools.kinds import FoundKinds
 from training.pools.labelled import AGGREGATE, UNKNOWN, Fitted
 from training.pools.moments import Floats
-from training.pools.unknown import pools_density
+from training.pools.unknown_pool import pools_density
+from training.training_error import TrainingError
 
 LEAST_EXAMPLES = 0.5
 """A pool with fewer examples in it, by responsibility, keeps the name it has."""

@@ -1,5 +1,5 @@
 """The report of a run: one page with its pictures and figures."""
 
-from training.report.of_run import report_files, write_report
+from training.report.run_report import report_files, write_report
 
 __all__ = ["report_files", "write_report"]

@@ -7,10 +7,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from training.config import MACHINE_FIELDS, FitConfig
 from training.evaluate import Metrics
-from training.report.canvas import short
-from training.report.figures import chapters, described, entries, protocol
-from training.report.grid import Still
-from training.report.scene import Scene
+from training.report.figures_in_words import chapters, described, entries, protocol
+from training.report.pictures.canvas import short
+from training.report.pictures.grid import Still
+from training.report.pictures.reported_model import ReportedModel
 from training.report.sections import Section
 
 KINDS = {
@@ -24,7 +24,7 @@ LIKELIHOODS = {"bernoulli": "Bernoulli pixels", "gaussian": "Gaussian pixels wit
 
 
 def page(
-    scene: Scene,
+    reported: ReportedModel,
     config: FitConfig,
     metrics: Metrics,
     sections: Sequence[Section],
@@ -39,24 +39,24 @@ def page(
         lstrip_blocks=True,
     )
     environment.filters["inlined"] = inlined
-    key, further = entries(metrics, scene.latents.pools.mean.shape[1])
+    key, further = entries(metrics, reported.latents.pools.mean.shape[1])
     document = environment.get_template("page.html").render(
-        title=f"{KINDS[scene.model.kind]} of {_printable(scene.dataset.name)}",
-        lead=lead(scene, config, metrics),
+        title=f"{KINDS[reported.model.kind]} of {_printable(reported.dataset.name)}",
+        lead=lead(reported, config, metrics),
         key=key,
         further=further,
         protocol=protocol(metrics),
         groups=chapters(metrics),
         sections=sections,
         animation=animation,
-        made=_made(scene, config, metrics),
+        made=_made(reported, config, metrics),
     )
     return document.encode("utf-8", "replace")
 
 
-def lead(scene: Scene, config: FitConfig, metrics: Metrics) -> list[str]:
+def lead(reported: ReportedModel, config: FitConfig, metrics: Metrics) -> list[str]:
     """What the model is, in two paragraphs."""
-    model, data = scene.model, scene.dataset
+    model, data = reported.model, reported.dataset
     channels, height, width = data.image_shape
     colour = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
     labels = f", {len(data.label_names)} labels" if data.label_names else ", no labels"
@@ -66,10 +66,10 @@ def lead(scene: Scene, config: FitConfig, metrics: Metrics) -> list[str]:
         False: "It compresses each image to a short latent vector, and is trained so that the vectors of "
         "all images fill a known distribution. So new images can be drawn, each kind of data has a pool "
         "of its own, and a small step gives a valid, slightly different result.",
-    }[scene.is_point]
+    }[reported.is_point]
     weights = sum(parameter.numel() for parameter in model.parameters())
-    prior = "" if scene.is_point else f", prior {'a real NVP flow' if scene.has_flow else 'N(0, I)'}"
-    latents = scene.latents.pools.mean.shape[1]
+    prior = "" if reported.is_point else f", prior {'a real NVP flow' if reported.has_flow else 'N(0, I)'}"
+    latents = reported.latents.pools.mean.shape[1]
     return [
         about,
         f"{NETWORKS[config.network].capitalize()} with {latents:,} latent{'s' if latents > 1 else ''} and "
@@ -91,8 +91,10 @@ def _duration(seconds: float | None) -> str:
     return f", {minutes} min {rest} s" if minutes else f", {rest} s"
 
 
-def _made(scene: Scene, config: FitConfig, metrics: Metrics) -> list[tuple[str, list[tuple[str, str]]]]:
-    data = scene.dataset
+def _made(
+    reported: ReportedModel, config: FitConfig, metrics: Metrics
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    data = reported.dataset
     of_data = {
         "name": data.name,
         "sha256": data.sha256,

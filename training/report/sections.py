@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.evaluate import Metrics
-from training.report import samples, walks
-from training.report.beside import Beside, ae_beside_vae
-from training.report.found import Found
-from training.report.found import pictures as found_pictures
-from training.report.found import words as found_words
-from training.report.grid import Picture, Still
-from training.report.latent_map import latent_map
-from training.report.loss_curves import loss_curves
-from training.report.rates import TELLING, Activity, activity_of, rate_per_latent
-from training.report.scene import Scene
+from training.report.pictures import latent_walks, sample_grids
+from training.report.pictures.autoencoder_comparison import AutoencoderRun, ae_beside_vae
+from training.report.pictures.found_pools import FoundPools
+from training.report.pictures.found_pools import pictures as found_pictures
+from training.report.pictures.found_pools import words as found_words
+from training.report.pictures.grid import Picture, Still
+from training.report.pictures.latent_map import latent_map
+from training.report.pictures.loss_curves import loss_curves
+from training.report.pictures.rate_chart import TELLING, Activity, activity_of, rate_per_latent
+from training.report.pictures.reported_model import ReportedModel
 
 
 @dataclass(frozen=True)
@@ -29,49 +29,49 @@ class Section:
 
 
 def sections(
-    scene: Scene,
+    reported: ReportedModel,
     rows: Sequence[dict[str, Any]],
     metrics: Metrics,
     *,
-    found: Found | None = None,
-    beside: Beside | None = None,
+    found: FoundPools | None = None,
+    beside: AutoencoderRun | None = None,
 ) -> list[Section]:
     """All of a report; ``rows`` are those of ``log.jsonl``."""
-    activity = activity_of(metrics, scene.latents)
-    first = [_map(scene), _pools(scene)]
+    activity = activity_of(metrics, reported.latents)
+    first = [_map(reported), _pools(reported)]
     if found is not None:
-        shown = found_pictures(found, scene)
+        shown = found_pictures(found, reported)
         first.append(Section("found", "Pools found without labels", found_words(found), shown))
-    first.append(_prior(scene))
+    first.append(_prior(reported))
     if beside is not None:
-        first.append(_beside(scene, metrics, beside))
-    first += [_reconstructions(scene)]
-    if len(scene.kinds) > 1:
-        first.append(_interpolations(scene))
+        first.append(_beside(reported, metrics, beside))
+    first += [_reconstructions(reported)]
+    if len(reported.kinds) > 1:
+        first.append(_interpolations(reported))
     return [
         *first,
-        _steps(scene),
-        _traversals(scene, activity),
-        _rates(scene, activity),
-        _losses(scene, rows),
+        _steps(reported),
+        _traversals(reported, activity),
+        _rates(reported, activity),
+        _losses(reported, rows),
     ]
 
 
-def _map(scene: Scene) -> Section:
-    labels = scene.dataset.train.labels
+def _map(reported: ReportedModel) -> Section:
+    labels = reported.dataset.train.labels
     picture = latent_map(
-        scene.latents,
+        reported.latents,
         None if labels is None else labels.numpy(),
-        scene.dataset.label_names,
-        standard_prior=not scene.has_flow,
+        reported.dataset.label_names,
+        standard_prior=not reported.has_flow,
     )
-    latents = scene.latents.pools.mean.shape[1]
+    latents = reported.latents.pools.mean.shape[1]
     where = (
         "An autoencoder puts its data anywhere: nothing ties them to the dashed circle, N(0, I), so a "
         "point drawn from there mostly belongs to no image."
-        if scene.is_point
+        if reported.is_point
         else f"A VAE is trained so that the whole data set fills one known distribution "
-        f"({_prior_in_words(scene)}), with as little empty land between the kinds as it can."
+        f"({_prior_in_words(reported)}), with as little empty land between the kinds as it can."
     )
     words = ["Every point is a training image, put where the encoder places it. " + where]
     words.append(
@@ -86,15 +86,17 @@ def _map(scene: Scene) -> Section:
     return Section("map", "Where the data live", words, [Still("latent_map.png", "Latent map", picture)])
 
 
-def _prior_in_words(scene: Scene) -> str:
-    return "here a learned one" if scene.has_flow else "dashed: N(0, I), at two standard deviations"
+def _prior_in_words(reported: ReportedModel) -> str:
+    return "here a learned one" if reported.has_flow else "dashed: N(0, I), at two standard deviations"
 
 
-def _pools(scene: Scene) -> Section:
+def _pools(reported: ReportedModel) -> Section:
     named = (
-        "each label" if scene.dataset.train.labels is not None else "each kind that was found without labels"
+        "each label"
+        if reported.dataset.train.labels is not None
+        else "each kind that was found without labels"
     )
-    if all(scene.latents.entries[pool.row].aggregate for pool in scene.pools):
+    if all(reported.latents.entries[pool.row].aggregate for pool in reported.pools):
         named = "all the data, for no kinds are known"
     words = [
         f"New images, drawn from the pool of {named}: none of them is in the data, and none was picked by "
@@ -103,16 +105,16 @@ def _pools(scene: Scene) -> Section:
         "p(x|z), the average over all images that one latent could stand for, so fine detail comes out "
         "softer than in data.",
     ]
-    return Section("pools", "Samples of each pool", words, [samples.pool_samples(scene)])
+    return Section("pools", "Samples of each pool", words, [sample_grids.pool_samples(reported)])
 
 
-def _prior(scene: Scene) -> Section:
-    if scene.is_point:
+def _prior(reported: ReportedModel) -> Section:
+    if reported.is_point:
         words = [
             "An autoencoder has no prior. These images are decoded from N(0, I), as one would from a "
             "VAE: mostly trash, since nobody knows where its data lie."
         ]
-    elif scene.has_flow:
+    elif reported.has_flow:
         words = [
             "Drawn from the prior, without a word about the kind. Here the prior is learned: a flow "
             "bends N(0, I) to where the data are, so fewer points fall into the land between the pools."
@@ -122,10 +124,10 @@ def _prior(scene: Scene) -> Section:
             "Drawn from the prior N(0, I), without a word about the kind. Points that fall between the "
             "pools give images between the kinds: that is why samples of a pool are mostly clearer."
         ]
-    return Section("samples", "Samples of the prior", words, [samples.prior_samples(scene)])
+    return Section("samples", "Samples of the prior", words, [sample_grids.prior_samples(reported)])
 
 
-def _beside(scene: Scene, metrics: Metrics, beside: Beside) -> Section:
+def _beside(reported: ReportedModel, metrics: Metrics, beside: AutoencoderRun) -> Section:
     words = [
         "The same data in an autoencoder and in this model, each sampled from N(0, I) and from pools "
         "fitted to where its encoder puts the data.",
@@ -133,12 +135,12 @@ def _beside(scene: Scene, metrics: Metrics, beside: Beside) -> Section:
         "much of that, for they know where. The VAE gives images from either; its pools give the clearer "
         "ones.",
     ]
-    if scene.has_flow:
+    if reported.has_flow:
         words.append(
             "This model's own prior is learned: that is the last row. N(0, I) without its flow is not "
             "where it was taught to look."
         )
-    grid = ae_beside_vae(scene, metrics, beside)
+    grid = ae_beside_vae(reported, metrics, beside)
     if any(line.note for line in grid.lines):
         words.append(
             "Trash: share of the samples that are no clear member of any class or lie where no real "
@@ -147,7 +149,7 @@ def _beside(scene: Scene, metrics: Metrics, beside: Beside) -> Section:
     return Section("ae-beside-vae", "Why not a plain autoencoder", words, [grid])
 
 
-def _reconstructions(scene: Scene) -> Section:
+def _reconstructions(reported: ReportedModel) -> Section:
     words = [
         "Test images that the model never saw in training; below each, what it makes of its latent vector.",
         "The kind and the broad form should survive. Detail that the latents do not carry is replaced by "
@@ -155,10 +157,10 @@ def _reconstructions(scene: Scene) -> Section:
         "The more varied the data, the softer: of photographs a small model keeps little more than "
         "light, colour and layout.",
     ]
-    return Section("reconstructions", "Reconstructions", words, [samples.reconstructions(scene)])
+    return Section("reconstructions", "Reconstructions", words, [sample_grids.reconstructions(reported)])
 
 
-def _interpolations(scene: Scene) -> Section:
+def _interpolations(reported: ReportedModel) -> Section:
     words = [
         "Straight lines in latent space from one test image (far left) to one of another kind (far right).",
         "In a good latent space the way is smooth and every stop looks like something that could be in "
@@ -169,32 +171,32 @@ def _interpolations(scene: Scene) -> Section:
         "interpolations",
         "From one kind to another",
         words,
-        [walks.interpolations(scene)],
+        [latent_walks.interpolations(reported)],
     )
 
 
-def _steps(scene: Scene) -> Section:
+def _steps(reported: ReportedModel) -> Section:
     words = [
         "Random steps around a test image. The unit is the spread of the whole training set in each "
         "latent, so a step of 1 leads about as far away as another image of the data.",
         "Small steps should give new, valid, slightly different results; with large ones the image may "
         "turn into another kind, or fall between kinds.",
     ]
-    return Section("small-steps", "A small step", words, [walks.small_steps(scene)])
+    return Section("small-steps", "A small step", words, [latent_walks.small_steps(reported)])
 
 
-def _traversals(scene: Scene, activity: Activity) -> Section:
+def _traversals(reported: ReportedModel, activity: Activity) -> Section:
     words = [
         "One latent at a time, from far below its mean to far above, the others held at those of one "
         "test image; the latents that say most come first.",
         "Some change one thing that has a name, like size, slant or colour. Nothing in the training asks "
         "for that, so many change several things at once.",
     ]
-    grid = walks.traversals(scene, activity.values, activity.unit)
+    grid = latent_walks.traversals(reported, activity.values, activity.unit)
     return Section("traversals", "What a single latent does", words, [grid])
 
 
-def _rates(scene: Scene, activity: Activity) -> Section:
+def _rates(reported: ReportedModel, activity: Activity) -> Section:
     count, active = len(activity.values), activity.active_units
     rule = (
         f"By the usual rule, a posterior mean that varies by more than 0.01, {active} of {count} are active"
@@ -212,7 +214,7 @@ def _rates(scene: Scene, activity: Activity) -> Section:
             "moves says nothing about the image.",
             f"{rule}.",
         ]
-    if not scene.is_point:
+    if not reported.is_point:
         words.append(
             "Unused latents do no harm. If nearly all are unused, the posterior has collapsed and "
             "samples look alike."
@@ -220,14 +222,14 @@ def _rates(scene: Scene, activity: Activity) -> Section:
     return Section("rates", "What each latent is worth", words, [rate_per_latent(activity)])
 
 
-def _losses(scene: Scene, rows: Sequence[dict[str, Any]]) -> Section:
+def _losses(reported: ReportedModel, rows: Sequence[dict[str, Any]]) -> Section:
     words = [
         "Nats per image. Training points are means of the steps since the point before, with the β of "
         "the time; validation is of the averaged weights, with the final β.",
         "Look for validation that has gone flat and does not rise again: rising while training falls is "
         "overfitting.",
     ]
-    if not scene.is_point:
+    if not reported.is_point:
         words.append(
             "Loss = distortion + β · rate. While β warms up the rate may fall first and rise later: that "
             "is intended."

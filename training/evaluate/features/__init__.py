@@ -1,7 +1,7 @@
 """The network in whose features samples of MNIST are compared: ours, small, committed with its recipe.
 
 Figures in these features compare with each other alone, never with those of another network, such as
-Inception. ``training.evaluate.features.fit`` is the recipe.
+Inception. ``training.evaluate.features.mnist_recipe`` is the recipe.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from typing import NamedTuple
 import safetensors.torch
 from safetensors import SafetensorError
 
-from training.classifier import Classifier
-from training.errors import TrainingError
+from training.evaluate.features.classifier import Classifier
+from training.training_error import TrainingError
 
 IMAGE_SHAPE = (1, 28, 28)
 CLASSES = 10
 WEIGHTS = Path(__file__).parent / "mnist.safetensors"
 CARD = WEIGHTS.with_suffix(".json")
-"""What ``fit`` says of the weights: their sha256, accuracy and recipe."""
+"""What ``mnist_recipe`` says of the weights: their sha256, accuracy and recipe."""
 
 
 class FeatureNetwork(NamedTuple):

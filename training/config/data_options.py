@@ -1,0 +1,102 @@
+"""The options that say which data are trained on; part of ``FitConfig``."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+NAMED_DATA = ("digits", "mnist", "fashion-mnist")
+"""Data sets with a name of their own; anything else is a path."""
+
+
+class Options(BaseModel):
+    """A group of options; its docstring is the title in ``--help``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataOptions(Options):
+    """data"""
+
+    data: str = Field(
+        "digits",
+        description="digits, mnist, fashion-mnist, or a path: a folder of images (sub-folders are labels), "
+        "an .npz file (images and, if there are any, labels) or an .npy file (images)",
+    )
+    data_dir: Path | None = Field(
+        None, description="folder with the four IDX files of mnist or fashion-mnist; left out: downloaded"
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="where downloads and memory-mapped images are kept; left out: $XDG_CACHE_HOME/vaeserve "
+        "or ~/.cache/vaeserve",
+    )
+    in_memory: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="no: decode the images of a folder or an .npy file once, into memory-mapped files of "
+        "their size in --cache-dir, and read each batch from there; auto: from 2 GiB on",
+    )
+    strict: bool = Field(
+        False, description="refuse a folder with files that cannot be read, instead of leaving them out"
+    )
+    image_size: tuple[int, int] | None = Field(
+        None, description="HxW or one number: scale and centre-crop the images of a folder to this size"
+    )
+    channels: Literal["auto", "grey", "rgb"] = Field(
+        "auto", description="colour of a folder's images; auto: grey if every file is grey, else rgb"
+    )
+    without: tuple[str, ...] | None = Field(
+        None,
+        description="labels, with commas between them, whose images the model does not see; "
+        "vae-train evaluate --full measures whether its score tells them",
+    )
+    val_fraction: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share held out for validation where the data bring no split of their own",
+    )
+    test_fraction: float = Field(
+        0.1, gt=0, lt=1, description="share held out for testing where the data bring no split of their own"
+    )
+    split_seed: int = Field(
+        0, ge=0, description="seed of that split; apart from --seed, so that runs can be compared"
+    )
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        """A path is kept absolute, so that a run can be evaluated from any folder."""
+        return value if value in NAMED_DATA else str(Path(value).expanduser().absolute())
+
+    @field_validator("data_dir", "cache_dir")
+    @classmethod
+    def _absolute_dir(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
+
+    @field_validator("without", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip() for part in value.split(","))
+        if not all(names):
+            raise ValueError(f"want labels with commas between them, came {value!r}")
+        return tuple(sorted(set(names)))
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _height_by_width(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = value.lower().split("x")
+        if not (1 <= len(parts) <= 2 and all(part.isdecimal() for part in parts)):
+            raise ValueError(f"want HxW, like 32x48, or one number; came {value!r}")
+        return (int(parts[0]), int(parts[-1]))
+
+    @field_validator("image_size")
+    @classmethod
+    def _large_enough(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value and min(value) < 4:
+            raise ValueError(f"want at least 4x4; came {value[0]}x{value[1]}")
+        return value

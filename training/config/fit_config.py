@@ -1,0 +1,214 @@
+"""Every option of ``vae-train fit``; saved as ``config.json`` in the run folder."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from training.config.data_options import NAMED_DATA, DataOptions, Options
+from training.training_error import TrainingError
+
+MACHINE_FIELDS = frozenset(
+    {"data_dir", "cache_dir", "in_memory", "strict", "device", "threads", "accumulate", "tensorboard"}
+)
+"""Fields that do not change the result but for rounding: they may differ when a run is resumed elsewhere."""
+
+
+class ModelOptions(Options):
+    """model"""
+
+    model: Literal["ae", "vae", "iwae"] = Field(
+        "vae",
+        description="ae: plain autoencoder, the baseline; vae; or iwae: trained on the tighter bound of "
+        "--importance-samples samples, with doubly reparameterised gradients",
+    )
+    importance_samples: int | None = Field(
+        None, ge=1, le=10_000, description="samples of each posterior in training, iwae alone (left out: 5)"
+    )
+    beta: float = Field(1.0, ge=0, description="weight of the rate (KL) in the loss; 1 is the ELBO")
+    free_bits: float = Field(
+        0.0,
+        ge=0,
+        description="nats that each latent may tell about an image for nothing; against latents that "
+        "collapse; vae with --prior normal alone",
+    )
+    network: Literal["mlp", "conv"] = Field("conv", description="gated MLP or residual convolutions")
+    latent: int = Field(32, ge=1, le=4096, description="number of latents")
+    width: int | None = Field(
+        None,
+        ge=1,
+        le=8192,
+        description="mlp: hidden units (left out: 512); conv: channels of the first stage (left out: 32)",
+    )
+    depth: int = Field(1, ge=1, le=32, description="mlp: hidden layers; conv: residual blocks per stage")
+    likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
+        "auto",
+        description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour",
+    )
+    binarisation: Literal["auto", "dynamic", "none"] = Field(
+        "auto",
+        description="dynamic: every pixel of a training image is drawn anew each time it is shown; "
+        "auto: dynamic for bernoulli, none for gaussian",
+    )
+    prior: Literal["normal", "flow"] = Field(
+        "normal", description="p(z): N(0, I), or a real NVP flow of it, learned with the rest"
+    )
+    couplings: int = Field(6, ge=1, le=64, description="flow: affine couplings")
+    coupling_width: int = Field(256, ge=1, le=8192, description="flow: hidden units of a coupling")
+
+
+class TrainingOptions(Options):
+    """training"""
+
+    epochs: int | None = Field(None, ge=1, description="passes over the training set; instead of --steps")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; instead of --epochs")
+    batch_size: int = Field(128, ge=1, description="images per step; at most the training set")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts that a batch is computed in, one after the other: less memory, the same result",
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate at the start of the cosine")
+    learning_rate_floor: float = Field(
+        0.01, ge=0, le=1, description="learning rate at the end, as a share of the one at the start"
+    )
+    warmup: float = Field(
+        0.1, ge=0, le=1, description="share of the steps, 0 to 1, in which beta grows linearly from 0"
+    )
+    beta_cycles: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="how often in a training beta grows from 0 again; each cycle spends --warmup of it "
+        "on that",
+    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
+    clip: float | None = Field(
+        None,
+        gt=0,
+        description="longest gradient; left out: 200 for bernoulli, 10 for each pixel value for gaussian",
+    )
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, order, noise and binarisation")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "float32",
+        description="bfloat16: the networks compute in it, weights and losses stay float32; "
+        "auto: bfloat16 where the device has instructions for it",
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; left out: one for each core, as torch does"
+    )
+    log_every: int = Field(50, ge=1, description="steps between rows of log.jsonl and TensorBoard")
+    checkpoint_every: int = Field(
+        500, ge=1, description="steps between checkpoints, each after a look at the validation images"
+    )
+    tensorboard: bool = Field(True, description="write the log for TensorBoard too")
+
+
+class FitConfig(TrainingOptions, ModelOptions, DataOptions):
+    """What to train, on what, and how. The descriptions are the help texts of the command line.
+
+    ``training.fit.presets.resolve`` fills in what depends on the data ("auto", steps); what is saved, and
+    what every function but ``training.data.load`` takes, is a resolved config.
+    """
+
+    preset: Literal["demo", "small", "standard", "quality", "gpu"] | None = Field(
+        None, description="named defaults; left out: chosen by the size of the data set"
+    )
+
+    @property
+    def total_steps(self) -> int:
+        """Of a resolved config."""
+        if self.steps is None:
+            raise ValueError("want a resolved config, its steps are still open")
+        return self.steps
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for broken, message in _conflicts(self):
+            if broken:
+                raise ValueError(message)
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Raises TrainingError, one line that names the flag, unless the values make a config."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as exc:
+            first = exc.errors(include_url=False)[0]
+            message = first["msg"].removeprefix("Value error, ")
+            if not first["loc"]:
+                raise TrainingError(message) from None
+            came = "" if first["type"] == "value_error" else f"; came {first['input']!r}"
+            raise TrainingError(f"{flag(str(first['loc'][0]))}: {message}{came}") from None
+
+
+def flag(field: str) -> str:
+    """The command-line flag of a field."""
+    return "--" + field.replace("_", "-")
+
+
+def _conflicts(config: FitConfig) -> list[tuple[bool, str]]:
+    """Pairs (is it so, message): fields that do not go together."""
+    return [*_data_conflicts(config), *_model_conflicts(config)]
+
+
+def _data_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
+    idx = config.data in ("mnist", "fashion-mnist")
+    named = config.data in NAMED_DATA
+    came = f"came --data {config.data}"
+    fractions = f"--val-fraction {config.val_fraction} and --test-fraction {config.test_fraction}"
+    return [
+        (
+            config.val_fraction + config.test_fraction >= 1,
+            f"{fractions}: want their sum below 1, nothing is left to train on",
+        ),
+        (config.data_dir is not None and not idx, f"--data-dir: only for mnist and fashion-mnist, {came}"),
+        (
+            config.in_memory == "no" and (named or config.data.endswith(".npz")),
+            f"--in-memory no: only for a folder of images or an .npy file, {came}",
+        ),
+        (config.image_size is not None and named, f"--image-size: only for a folder of images, {came}"),
+        (config.channels != "auto" and named, f"--channels: only for a folder of images, {came}"),
+    ]
+
+
+def _model_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
+    return [
+        (
+            config.epochs is not None and config.steps is not None,
+            f"--steps {config.steps} and --epochs {config.epochs}: want one of the two",
+        ),
+        (
+            config.model == "ae" and config.beta != 1,
+            f"--beta {config.beta}: an autoencoder has no rate to weight, want --model vae",
+        ),
+        (
+            config.model == "iwae" and config.beta != 1,
+            f"--beta {config.beta}: a bound of the likelihood wants 1 with --model iwae",
+        ),
+        (
+            config.model != "iwae" and (config.importance_samples or 1) > 1,
+            f"--importance-samples {config.importance_samples}: only for --model iwae, "
+            f"came --model {config.model}",
+        ),
+        (
+            config.free_bits > 0 and (config.model != "vae" or config.prior != "normal"),
+            f"--free-bits {config.free_bits}: only for --model vae with --prior normal, which has a rate "
+            f"for each latent; came --model {config.model} --prior {config.prior}",
+        ),
+        (
+            config.prior == "flow" and config.model == "ae",
+            "--prior flow: an autoencoder has no prior, want --model vae or iwae",
+        ),
+        (
+            config.prior == "flow" and config.latent < 2,
+            f"--prior flow: a coupling wants at least 2 latents, came --latent {config.latent}",
+        ),
+        (
+            config.likelihood == "gaussian" and config.binarisation == "dynamic",
+            "--binarisation dynamic: binary images want --likelihood bernoulli, came gaussian",
+        ),
+    ]

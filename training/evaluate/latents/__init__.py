@@ -1,0 +1,1 @@
+"""What latents are good for, and how the aggregate posterior lies to the prior."""

@@ -1,0 +1,78 @@
+"""Export the model of a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from serving.bundle import Bundle, Likelihood, Precision
+from training.evaluate import MeasuredRun
+from training.export.gates import divergence_gate
+from training.export.requirements import Requirement
+from training.export.score import Score
+from training.export.sealing import Facts, export_bundle, free_target
+from training.models import VAE
+from training.models.codec import ImageDecoder, ImageEncoder
+from training.runs.training_log import read_rows
+
+
+def check_request(repository: Path, name: str, version: int | None, require: Sequence[str]) -> None:
+    """What can be refused before any work is done: see ``free_target`` and ``Requirement.parse``."""
+    free_target(repository, name, version)
+    for text in require:
+        Requirement.parse(text)
+
+
+def export_run(
+    measured: MeasuredRun,
+    *,
+    repository: Path,
+    name: str,
+    version: int | None = None,
+    report: Mapping[str, bytes] | None = None,
+    require: Sequence[str] = (),
+    force: bool = False,
+    precision: Precision = "float32",
+) -> Bundle:
+    """Seal the averaged weights of a run with its pools, metrics and report; see ``export_bundle``."""
+    model, dataset = measured.loaded.model, measured.dataset
+    return export_bundle(
+        ImageEncoder(model),
+        ImageDecoder(model),
+        prior=model.prior if model.prior.name == "flow" else None,
+        score=_score(model),
+        repository=repository,
+        name=name,
+        version=version,
+        images=dataset.train.images,
+        labels=dataset.train.labels,
+        label_names=dataset.label_names,
+        facts=_facts(measured),
+        latents=measured.latents,
+        report=report,
+        require=require,
+        force=force,
+        precision=precision,
+    )
+
+
+def _score(model: VAE) -> Score | None:
+    """An autoencoder has no posterior, so no bound of the likelihood to score with."""
+    return None if model.kind == "ae" else Score(model.encoder, model.decoder, model.likelihood, model.prior)
+
+
+def _facts(measured: MeasuredRun) -> Facts:
+    config, model, dataset = measured.loaded.config, measured.loaded.model, measured.dataset
+    known, metrics = model.likelihood, measured.metrics
+    divergence = divergence_gate(read_rows(measured.run.log_file), beta=config.beta)
+    likelihood = {"name": known.name, "sigma": known.sigma, "binarisation": config.binarisation}
+    return Facts(
+        kind=model.kind,
+        likelihood=Likelihood.model_validate(likelihood),
+        dataset=dataset.name,
+        objective="distortion" if model.kind == "ae" else "elbo",
+        dataset_sha256=dataset.sha256,
+        beta=None if model.kind == "ae" else config.beta,
+        seed=config.seed,
+        steps=metrics.protocol.step,
+        metrics=metrics.figures,
+        gates=() if divergence is None else (divergence,),
+    )

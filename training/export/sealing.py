@@ -1,0 +1,223 @@
+"""The networks of a model and their data become a sealed bundle."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from serving.bundle import (
+    Bundle,
+    BundleError,
+    Gate,
+    Graph,
+    ImageSpec,
+    Likelihood,
+    ManifestBody,
+    Metric,
+    Precision,
+    TrainingSummary,
+    seal,
+    target_path,
+)
+from serving.bundle.manifest import Name
+from training.evaluate import Figure
+from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
+from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
+from training.export.networks import Networks, Role, golden
+from training.export.precision import graphs_of
+from training.export.provenance import git_commit, versions
+from training.export.requirements import Requirement
+from training.export.score import score_quantiles
+from training.pools import Latents, fit_latents
+from training.training_error import TrainingError
+
+COLOURS: dict[int, Literal["grey", "rgb", "other"]] = {1: "grey", 3: "rgb"}
+GAUSSIAN = Likelihood(name="gaussian", sigma=None, binarisation="none")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the networks themselves do not show; what is not known of the training stays None."""
+
+    kind: str = "vae"
+    """"ae", "vae", "beta_vae" …"""
+    likelihood: Likelihood = GAUSSIAN
+    dataset: str = "unknown"
+    objective: str = "unknown"
+    dataset_sha256: str | None = None
+    beta: float | None = None
+    seed: int | None = None
+    steps: int | None = None
+    metrics: Mapping[str, Figure] = field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+    """Already evaluated; they are decided on with those of the export."""
+
+
+UNKNOWN = Facts()
+
+
+def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
+    encoder: nn.Module,
+    decoder: nn.Module,
+    *,
+    prior: nn.Module | None = None,
+    score: nn.Module | None = None,
+    repository: Path | str,
+    name: str,
+    version: int | None = None,
+    images: Tensor,
+    labels: Tensor | None = None,
+    label_names: Sequence[str] = (),
+    facts: Facts = UNKNOWN,
+    latents: Latents | None = None,
+    report: Mapping[str, bytes] | None = None,
+    require: Sequence[str] = (),
+    force: bool = False,
+    precision: Precision = "float32",
+) -> Bundle:
+    """Export, prove, seal and read back ``<repository>/<name>/<version>/``.
+
+    Args:
+        encoder: image [B, C, H, W] in [0, 1] → (mean, log_var), each [B, *latent_shape]; on the CPU.
+        decoder: latent [B, *latent_shape] → image [B, C, H, W] in [0, 1], the mean of p(x|z); on the CPU.
+        prior: of a learned prior, noise [B, *latent_shape] ~ N(0, I) → latent; left out, it is N(0, I).
+        score: (image, noise [B, k, *latent_shape]) → nats; ``training.export.Score`` is one.
+        version: left out, the one after the highest that is there.
+        images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; all statistics are of them.
+        labels: [N] int64 index into ``label_names``; left out, a mixture looks for kinds (``find_kinds``).
+        latents: ``fit_latents`` of the above, where it is at hand.
+        report: file name to content, kept in the bundle under ``report/``.
+        require: gates on ``facts.metrics``, such as "nll<=88"; see ``Requirement``.
+        force: seal although gates fail, and record that in the manifest.
+        precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
+
+    Raises:
+        TrainingError: a bad name or version, modules that do not fit, a failed gate; nothing is left behind.
+    """
+    target = free_target(Path(repository), name, version)
+    admission = Admission(force=force)
+    networks = _networks(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
+    with networks.evaluating():
+        rows = golden(networks, images)
+        latents = latents or fit_latents(networks.encoder, images, labels, label_names)
+        admission.decide(*_gates(facts, latents, require))  # before the work of exporting
+        exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
+        latents = latents if score is None else _with_quantiles(latents, score, images)
+    files = exported.contents | _tensor_files(latents, rows) | _pictures(report or {})
+    manifest = _manifest(target, facts, images, exported.graphs, latents, admission.decide())
+    return seal_bundle(target, manifest, files)
+
+
+def _networks(
+    images: Tensor,
+    *,
+    encoder: nn.Module,
+    decoder: nn.Module,
+    prior: nn.Module | None,
+    score: nn.Module | None,
+) -> Networks:
+    check_given(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
+    return Networks(EncoderAdapter(encoder), DecoderAdapter(decoder), prior, score)
+
+
+def _gates(facts: Facts, latents: Latents, require: Sequence[str]) -> list[Gate]:
+    """What the model has to pass beside parity; an autoencoder has no posterior that could collapse."""
+    collapse = [] if facts.kind == "ae" else [collapse_gate(latents.posterior)]
+    required = [Requirement.parse(text).gate(facts.metrics) for text in require]
+    return [finite_gate(figures_of(facts.metrics)), *collapse, *facts.gates, *required]
+
+
+def free_target(repository: Path, name: str, version: int | None) -> Path:
+    """Where the bundle will go. Raises TrainingError for a bad name or version, or one that exists."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        want = "1 to 128 letters, digits, '_', '.' or '-', the first a letter or digit"
+        raise TrainingError(f"--name {name!r}: want {want}") from None
+    if version is not None and version < 1:
+        raise TrainingError(f"--version {version}: want at least 1")
+    if repository.exists() and not repository.is_dir():
+        raise TrainingError(f"--repository {repository}: want a folder, came a file")
+    target = target_path(repository, name, version)
+    if target.exists():
+        raise TrainingError(f"{target}: exists already; want a new --version, or none for the next one")
+    return target
+
+
+def seal_bundle(target: Path, body: ManifestBody, files: Mapping[str, bytes]) -> Bundle:
+    try:
+        return seal(target, body, files)
+    except BundleError as exc:
+        raise TrainingError(str(exc)) from exc
+    except OSError as exc:
+        raise TrainingError(f"--repository: {target} cannot be written: {exc.strerror}") from exc
+
+
+def _with_quantiles(latents: Latents, score: nn.Module, images: Tensor) -> Latents:
+    quantiles = score_quantiles(score, images, latents.shape)
+    return replace(latents, reference=replace(latents.reference, score_quantiles=quantiles))
+
+
+def _pictures(report: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"report/{file}": content for file, content in report.items()}
+
+
+def _tensor_files(latents: Latents, golden_rows: dict[str, Tensor]) -> dict[str, bytes]:
+    return {
+        "pools.safetensors": latents.pools.to_bytes(),
+        "reference.safetensors": latents.reference.to_bytes(),
+        "golden.safetensors": save(golden_rows),
+    }
+
+
+def _manifest(
+    target: Path,
+    facts: Facts,
+    images: Tensor,
+    graphs: dict[Role, Graph],
+    latents: Latents,
+    gates: tuple[Gate, ...],
+) -> ManifestBody:
+    channels, height, width = images.shape[1:]
+    colour = COLOURS.get(channels, "other")
+    return ManifestBody(
+        name=target.parent.name,
+        version=int(target.name),
+        created=datetime.now(UTC),
+        kind=facts.kind,
+        image=ImageSpec(shape=(channels, height, width), value_range=(0.0, 1.0), colour=colour),
+        latent_shape=latents.shape,
+        latent_scale=1.0,
+        latent_shift=0.0,
+        likelihood=facts.likelihood,
+        prior="flow" if "prior" in graphs else "standard_normal",
+        graphs=graphs,
+        pools=latents.entries,
+        training=_summary(facts, gates),
+    )
+
+
+def _summary(facts: Facts, gates: tuple[Gate, ...]) -> TrainingSummary:
+    metrics = {  # one that is not finite has no place in a manifest; the gate that was forced names it
+        name: Metric(value=figure.value, standard_error=figure.standard_error)
+        for name, figure in facts.metrics.items()
+        if all(math.isfinite(number) for number in figures_of({name: figure}).values())
+    }
+    return TrainingSummary(
+        dataset=facts.dataset,
+        dataset_sha256=facts.dataset_sha256,
+        objective=facts.objective,
+        beta=facts.beta,
+        seed=facts.seed,
+        steps=facts.steps,
+        git_commit=git_commit(),
+        versions=versions(),
+        metrics=metrics,
+        gates=gates,
+    )

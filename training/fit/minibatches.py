@@ -1,0 +1,106 @@
+"""Minibatches, and everything else random in training, as pure functions of (seed, step).
+
+No generator lives longer than a step, so a resumed run needs no generator state to repeat the
+uninterrupted one, and no step can disturb another.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data import to_unit
+from training.data.binarisation import thresholds
+
+CPU = torch.device("cpu")
+
+
+class Stream(IntEnum):
+    """What the numbers are for; no two uses share a sequence."""
+
+    WEIGHTS = 0
+    ORDER = 1
+    STEP = 2
+    VALIDATION = 3
+
+
+def generator(
+    seed: int, stream: Stream, index: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """A fresh generator. SeedSequence mixes its arguments well, torch's own seeding does not."""
+    mixed = np.random.SeedSequence((seed, stream, index)).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(mixed[0]))
+
+
+@lru_cache(maxsize=2)
+def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
+    """The order in which an epoch shows its images: a permutation [count] int64."""
+    return torch.randperm(count, generator=generator(seed, Stream.ORDER, epoch))
+
+
+def batch_rows(seed: int, step: int, count: int, batch_size: int) -> Tensor:
+    """Rows [batch_size] of one step. An epoch leaves out what does not fill a batch, others each time."""
+    epoch, position = divmod(step, count // batch_size)
+    return epoch_order(seed, epoch, count)[position * batch_size : (position + 1) * batch_size]
+
+
+class Batch(NamedTuple):
+    """What one look at the model takes."""
+
+    image: Tensor
+    """[B, C, H, W] in [0, 1]"""
+    noise: Tensor
+    """As ``VAE.noise_shape`` says."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The training images of each step, with the noise of their posteriors.
+
+    A process of a data-parallel training takes its share of them, and may take that in several
+    micro-batches; all of them together are the same whatever their number.
+    """
+
+    images: Tensor
+    """[N, C, H, W], in memory, on the device or memory-mapped."""
+    seed: int
+    batch_size: int
+    """Of the step: the micro-batches of all processes together."""
+    binary: bool
+    """Draw every pixel anew, see ``binarise``."""
+    noise_shape: tuple[int, ...]
+    """Of the whole step."""
+    batch_axis: int = 0
+    """Of the noise."""
+    device: torch.device = CPU
+    """Where the numbers are drawn and the model computes."""
+    share: tuple[int, int] = (0, 1)
+    """Which part of how many equal ones this process takes."""
+    accumulate: int = 1
+    """Micro-batches that the share is cut into."""
+
+    def at(self, step: int) -> list[Batch]:
+        """The micro-batches of this process, equal in size.
+
+        The numbers are drawn for the whole step, which costs little, and looked at in part.
+        """
+        part, parts = self.share
+        size = self.batch_size // parts
+        mine = slice(part * size, (part + 1) * size)
+        source = generator(self.seed, Stream.STEP, step, self.device)
+        rows = batch_rows(self.seed, step, len(self.images), self.batch_size)[mine]
+        images = self.images[rows.to(self.images.device)].to(self.device)
+        if self.binary:
+            whole = (self.batch_size, *self.images.shape[1:])
+            image = (thresholds(whole, self.images.dtype, source)[mine] < images).float()
+        else:
+            image = to_unit(images)
+        noise = torch.randn(self.noise_shape, generator=source, device=self.device)
+        noise = noise.narrow(self.batch_axis, mine.start, size)
+        micro = size // self.accumulate
+        cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), strict=True)
+        return [Batch(*cut) for cut in cuts]

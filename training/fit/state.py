@@ -1,0 +1,71 @@
+"""What a training carries from step to step, and its way into a checkpoint and back."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from training.config import FitConfig
+from training.fit.devices import lay_out
+from training.fit.ema import Ema
+from training.fit.minibatches import Stream, generator
+from training.fit.running_means import RunningMeans
+from training.models import VAE, build_model
+from training.runs.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
+from training.training_error import TrainingError
+
+
+@dataclass
+class State:
+    model: VAE
+    ema: Ema
+    optimizer: torch.optim.Optimizer
+    means: RunningMeans
+    """Of the steps since the last row of the log."""
+    step: int = 0
+    """Optimiser steps taken."""
+
+    @classmethod
+    def fresh(cls, config: FitConfig, image_shape: tuple[int, int, int], device: torch.device) -> Self:
+        """The state before the first step."""
+        with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+            torch.manual_seed(generator(config.seed, Stream.WEIGHTS).initial_seed())
+            model = build_model(config, image_shape)
+        model = model.to(device)
+        lay_out(model)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        return cls(model, Ema(model, config.ema), optimizer, RunningMeans())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that decides how the training goes on; randomness depends on the step alone."""
+        parts = {
+            "model": self.model.state_dict(),
+            "ema": self.ema.model.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
+            "window": {"sums": self.means.sums},  # the name in checkpoints
+        }
+        return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up a checkpoint of the same configuration.
+
+        Raises:
+            TrainingError: its tensors are not those of this model.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}, "window": {}}
+        for key, value in checkpoint.tensors.items():
+            part, name = key.split(".", 1)
+            parts[part][name] = value
+        try:
+            self.model.load_state_dict(parts["model"])
+            self.ema.model.load_state_dict(parts["ema"])
+            restore_optimizer(self.optimizer, parts["optimizer"])
+            self.means.sums = parts["window"]["sums"]
+        except (RuntimeError, KeyError, ValueError) as exc:
+            raise TrainingError(
+                f"{checkpoint.path}: does not fit the run's config.json: {exc!s:.200}"
+            ) from None
+        self.step = checkpoint.step

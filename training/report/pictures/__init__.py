@@ -1,0 +1,1 @@
+"""The pictures of a report: grids of images, charts and an animation."""

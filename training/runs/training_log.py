@@ -1,0 +1,122 @@
+"""The log of a training: ``log.jsonl``, the same for TensorBoard, and a progress bar.
+
+A "train" row holds the mean of the steps since the row before it, a "val" row the averaged weights on
+the validation images. Losses are in nats per image.
+"""
+
+import json
+import logging
+import os
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from training.config import FitConfig
+from training.runs.run_folder import Run
+
+Row = dict[str, Any]
+
+BOUND = ("loss", "distortion", "rate")
+"""What the bar shows of a row."""
+
+log = logging.getLogger(__name__)
+
+
+class TrainingLog:
+    """Writes the rows of one session of training; a context manager."""
+
+    def __init__(self, run: Run, config: FitConfig, *, step: int) -> None:
+        """``step``: where the session begins. Rows of later steps, left by a crash, are dropped."""
+        kept = [row for row in read_rows(run.log_file) if row["step"] <= step]
+        _replace(run.log_file, kept)
+        self._file = run.log_file.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1) if config.tensorboard else None
+        self._bar = tqdm(
+            total=config.total_steps,
+            initial=step,
+            bar_format="{percentage:3.0f}% {bar:20} {n}/{total} steps, {remaining} left{postfix}",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._batch_size = config.batch_size
+        self._seconds_before = float(kept[-1]["seconds"]) if kept else 0.0
+        self._started = self._row_at = time.perf_counter()
+        self._row_step = step
+        self._shown: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        self._file.close()
+        if self._board:
+            self._board.close()
+
+    def advance(self) -> None:
+        """One step more on the bar."""
+        self._bar.update()
+
+    def train_row(self, step: int, terms: Mapping[str, float], *, beta: float, learning_rate: float) -> None:
+        now = time.perf_counter()
+        images_per_s = (step - self._row_step) * self._batch_size / (now - self._row_at)
+        self._row_at, self._row_step = now, step
+        schedule = {"beta": beta, "learning_rate": learning_rate}
+        self._write("train", step, {**terms, **schedule, "images_per_s": images_per_s})
+        self._show({name: f"{terms[name]:.2f}" for name in BOUND} | {"images/s": f"{images_per_s:,.0f}"})
+
+    def val_row(self, step: int, terms: Mapping[str, float], *, sigma: float | None) -> None:
+        values = dict(terms) if sigma is None else {**terms, "sigma": sigma}
+        self._write("val", step, values)
+        self._show({"val": f"{values['loss']:.2f}"})
+        self._row_at, self._row_step = time.perf_counter(), step  # validation is no part of images/s
+        if self._bar.disable:
+            parts = [f"{name} {text}" for name, text in self._shown.items()]
+            log.info("step %d: %s", step, ", ".join(parts))
+
+    def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        seconds = self._seconds_before + time.perf_counter() - self._started
+        row: Row = {"kind": kind, "step": step, **values, "seconds": round(seconds, 3)}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        if self._board:
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def _show(self, values: Mapping[str, str]) -> None:
+        self._shown.update(values)
+        self._bar.set_postfix(self._shown, refresh=False)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a ``log.jsonl``; a last line that a crash cut short is left out."""
+    rows: list[Row] = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+    return rows
+
+
+def training_speed(run: Run) -> tuple[float | None, float | None]:
+    """What the log says: seconds, looks at the validation images included, and images/s without them."""
+    rows = read_rows(run.log_file)
+    rates = [row["images_per_s"] for row in rows if row["kind"] == "train"]
+    return (rows[-1]["seconds"] if rows else None), (statistics.median(rates) if rates else None)
+
+
+def _replace(path: Path, rows: list[Row]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    os.replace(partial, path)
