@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2
 from serving.api import sampling
 from serving.api.frame import METHODS, SERVICE, Frame
 from serving.api.servicer import VaeService
+from serving.batching.executors import Executors
 from serving.bundle import Bundle
 from serving.doors import grpc as grpc_door
 from serving.host import event_loop
@@ -88,7 +89,9 @@ async def running(
         threads = settings.threads or max(1, available_cpus() // settings.workers)
         image_threads = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="images"))
         health_servicer = health.aio.HealthServicer()
-        repository = _repository(settings, threads, metrics, health_servicer)
+        executors = Executors(threads)
+        stack.callback(executors.shutdown)
+        repository = _repository(settings, executors, metrics, health_servicer)
         servicer = VaeService(repository, metrics, image_threads)
         frame = Frame(servicer, repository, metrics, read_token(settings))
         server = grpc_door.new_server(settings, frame, health_servicer)
@@ -111,10 +114,11 @@ async def _stop(server: Any, frame: Frame, health_servicer: Any, settings: Setti
     await server.stop(_CLOSE_S)
 
 
-def _repository(settings: Settings, threads: int, metrics: Metrics, health_servicer: Any) -> Repository:
+def _repository(
+    settings: Settings, executors: Executors, metrics: Metrics, health_servicer: Any
+) -> Repository:
     provider = providers.choose(settings.provider)
     limits = Limits(
-        threads=threads,
         max_batch_rows=settings.max_batch_rows,
         max_queue_rows=settings.max_queue_rows,
         max_rows=settings.max_rows,
@@ -122,7 +126,7 @@ def _repository(settings: Settings, threads: int, metrics: Metrics, health_servi
     )
 
     async def load(bundle: Bundle) -> Model:
-        return await load_model(bundle, provider, limits, metrics)
+        return await load_model(bundle, provider, limits, executors, metrics)
 
     async def announce(old: Model | None, new: Model | None) -> None:
         known = new or old

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         "auto", description="ONNX Runtime execution provider; one asked for by name is never replaced"
     )
     threads: PositiveInt | None = Field(
-        None, description="CPU threads a graph; default: CPUs by affinity and cgroup quota"
+        None, description="CPU threads that run graphs; default: CPUs by affinity and cgroup quota"
     )
     workers: PositiveInt = Field(
         1,

@@ -1,9 +1,10 @@
 """Dynamic batching: the rows of many requests through one graph together.
 
 The reply future travels inside the queue entry. A batch is cut the moment something can run it, never on a
-timer: the event loop gives rows to an idle executor, and an executor that has finished cuts the next batch
-from what waits by then. Sizes are counted in rows. An entry larger than a batch is served in parts; after
-each part its remainder goes to the back of the queue, so that small requests are not starved.
+timer: an executor cuts it when its turn begins, and the next when it has finished, from what waits by then;
+one that was cut ahead of that moment would be smaller. Sizes are counted in rows. An entry larger than a
+batch is served in parts; after each part its remainder goes to the back of the queue, so that small requests
+are not starved.
 
 Of a graph so fast that handing its rows over costs more than running them, one batch at a time is under
 way, on the loop itself if it is shorter than the hand-over; and while requests come densely, the loop
@@ -14,10 +15,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from serving.batching.batch import Batch, Entry, Outputs, Rows, Run, check_rows
 from serving.batching.cost_model import CostModel
+from serving.batching.executors import Executors
 from serving.batching.gathering import Gathering
 from serving.batching.queue import Queue
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
@@ -29,26 +30,28 @@ log = logging.getLogger(__name__)
 class Batcher:
     """One queue in front of one graph.
 
-    Belongs to the event loop it was started on. Executor threads only run batches, and cut the next.
+    Belongs to the event loop it was started on. Executors only cut batches and run them.
 
     Args:
-        run: the graph. May be called from ``executors`` threads at once, and from the event loop's.
+        run: the graph. May be called from several executors at once, and from the event loop's thread.
         inputs: the names of its inputs, in the order of the arrays that are submitted.
         max_batch_rows: largest number of rows given to ``run`` at once.
         max_queue_rows: rows that may wait; more are refused with ``Overloaded``.
-        executors: threads that call ``run``.
+        executors: threads that call ``run``, shared with other graphs.
+        most_executors: that may run this graph at once.
         measured: rows and seconds of batches that ran already.
         watch: called with the outputs of each batch, on the thread that ran it, out of its callers' way.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two by keyword
         self,
         run: Run,
         inputs: Sequence[str],
         *,
         max_batch_rows: int,
         max_queue_rows: int,
-        executors: int,
+        executors: Executors,
+        most_executors: int,
         metrics: GraphMetrics,
         measured: Iterable[tuple[int, float]] = (),
         watch: Callable[[Outputs], None] | None = None,
@@ -70,7 +73,9 @@ class Batcher:
         """Set once it is closing and everything is answered."""
         self._loop = asyncio.get_running_loop()
         self._executors = executors
-        self._threads = ThreadPoolExecutor(executors, thread_name_prefix="executor")
+        self._most_executors = most_executors
+        self._turns = 0
+        """Asked for, begun ones included."""
         self._under_way: set[Batch] = set()
         """Batches on executors."""
 
@@ -97,7 +102,7 @@ class Batcher:
             self._finish(batch)
         elif not self._dispatch_is_due:
             self._dispatch_is_due = True
-            looks_out = self._are_more_to_come() and not self._under_way
+            looks_out = self._are_more_to_come() and not self._turns
             self._loop.call_soon(self._look_out if looks_out else self._dispatch)
         try:
             return await entry.reply
@@ -107,17 +112,16 @@ class Batcher:
                 self._metrics.queue_rows.set(self._queue.rows)
 
     async def aclose(self) -> None:
-        """Answer everything that was accepted, then stop the executors."""
+        """Answer everything that was accepted."""
         self._closing = True
         self._dispatch()
         await self._done.wait()
-        await asyncio.to_thread(self._threads.shutdown)
 
     def check_deadline(self, rows: int, timeout_s: float | None) -> None:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
         if timeout_s is None or not rows:
             return
-        needed_s = self._cost.seconds(self._queue.rows + rows) / self._executors
+        needed_s = self._cost.seconds(self._queue.rows + rows) / self._most_executors
         if needed_s > timeout_s:
             self._metrics.rejected("deadline")
             self._cost.age()
@@ -135,7 +139,7 @@ class Batcher:
             self._metrics.rejected("queue_full")
             raise Overloaded(
                 f"{waiting} rows are waiting, {rows} more would exceed the queue's {self._max_queue_rows}",
-                retry_after_s=max(self._cost.seconds(waiting) / self._executors, 0.01),
+                retry_after_s=max(self._cost.seconds(waiting) / self._most_executors, 0.01),
             )
         self.check_deadline(rows, timeout_s)
 
@@ -145,7 +149,7 @@ class Batcher:
             self._cost.is_short(rows)
             and rows <= self._max_batch_rows
             and not self._are_more_to_come()
-            and not self._under_way
+            and not self._turns
         )
 
     def _are_more_to_come(self) -> bool:
@@ -163,24 +167,18 @@ class Batcher:
             self._loop.call_soon(self._look_out)
 
     def _dispatch(self) -> None:
-        """Give what waits to idle executors, or run it here if that takes less than handing it over."""
+        """Ask for executors for what waits, or run it here if that takes less than handing it over."""
         self._dispatch_is_due = False
-        while self._queue.rows:
-            if not self._under_way and self._cost.is_short(self._queue.rows):
-                batch = self._cut(1)
-                self._run(batch)
-                self._finish(batch)
-                continue
-            more = self._executors_to_add()
-            if more <= 0:
-                break
-            batch = self._cut(more)
-            if not batch.rows:  # an executor was quicker
-                break
-            self._under_way.add(batch)
-            self._threads.submit(self._execute, batch)
+        while self._queue.rows and not self._turns and self._cost.is_short(self._queue.rows):
+            batch = self._cut(1)
+            self._run(batch)
+            self._finish(batch)
+        if self._queue.rows:
+            for _ in range(self._executors_to_add()):
+                self._turns += 1
+                self._executors.ask(self._take_turn)
         self._metrics.queue_rows.set(self._queue.rows)
-        if self._closing and not self._queue.rows and not self._under_way:
+        if self._closing and not self._queue.rows and not self._turns:
             self._done.set()
 
     def _executors_to_add(self) -> int:
@@ -188,37 +186,40 @@ class Batcher:
         under_way = tuple(self._under_way)  # executors change it meanwhile
         rows = self._queue.rows + sum(batch.rows for batch in under_way)
         requests = len(self._queue) + sum(len(batch.parts) for batch in under_way)
-        return self._cost.executors(rows, requests, self._executors) - len(under_way)
+        return self._cost.executors(rows, requests, self._most_executors) - self._turns
 
-    def _cut(self, idle_executors: int) -> Batch:
-        return self._queue.cut(self._cost.batch_rows(self._queue.rows, idle_executors))
+    def _cut(self, executors: int) -> Batch:
+        return self._queue.cut(self._cost.batch_rows(self._queue.rows, executors))
 
-    def _execute(self, batch: Batch) -> None:
-        """On an executor: run a batch and then, as long as it is work for this one, what waits by then.
-
-        A batch that is cut ahead of that moment would be smaller, and one that the event loop cuts would
-        have to wait for it.
-        """
+    def _take_turn(self) -> None:
+        """On an executor: run what waits, batch after batch, as long as that is work for this one."""
+        batch = self._cut(self._turns - len(self._under_way))
         while batch.rows:
+            self._under_way.add(batch)
             self._run(batch)
-            following = self._cut_following()
-            if following.rows:
-                self._under_way.add(following)
+            goes_on = not self._executors.are_wanted and self._is_work_for_this_executor()
+            following = self._cut(1) if goes_on else Batch(cut_at=0.0)
             self._under_way.discard(batch)
-            self._loop.call_soon_threadsafe(self._executed, batch)
+            self._loop.call_soon_threadsafe(self._executed, batch, not following.rows)
             self._show(batch)
+            if not following.rows:
+                return
             batch = following
+        self._loop.call_soon_threadsafe(self._turn_is_over)  # others were quicker
 
-    def _cut_following(self) -> Batch:
-        """Without rows if what waits is to be left to the loop."""
-        if not self._cost.is_worth_splitting(self._queue.rows) or self._executors_to_add() < 0:
-            return Batch(cut_at=0.0)
-        return self._cut(1)
+    def _is_work_for_this_executor(self) -> bool:
+        """Whether it should go on with what waits, and not leave it to the others or the loop."""
+        return self._cost.is_worth_splitting(self._queue.rows) and self._executors_to_add() >= 0
 
-    def _executed(self, batch: Batch) -> None:
-        """Back on the event loop: start the next batch first, then answer this one."""
+    def _executed(self, batch: Batch, is_last: bool) -> None:
+        """Back on the event loop: see that the work goes on first, then answer this batch."""
+        self._turns -= is_last
         self._dispatch()
         self._answer(batch)
+
+    def _turn_is_over(self) -> None:
+        self._turns -= 1
+        self._dispatch()
 
     def _run(self, batch: Batch) -> None:
         """The one way through the graph, on whatever thread; what fails is kept for the callers."""

@@ -1,12 +1,12 @@
 """What a batch costs, and what follows from it: its size, and where it is run.
 
-A batch costs something by itself and something a row. The two are kept as the time of one row and of a full
-batch, between which the line is drawn: a batch teaches the end that it is near to, so that single
-rows say nothing of what a full batch takes.
+A batch costs something by itself and something a row, and not always in proportion. Its time is kept for a
+few sizes, a power of two apart, with straight lines between: a batch teaches the sizes next to its
+own, so that single rows say nothing of what a full batch takes. Loading a model has measured them all.
 """
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left
 
 LONGEST_BATCH_S = 0.01
 """Batches are kept shorter than this, so that a single row behind them does not wait long."""
@@ -32,31 +32,60 @@ _AGEING = 0.9
 """What a refusal leaves of the typical cost: nothing else would ever correct it."""
 
 
-@dataclass
-class _Line:
-    """Seconds of a batch by its rows: a line from one row to a full batch."""
+class _Curve:
+    """Seconds of a batch by its rows."""
 
-    full_rows: int
-    one: float = 0.0
-    full: float = 0.0
+    def __init__(self) -> None:
+        self._sizes: list[int] = []
+        self._seconds: list[float] = []
+        self._powers: set[int] = set()
+        """Powers of two that one of the sizes stands for."""
+
+    def knows(self, rows: int) -> bool:
+        """Whether a batch of about that size was seen."""
+        return (rows - 1).bit_length() in self._powers
+
+    def add(self, rows: int, seconds: float) -> None:
+        """The first batch of about its size."""
+        place = bisect_left(self._sizes, rows)
+        self._powers.add((rows - 1).bit_length())
+        self._sizes.insert(place, rows)
+        self._seconds.insert(place, seconds)
 
     def seconds(self, rows: int) -> float:
-        return self.one + (self.full - self.one) * self._share(rows)
+        """In proportion beyond the sizes that are known; 0 if none is."""
+        if not self._sizes:
+            return 0.0
+        low, high, share = self._place(rows)
+        if low == high:
+            return self._seconds[low] * rows / self._sizes[low]
+        return self._seconds[low] + (self._seconds[high] - self._seconds[low]) * share
 
     def shift(self, rows: int, seconds: float) -> None:
-        """Move the line by so many seconds at so many rows; the farther end moves less, and gives way."""
-        share = self._share(rows)
-        step = seconds / (share * share + (1.0 - share) * (1.0 - share))
-        self.one = max(self.one + step * (1.0 - share), 0.0)
-        self.full = max(self.full + step * share, 0.0)
-        if share > 0.5:
-            self.one = min(self.one, self.full)
+        """Move the curve by so many seconds at so many rows; of the two sizes there the nearer moves more."""
+        low, high, share = self._place(rows)
+        if low == high:
+            self._move(low, seconds * self._sizes[low] / rows)
         else:
-            self.full = max(self.one, self.full)
+            step = seconds / (share * share + (1.0 - share) * (1.0 - share))
+            self._move(low, step * (1.0 - share))
+            self._move(high, step * share)
 
-    def _share(self, rows: int) -> float:
-        """Where between one row and a full batch so many rows are, 0 to 1."""
-        return (rows - 1) / (self.full_rows - 1) if self.full_rows > 1 else 1.0
+    def scale(self, factor: float) -> None:
+        self._seconds = [seconds * factor for seconds in self._seconds]
+
+    def _move(self, place: int, seconds: float) -> None:
+        self._seconds[place] = max(self._seconds[place] + seconds, 0.0)
+
+    def _place(self, rows: int) -> tuple[int, int, float]:
+        """Indices of the sizes that so many rows lie between, and how far on the way, 0 to 1."""
+        high = bisect_left(self._sizes, rows)
+        if high == len(self._sizes):
+            return high - 1, high - 1, 0.0
+        if high == 0 or self._sizes[high] == rows:
+            return high, high, 0.0
+        before, after = self._sizes[high - 1], self._sizes[high]
+        return high - 1, high, (rows - before) / (after - before)
 
 
 class CostModel:
@@ -68,45 +97,38 @@ class CostModel:
 
     def __init__(self, max_batch_rows: int) -> None:
         self._max_batch_rows = max_batch_rows
-        self._typical = _Line(max_batch_rows)
-        self._quickest = _Line(max_batch_rows)
+        self._typical = _Curve()
+        self._quickest = _Curve()
         self._is_known = False
-        self._has_seen = {"small": False, "large": False}
         self.rows_to_gather = 0
         """So few rows should wait for a request that is about to come; 0 of a graph that is not that fast."""
 
     def observe(self, rows: int, seconds: float) -> None:
         """Learn from a batch of so many rows, at most ``max_batch_rows``."""
-        if not self._is_known:
-            self._is_known = True
-            for line in (self._typical, self._quickest):
-                line.one = seconds / rows
-                line.full = line.one * self._max_batch_rows
-        size = "large" if 2 * rows > self._max_batch_rows else "small"
+        self._is_known = True
         typical, quickest = self._typical.seconds(rows), self._quickest.seconds(rows)
-        if self._has_seen[size]:
+        if self._typical.knows(rows):
             self._typical.shift(rows, (min(seconds, typical * _OUTLIER) - typical) * _SMOOTHING)
             self._quickest.shift(rows, min(seconds, quickest * (1.0 + _FORGETTING)) - quickest)
-        else:  # until now it was guessed from batches of the other size
-            self._has_seen[size] = True
-            self._typical.shift(rows, seconds - typical)
-            self._quickest.shift(rows, seconds - quickest)
+        else:  # until now it was guessed from batches of other sizes
+            self._typical.add(rows, seconds)
+            self._quickest.add(rows, min(seconds, quickest or seconds))
         self.rows_to_gather = _GATHERED_ROWS if self.is_short(1) else 0
 
     def seconds(self, rows: int) -> float:
         """Expected for so many rows on one executor, in as many batches as they need; 0 if unknown."""
         batches, rest = divmod(rows, self._max_batch_rows)
-        return batches * self._typical.full + (self._typical.seconds(rest) if rest else 0.0)
+        whole = batches * self._typical.seconds(self._max_batch_rows)
+        return whole + (self._typical.seconds(rest) if rest else 0.0)
 
     def age(self) -> None:
         """A request was refused for what it would cost. Repeated refusals let one through, which tells."""
-        self._typical.one *= _AGEING
-        self._typical.full *= _AGEING
+        self._typical.scale(_AGEING)
 
     def batch_rows(self, waiting: int, idle_executors: int) -> int:
         """The largest next batch, when so many rows wait and so many executors do."""
         rows = self._max_batch_rows
-        a_row = self._typical.full / rows
+        a_row = self._typical.seconds(rows) / rows
         if not a_row:
             return rows
         rows = min(rows, max(_FEWEST_ROWS, int(LONGEST_BATCH_S / a_row)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serving.batching.batch import Outputs
 from serving.batching.batcher import Batcher
+from serving.batching.executors import Executors
 from serving.bundle import Bundle, Manifest
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
@@ -31,7 +32,6 @@ _HEADER_BYTES = 4096
 class Limits:
     """What one model may use."""
 
-    threads: int
     max_batch_rows: int
     max_queue_rows: int
     max_rows: int
@@ -44,7 +44,9 @@ class Model:
     ``continues`` says that the request was admitted by an earlier step of it: see ``Batcher.submit``.
     """
 
-    def __init__(self, loaded: Loaded, provider: Provider, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, loaded: Loaded, provider: Provider, limits: Limits, executors: Executors, metrics: Metrics
+    ) -> None:
         self.bundle = loaded.bundle
         self.manifest = loaded.bundle.manifest
         self.digest = loaded.bundle.digest
@@ -56,7 +58,7 @@ class Model:
         room = limits.max_message_bytes - _HEADER_BYTES
         self.max_rows = min(limits.max_rows, max(1, room // row_bytes(self.manifest)))
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
-        self._limits, self._metrics = limits, metrics
+        self._limits, self._executors, self._metrics = limits, executors, metrics
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
         self._prior = self._queues.get("prior")
@@ -126,7 +128,8 @@ class Model:
             graph.session.inputs,
             max_batch_rows=batch_rows,
             max_queue_rows=queue_rows,
-            executors=self._limits.threads if self.provider.name == "cpu" else 1,
+            executors=self._executors,
+            most_executors=self._executors.count if self.provider.name == "cpu" else 1,
             metrics=GraphMetrics(self._metrics, self.name, name),
             measured=graph.measured,
             watch=self._drift_watch(loaded) if name == "encoder" else None,
@@ -150,7 +153,9 @@ class Model:
         return Scorer(self.manifest, self._queues["score"], self._queues["score_single"], quantiles)
 
 
-async def load_model(bundle: Bundle, provider: Provider, limits: Limits, metrics: Metrics) -> Model:
+async def load_model(
+    bundle: Bundle, provider: Provider, limits: Limits, executors: Executors, metrics: Metrics
+) -> Model:
     """Only when every graph is proven and warm does the model exist.
 
     Raises:
@@ -159,7 +164,7 @@ async def load_model(bundle: Bundle, provider: Provider, limits: Limits, metrics
     """
     started = time.perf_counter()
     loaded = await asyncio.to_thread(load, bundle, provider, limits.max_batch_rows)
-    model = Model(loaded, provider, limits, metrics)
+    model = Model(loaded, provider, limits, executors, metrics)
     seconds = time.perf_counter() - started
     metrics.model_load.labels(model.name).set(seconds)
     log.info(

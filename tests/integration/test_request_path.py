@@ -71,8 +71,8 @@ async def test_a_lone_row_takes_six_calls(settings, monkeypatch):
 
 
 async def test_a_queued_row_takes_at_most_eight_calls(settings, monkeypatch):
-    """Of a graph that takes longer than a hand-over: five functions to the queue, two on the executor that runs what is
-    cut from there."""
+    """Of a graph that takes longer than a hand-over: five functions to the queue, and on the executor that
+    cuts from there two more, when it was its turn."""
     to_queue, to_graph = await ways_of_one_encode(settings, monkeypatch, graph_takes_s=0.002)
     assert to_queue == TO_THE_QUEUE
-    assert to_graph == ["batching.batcher:_execute", "batching.batcher:_run"]
+    assert to_graph == ["batching.executors:_begin", "batching.batcher:_take_turn", "batching.batcher:_run"]

@@ -165,8 +165,9 @@ async def test_models_say_what_they_have(stub, server):
     assert [models[name].prior for name in ("scoring", "flow")] == ["standard_normal", "flow"]
     assert [models[name].offers_score for name in ("scoring", "flow", "plain")] == [True, True, False]
     read = server.metrics.registry.get_sample_value
+    many = np.resize(IMAGES, (120, *IMAGES.shape[1:]))
     for name in ("scoring", "flow"):
-        await stub.Encode(pb.EncodeRequest(model={"name": name}, images={"tensor": from_array(IMAGES)}))
+        await stub.Encode(pb.EncodeRequest(model={"name": name}, images={"tensor": from_array(many)}))
     assert read("vae_posterior_kl_nats", {"model": "scoring"}) > 0
     assert np.isnan(read("vae_posterior_kl_nats", {"model": "flow"}))
     assert read("vae_active_units", {"model": "flow"}) >= 0

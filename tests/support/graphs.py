@@ -6,6 +6,7 @@ import threading
 import numpy as np
 
 from serving.batching.batcher import Batcher
+from serving.batching.executors import Executors
 from serving.metrics.registry import GraphMetrics, Metrics
 
 
@@ -27,12 +28,19 @@ class Graph:
         return rows * 2, rows + 1
 
 
-def batcher(graph, **options):
+def batcher(graph, *, executors=1, shared=None, name="decoder", **options):
+    """A batcher with ``read`` for its metrics; ``shared`` executors are those of other graphs as well."""
     metrics = Metrics()
-    chosen = {"max_batch_rows": 8, "max_queue_rows": 1000, "executors": 1} | options
-    made = Batcher(graph, ("rows",), metrics=GraphMetrics(metrics, "toy", "decoder"), **chosen)
-    made.read = lambda name, **labels: metrics.registry.get_sample_value(
-        name, {"model": "toy", **({} if "reason" in labels else {"graph": "decoder"}), **labels}
+    made = Batcher(
+        graph,
+        ("rows",),
+        executors=shared or Executors(executors),
+        most_executors=executors,
+        metrics=GraphMetrics(metrics, "toy", name),
+        **{"max_batch_rows": 8, "max_queue_rows": 1000} | options,
+    )
+    made.read = lambda metric, **labels: metrics.registry.get_sample_value(
+        metric, {"model": "toy", **({} if "reason" in labels else {"graph": name}), **labels}
     )
     return made
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.batching.executors import Executors
 from serving.errors import ExecutionFailed
 from tests.support.graphs import Graph, batcher, one_by_one, rows_of, until
 
@@ -199,3 +200,50 @@ async def test_a_huge_request_does_not_starve_a_small_one():
     await made.aclose()
     place = next(index for index, batch in enumerate(graph.batches) if 1000.0 in batch)
     assert place <= 3
+
+
+async def test_graphs_share_the_executors_in_turn():
+    """A graph that always has more to do leaves the executor to another after each batch; no more threads than
+    executors run at once, whatever the number of graphs."""
+    order, running, most = [], [], []
+
+    def of(name):
+        def run(feed):
+            running.append(name)
+            most.append(len(running))
+            time.sleep(0.003)
+            order.append(name)
+            running.remove(name)
+            return (feed["rows"],)
+
+        return run
+
+    executors = Executors(1)
+    slow, other = (batcher(of(name), shared=executors, max_batch_rows=1) for name in ("slow", "other"))
+    await asyncio.gather(slow.submit(rows_of(0, 1)), other.submit(rows_of(0, 1)))
+    order.clear()
+    huge = asyncio.create_task(slow.submit(rows_of(0, 30)))
+    await asyncio.gather(*(other.submit(rows_of(i, 1)) for i in range(5)))
+    assert order.count("slow") <= 2 * order.count("other") + 2
+    await huge
+    await slow.aclose()
+    await other.aclose()
+    executors.shutdown()
+    assert max(most) == 1
+
+
+async def test_a_batch_is_cut_when_its_turn_begins():
+    """Rows that come while a graph waits for an executor are in the batch that it then runs."""
+    graph, blocker = Graph(), Graph()
+    executors = Executors(1)
+    blocker.gate.clear()
+    other = batcher(blocker, shared=executors)
+    made = batcher(graph, shared=executors)
+    blocking = asyncio.create_task(other.submit(rows_of(0, 1)))
+    await asyncio.sleep(0)
+    tasks = await one_by_one(made, [rows_of(i, 1) for i in range(6)])
+    blocker.gate.set()
+    await asyncio.gather(blocking, *tasks)
+    assert graph.batches == [[0, 1, 2, 3, 4, 5]]
+    await made.aclose()
+    await other.aclose()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from serving.batching.batcher import Batcher
+from serving.batching.executors import Executors
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.metrics.registry import GraphMetrics, Metrics
 from tests.support.graphs import Graph, batcher, one_by_one, rows_of, until
@@ -133,9 +134,14 @@ async def test_a_graph_of_several_inputs_gets_its_arrays_together(count):
     def subtract(feed):
         return (feed["image"].sum(axis=(1, 2)) - feed["noise"],)
 
-    metrics = GraphMetrics(Metrics(), "toy", "score")
     made = Batcher(
-        subtract, ("image", "noise"), max_batch_rows=8, max_queue_rows=1000, executors=2, metrics=metrics
+        subtract,
+        ("image", "noise"),
+        max_batch_rows=8,
+        max_queue_rows=1000,
+        executors=Executors(2),
+        most_executors=2,
+        metrics=GraphMetrics(Metrics(), "toy", "score"),
     )
     noise = [np.arange(count, dtype=np.float32) + start for start in (0, 1000)]
     images = [np.stack([np.full((2, 3), value) for value in values]) for values in noise]
