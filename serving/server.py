@@ -5,7 +5,6 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from serving.batching.executors import Executors
 from serving.bundle import Bundle
 from serving.doors import grpc as grpc_door
 from serving.host import event_loop
+from serving.host.background import Background
 from serving.host.cpus import available_cpus
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
@@ -87,12 +87,13 @@ async def running(
         metrics.onnxruntime.info({"version": ort.__version__})
         metrics_address = stack.enter_context(metrics_server(settings.metrics_address, metrics.page()))
         threads = settings.threads or max(1, available_cpus() // settings.workers)
-        image_threads = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="images"))
+        background = Background(threads)
+        stack.callback(background.shutdown)
         health_servicer = health.aio.HealthServicer()
         executors = Executors(threads)
         stack.callback(executors.shutdown)
         repository = _repository(settings, executors, metrics, health_servicer)
-        servicer = VaeService(repository, metrics, image_threads)
+        servicer = VaeService(repository, metrics, background)
         frame = Frame(servicer, repository, metrics, read_token(settings))
         server = grpc_door.new_server(settings, frame, health_servicer)
         stack.push_async_callback(repository.aclose)

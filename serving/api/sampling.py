@@ -4,14 +4,19 @@ Row i depends on the seed, i and the source alone; no arithmetic here depends on
 a learned prior is a graph, whose last bits may differ with the batch, like those of images.
 """
 
+import math
 import secrets
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.api import pictures
 from serving.errors import InvalidInput, NotFound
-from serving.latent.noise import standard_normal
+from serving.host.background import Background
+from serving.latent import interpolation
+from serving.latent.noise import WORK_A_VALUE, standard_normal
+from serving.latent.pool_set import PoolSet
 from serving.models.model import Model
 from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -22,6 +27,9 @@ Doubles = NDArray[np.float64]
 
 SOURCES = ("prior", "pool", "neighbourhood")
 _MAX_FIRST_ROW = 2**62
+_POOL_ROWS = 64
+"""Drawing from a pool takes a step for each latent, whose cost so many rows share: 4,096 rows of 1,024
+latents took 4 s, one row at a time 58."""
 MAX_STREAM_ROWS = 2**40
 """Rows of one stream: more than anyone waits for, and far from overflowing the row index."""
 
@@ -64,24 +72,33 @@ class Source:
     """[1, Z], of a neighbourhood."""
     is_admitted: bool
     """Whether a graph has worked for the request already."""
+    background: Background
 
     async def draw(
         self, first_row: int, rows: int, timeout_s: float | None, *, continues: bool = False
     ) -> Rows:
         """float32 latents [rows, *latent_shape]."""
-        noise = standard_normal(self.seed, first_row, rows, self.model.latents)
+        work = self.model.latents * (WORK_A_VALUE + (self.model.latents if self.pool else 0))
+        drawn = await self.background.pieces(
+            rows, work, lambda part: self._drawn(first_row, part), least_rows=_POOL_ROWS if self.pool else 1
+        )
+        latents = np.concatenate(drawn).reshape(rows, *self.model.manifest.latent_shape)
+        if self.pool is None and self.centre is None:
+            return _finite(await self.model.prior_latents(latents, timeout_s, continues=continues))
+        return latents
+
+    def _drawn(self, first_row: int, part: slice) -> Rows:
+        """[rows of the part, Z]; of the prior its noise."""
+        noise = standard_normal(self.seed, first_row + part.start, part.stop - part.start, self.model.latents)
         noise *= self.spread
         if self.pool is not None and self.model.pools is not None:
-            latents = self.model.pools.latents(self.pool, noise)
-        elif self.centre is not None:
-            latents = self.centre + noise
-        else:
-            shaped = _rounded(noise).reshape(rows, *self.model.manifest.latent_shape)
-            return _finite(await self.model.prior_latents(shaped, timeout_s, continues=continues))
-        return _rounded(latents).reshape(rows, *self.model.manifest.latent_shape)
+            return _rounded(self.model.pools.latents(self.pool, noise))
+        return _rounded(noise if self.centre is None else self.centre + noise)
 
 
-async def open_source(request: pb.SampleRequest, model: Model, timeout_s: float | None) -> Source:
+async def open_source(
+    request: pb.SampleRequest, model: Model, timeout_s: float | None, background: Background
+) -> Source:
     """Check everything about a request but its count.
 
     Raises:
@@ -100,27 +117,56 @@ async def open_source(request: pb.SampleRequest, model: Model, timeout_s: float 
     centre = None
     if kind == "neighbourhood":
         spread *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
-        centre = await _centre(request.neighbourhood, model, timeout_s)
+        centre = await _centre(request.neighbourhood, model, timeout_s, background)
     pool = request.pool if kind == "pool" else None
     is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") == "image"
     is_admitted |= kind == "prior" and model.has_learned_prior
-    return Source(model, seed_of(request), spread, pool, centre, is_admitted)
+    return Source(model, seed_of(request), spread, pool, centre, is_admitted, background)
 
 
-def posterior(mean: Rows, log_var: Rows, seed: int, first_row: int, model: Model) -> Rows:
+async def posterior(mean: Rows, log_var: Rows, seed: int, first_row: int, background: Background) -> Rows:
     """One sample of each posterior N(mean, exp(log_var)): [rows, *latent_shape]."""
-    noise = standard_normal(seed, first_row, len(mean), model.latents).reshape(mean.shape)
-    return (mean + np.exp(0.5 * log_var.astype(np.float64)) * noise).astype(np.float32)
+    latents = math.prod(mean.shape[1:])
+
+    def drawn(part: slice) -> Rows:
+        noise = standard_normal(seed, first_row + part.start, part.stop - part.start, latents)
+        deviation = np.exp(0.5 * log_var[part].astype(np.float64))
+        return (mean[part] + deviation * noise.reshape(deviation.shape)).astype(np.float32)
+
+    return np.concatenate(await background.pieces(len(mean), latents * WORK_A_VALUE, drawn))
 
 
-async def _centre(request: pb.Neighbourhood, model: Model, timeout_s: float | None) -> Doubles:
+async def pool_probabilities(mean: Rows, pools: PoolSet, background: Background) -> Rows:
+    """[rows, kinds], see ``PoolSet.probabilities``."""
+    points = mean.reshape(len(mean), -1)
+    work = len(pools.kinds) * points.shape[1] * (points.shape[1] + WORK_A_VALUE)
+    pieces = await background.pieces(
+        len(points), work, lambda part: pools.probabilities(points[part].astype(np.float64))
+    )
+    return np.concatenate(pieces)
+
+
+async def walk(points: Rows, steps: int, *, spherical: bool, background: Background) -> Rows:
+    """See ``interpolation.walk``."""
+    work = steps * math.prod(points.shape[1:]) * WORK_A_VALUE
+
+    def legs(part: slice) -> Rows:
+        return interpolation.walk(points[part.start : part.stop + 1], steps, spherical=spherical)
+
+    pieces = await background.pieces(len(points) - 1, work, legs)
+    return np.concatenate([*(piece[:-1] for piece in pieces[:-1]), pieces[-1]])
+
+
+async def _centre(
+    request: pb.Neighbourhood, model: Model, timeout_s: float | None, background: Background
+) -> Doubles:
     """The latent [1, Z] that a neighbourhood is around."""
     form = request.WhichOneof("centre")
     if form == "latent":
         shape = model.manifest.latent_shape
         centre = tensors.to_latents(request.latent, "neighbourhood.latent", shape, max_rows=1)
     elif form == "image":
-        image = tensors.to_images(request.image, "neighbourhood.image", model.manifest.image, max_rows=1)
+        image = await pictures.read(request.image, "neighbourhood.image", model.manifest.image, 1, background)
         centre, _ = await model.encode(image, timeout_s)
     else:
         raise InvalidInput("neighbourhood", "want an image or a latent as its centre, came nothing")

@@ -3,50 +3,43 @@
 Every method gives its response serialised: those with tensors are written by ``serving.wire.replies``.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.api import sampling
+from serving.api import pictures, sampling
 from serving.api.description import describe
 from serving.api.frame import Call
 from serving.errors import InvalidInput, ShuttingDown
-from serving.latent import interpolation
+from serving.host.background import Background
 from serving.metrics.registry import Metrics
 from serving.models.model import Model
 from serving.models.repository import Repository
 from serving.models.scoring import scorer_of
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.wire import images as formats
 from serving.wire import replies, tensors
 
 Rows = NDArray[np.float32]
-T = TypeVar("T")
 
 _STREAM_ROWS = 256
 """Rows of a streamed response when the caller does not say."""
-_PNG = tensors_pb2.IMAGE_FORMAT_PNG
-_UINT8 = tensors_pb2.IMAGE_FORMAT_UINT8
 
 
 class VaeService:
-    """The RPCs. ``image_threads`` read and write PNG files, so that the event loop does not."""
+    """The RPCs. What takes long besides the graphs is done in the ``background`` of the event loop."""
 
-    def __init__(self, repository: Repository, metrics: Metrics, image_threads: ThreadPoolExecutor) -> None:
+    def __init__(self, repository: Repository, metrics: Metrics, background: Background) -> None:
         self._repository = repository
         self._metrics = metrics
-        self._image_threads = image_threads
+        self._background = background
 
     async def Sample(self, request: pb.SampleRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             count = tensors.row_count(request.count, model.max_rows)
-            source = await sampling.open_source(request, model, call.time_remaining())
+            source = await sampling.open_source(request, model, call.time_remaining(), self._background)
             fields = await self._sampled(request, source, request.first_row, count, wanted, call)
             return replies.join(*fields)
 
@@ -58,7 +51,7 @@ class VaeService:
             portion = min(_STREAM_ROWS, model.max_rows)
             if request.rows_per_response:
                 portion = tensors.row_count(request.rows_per_response, model.max_rows, "rows_per_response")
-            source = await sampling.open_source(sample, model, call.time_remaining())
+            source = await sampling.open_source(sample, model, call.time_remaining(), self._background)
             end = sample.first_row + count
             for first in range(sample.first_row, end, portion):
                 if model.is_ending:
@@ -82,12 +75,11 @@ class VaeService:
             ]
             if request.include_latents:
                 seed = sampling.seed_of(request)
-                drawn = sampling.posterior(mean, log_var, seed, first_row, model)
+                drawn = await sampling.posterior(mean, log_var, seed, first_row, self._background)
                 fields.append(replies.tensor(pb.EncodeResponse.LATENTS_FIELD_NUMBER, drawn))
                 fields.append(replies.number(pb.EncodeResponse.SEED_FIELD_NUMBER, seed))
             if request.include_pool_probabilities and model.pools and model.pools.kinds:
-                points = mean.reshape(len(mean), -1).astype(np.float64)
-                likely = model.pools.probabilities(points)
+                likely = await sampling.pool_probabilities(mean, model.pools, self._background)
                 fields.append(replies.tensor(pb.EncodeResponse.POOL_PROBABILITIES_FIELD_NUMBER, likely))
                 fields.append((pb.EncodeResponse(pools=model.pools.kinds).SerializeToString(),))
             return replies.join(*fields)
@@ -128,6 +120,7 @@ class VaeService:
                 seed=seed,
                 first_row=first_row,
                 time_remaining=call.time_remaining,
+                background=self._background,
             )
             columns = {
                 pb.ScoreResponse.NELBO_FIELD_NUMBER: scores.nelbo,
@@ -157,7 +150,9 @@ class VaeService:
                 raise InvalidInput(
                     "steps", f"want 1 to {longest} between {len(points)} points, came {request.steps}"
                 )
-            latents = interpolation.walk(points, request.steps, spherical=spherical)
+            latents = await sampling.walk(
+                points, request.steps, spherical=spherical, background=self._background
+            )
             encoded = request.WhichOneof("points") == "images"
             images = await model.decode(latents, call.time_remaining(), continues=encoded)
             return replies.join(
@@ -226,23 +221,14 @@ class VaeService:
     def _resolve(self, ref: models_pb2.ModelRef) -> Model:
         return self._repository.resolve(ref.name, ref.version)
 
-    async def _read(self, message: tensors_pb2.Images, model: Model) -> Rows:
-        def read() -> Rows:
-            return tensors.to_images(message, "images", model.manifest.image, model.max_rows)
+    def _read(self, message: tensors_pb2.Images, model: Model) -> Awaitable[Rows]:
+        spec = model.manifest.image
+        return pictures.read(message, "images", spec, model.max_rows, self._background)
 
-        return await self._off_loop(read) if message.HasField("png") else read()
-
-    async def _images(self, field: int, rows: Rows, wanted: int, model: Model) -> tuple[replies.Part, ...]:
-        """An ``Images`` field in the format that was asked for."""
-        value_range = model.manifest.image.value_range
-        if wanted == _PNG:
-            files = await self._off_loop(lambda: formats.to_png(formats.to_uint8(rows, value_range)))
-            content = tensors_pb2.Images(png=tensors_pb2.PngImages(files=files))
-            return replies.message(field, content.SerializeToString())
-        return replies.images(field, formats.to_uint8(rows, value_range) if wanted == _UINT8 else rows)
-
-    async def _off_loop(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._image_threads, work)
+    def _images(
+        self, field: int, rows: Rows, wanted: int, model: Model
+    ) -> Awaitable[tuple[replies.Part, ...]]:
+        return pictures.written(field, rows, wanted, model.manifest.image, self._background)
 
 
 def _at_least_two(points: int, field: str) -> None:

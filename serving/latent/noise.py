@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
+WORK_A_VALUE = 10
+"""What drawing a value takes, in steps of arithmetic on one."""
 _WORDS_PER_BLOCK = 4
 _LN2 = 0.6931471805599453
 _PARTS = 32

@@ -21,6 +21,9 @@ class PoolSet:
         self.kinds = [entries[index].name for index in self._kinds]
         """The pools that are kinds of data, that is all but the aggregate."""
         self._log_weight = np.log(np.maximum(self.weight, 1e-300))
+        self._log_det = np.log(np.diagonal(self._cholesky, axis1=1, axis2=2)).sum(axis=1)
+        self._whitening = np.linalg.inv(self._cholesky).transpose(0, 2, 1)
+        """Points times this have the covariance I, if they are of the pool."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
@@ -29,13 +32,16 @@ class PoolSet:
         """mean + L·noise: [rows, Z] → [rows, Z].
 
         Column by column instead of by a matrix product: BLAS adds in another order for another
-        number of rows, and a row must not depend on how many were asked for.
+        number of rows, and a row must not depend on how many were asked for. L is lower triangular.
         """
         index = self._index[name]
-        latents = np.broadcast_to(self._mean[index], noise.shape).copy()
-        for column, factor in zip(noise.T, self._cholesky[index].T, strict=True):
-            latents += column[:, None] * factor
-        return latents
+        latents = np.repeat(self._mean[index][:, None], len(noise), axis=1)  # [Z, rows]
+        products = np.empty_like(latents)
+        columns = np.ascontiguousarray(noise.T)
+        for column, factor in enumerate(self._cholesky[index].T):
+            np.multiply.outer(factor[column:], columns[column], out=products[column:])
+            latents[column:] += products[column:]
+        return np.ascontiguousarray(latents.T)
 
     def probabilities(self, mean: Doubles) -> NDArray[np.float32]:
         """p(pool | posterior mean) over ``kinds``: [rows, Z] → [rows, kinds]; each row sums to 1."""
@@ -46,7 +52,6 @@ class PoolSet:
 
     def _log_density(self, index: int, points: Doubles) -> Doubles:
         """log(weight) + log N(points; mean, L Lᵀ), up to a constant common to all pools."""
-        factor = self._cholesky[index]
-        whitened = np.linalg.solve(factor, (points - self._mean[index]).T)
-        log_det = np.log(np.diagonal(factor)).sum()
-        return np.asarray(self._log_weight[index] - log_det - 0.5 * np.square(whitened).sum(axis=0))
+        whitened = (points - self._mean[index]) @ self._whitening[index]
+        distance = np.square(whitened).sum(axis=1)
+        return np.asarray(self._log_weight[index] - self._log_det[index] - 0.5 * distance)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from serving.batching.batcher import Batcher
 from serving.bundle import Manifest
 from serving.errors import NotOffered
-from serving.latent.noise import standard_normal
+from serving.host.background import Background
+from serving.latent.noise import WORK_A_VALUE, standard_normal
 
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -67,6 +68,7 @@ class Scorer:
         seed: int,
         first_row: int,
         time_remaining: Callable[[], float | None],
+        background: Background,
     ) -> Scores:
         """Score images [rows, C, H, W] with so many samples each.
 
@@ -83,7 +85,7 @@ class Scorer:
         for rows, draws in self._portions(len(images), samples):
             first = (first_row + rows.start) * samples + draws.start
             shape = (rows.stop - rows.start, draws.stop - draws.start)
-            noise = standard_normal(seed, first, math.prod(shape), self._latents).astype(np.float32)
+            noise = await self._noise(seed, first, math.prod(shape), background)
             begun = rows.start + draws.start > 0
             drawn = noise.reshape(*shape, *self._latent_shape)
             part, weight = await self._portion(images[rows], drawn, time_remaining, continues=begun)
@@ -101,6 +103,14 @@ class Scorer:
 
     async def aclose(self) -> None:
         await asyncio.gather(self._blocks.aclose(), self._singles.aclose())
+
+    async def _noise(self, seed: int, first: int, rows: int, background: Background) -> Rows:
+        def drawn(part: slice) -> Rows:
+            return standard_normal(seed, first + part.start, part.stop - part.start, self._latents).astype(
+                np.float32
+            )
+
+        return np.concatenate(await background.pieces(rows, self._latents * WORK_A_VALUE, drawn))
 
     def _portions(self, images: int, samples: int) -> Iterator[tuple[slice, slice]]:
         """Images with all their samples, or one image with some of them."""

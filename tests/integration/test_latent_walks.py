@@ -82,6 +82,21 @@ async def test_a_walk_between_images(stub):
     np.testing.assert_allclose(array(answer.latents), toy.encode(images)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("dimensions", [2, 3, 16])
+def test_a_spherical_walk_between_opposite_points_keeps_the_norm(dimensions):
+    """Every way round is as short; one is taken, the same each time, and none goes through zero."""
+    for seed in range(5):
+        start = np.random.default_rng(seed).normal(size=dimensions).astype(np.float32)
+        points = np.stack([start, -2 * start, start * np.float32(1 + 1e-7)])
+        walked = interpolation.walk(points, 8, spherical=True)
+        norms = np.linalg.norm(walked, axis=1) / np.linalg.norm(start)
+        np.testing.assert_allclose(norms[:9], np.linspace(1, 2, 9), rtol=1e-4)
+        assert norms.min() > 0.99
+        steps = np.linalg.norm(np.diff(walked, axis=0), axis=1)
+        assert steps.max() < 2 * steps.min()
+        np.testing.assert_array_equal(walked, interpolation.walk(points, 8, spherical=True))
+
+
 def test_parallel_and_zero_points_have_no_angle():
     """Where there is nothing to turn, spherical is linear."""
     points = np.float32([[1, 1], [2, 2], [0, 0]])

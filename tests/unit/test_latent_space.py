@@ -1,11 +1,12 @@
 """Pools and drift: what the server knows about latent space."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.bundle import PoolEntry, Pools, Reference
-from serving.latent.drift import DriftMonitor
+from serving.latent.drift import FEWEST_ROWS, DriftMonitor
 from serving.latent.noise import standard_normal
 from serving.latent.pool_set import PoolSet
 from serving.metrics.registry import Metrics
@@ -53,6 +54,37 @@ def test_pool_probabilities_are_bayes():
     np.testing.assert_allclose(came[:2], joint / joint.sum(axis=1, keepdims=True), rtol=1e-5)
     np.testing.assert_allclose(came.sum(axis=1), 1.0, rtol=1e-6)
     assert pool_set().kinds == ["left", "right"]
+
+
+def reference(latents=2):
+    identity = np.eye(latents, dtype=np.float32)
+    return Reference(np.zeros(latents, np.float32), identity, *np.ones((2, latents), np.float32))
+
+
+def test_drift_says_nothing_of_a_few_rows():
+    """The variance of one image is no variance: there is no figure before a hundred rows, then there is."""
+    monitor = DriftMonitor(reference())
+    rows = np.random.default_rng(0).normal(size=(FEWEST_ROWS + 1, 2)).astype(np.float32)
+    figures = (monitor.mean_shift, monitor.variance_log_ratio, monitor.kl, monitor.active_units)
+    for row in rows[: FEWEST_ROWS - 1]:
+        monitor.update(row[None], np.zeros((1, 2), np.float32))
+    assert all(np.isnan(figure()) for figure in figures)
+    monitor.update(rows[-2:], np.zeros((2, 2), np.float32))
+    assert all(np.isfinite(figure()) for figure in figures)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("part", ["mean", "log_var"])
+def test_drift_forgets_no_traffic_for_one_bad_row(bad, part):
+    """A row that is not finite, or whose square is not, is left out; the others count as without it."""
+    rng = np.random.default_rng(0)
+    mean, log_var = rng.normal(size=(2, 200, 2)).astype(np.float32)
+    clean, spoilt = DriftMonitor(reference()), DriftMonitor(reference())
+    clean.update(np.delete(mean, 7, axis=0), np.delete(log_var, 7, axis=0))
+    (mean if part == "mean" else log_var)[7, 0] = bad
+    spoilt.update(mean, log_var)
+    for name in ("mean_shift", "variance_log_ratio", "kl", "active_units"):
+        assert getattr(spoilt, name)() == pytest.approx(getattr(clean, name)(), rel=1e-6), name
 
 
 def test_drift_is_zero_at_home_and_grows_away():

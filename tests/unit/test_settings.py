@@ -6,7 +6,7 @@ import pytest
 from serving.errors import StartupError
 from serving.host.cpus import available_cpus
 from serving.models import providers
-from serving.settings import Settings, from_command_line
+from serving.settings import Settings, from_command_line, read_token
 
 
 def test_a_flag_beats_a_variable_beats_the_default(monkeypatch):
@@ -27,7 +27,12 @@ def test_every_setting_is_described():
     [
         (["--threads", "0"], r"--threads \(VAE_THREADS\): .* came '0'"),
         (["--provider", "tpu"], r"--provider \(VAE_PROVIDER\): .*'cuda'.* came 'tpu'"),
-        (["--address", "nowhere"], r"--address \(VAE_ADDRESS\)"),
+        (["--address", "nowhere"], r"--address \(VAE_ADDRESS\): want host:port.* came 'nowhere'"),
+        (["--address", "127.0.0.1:99999"], r"--address \(VAE_ADDRESS\): want a port from 0 to 65535"),
+        (["--address", "::1:0"], r"--address .*brackets around an IPv6 address"),
+        (["--address", "a b:1"], r"--address .*want host:port"),
+        (["--metrics-address", "127.0.0.1:65536"], r"--metrics-address .*want a port from 0 to 65535"),
+        (["--metrics-address", "[::1]"], r"--metrics-address .*want host:port"),
         (["--tls-key", "key.pem"], "tls_certificate and tls_key: want both"),
     ],
 )
@@ -36,6 +41,22 @@ def test_a_bad_value_names_flag_and_variable(arguments, message):
     with pytest.raises(StartupError, match=message) as refusal:
         from_command_line(arguments)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_blank_variable_is_not_set(monkeypatch):
+    """`VAE_X=` is how a line of an env file is left empty; what is required to be a number is not asked for one."""
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"VAE_{name.upper()}", "")
+    assert from_command_line([]) == Settings()
+
+
+@pytest.mark.parametrize("content", ["ü".encode(), b"\xff\xfe", b"one\ntwo", b"a\x00b"])
+def test_a_token_that_no_client_could_send_is_refused(tmp_path, content):
+    """One line that names the file and not what is in it."""
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(StartupError, match=f"--auth-token-file {file}: want one line of printable ASCII"):
+        read_token(Settings(auth_token_file=file))
 
 
 def test_a_setting_that_is_gone_is_refused_with_what_became_of_it(monkeypatch):

@@ -1,0 +1,56 @@
+"""Images on their way in and out of the service, converted beside the event loop where that takes long."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.bundle import ImageSpec
+from serving.host.background import Background
+from serving.pb.vae.v1 import tensors_pb2
+from serving.wire import images as formats
+from serving.wire import replies, tensors
+
+Rows = NDArray[np.float32]
+
+_PNG = tensors_pb2.IMAGE_FORMAT_PNG
+_UINT8 = tensors_pb2.IMAGE_FORMAT_UINT8
+_PNG_WORK = 30
+"""Compressing a pixel, or unpacking it, in steps of arithmetic on a value."""
+
+
+async def read(
+    message: tensors_pb2.Images, field: str, spec: ImageSpec, max_rows: int, background: Background
+) -> Rows:
+    """float32 [rows, C, H, W] in the model's value range. Raises InvalidInput."""
+    shape = message.tensor.shape
+    if message.HasField("png"):
+        work = len(message.png.files) * math.prod(spec.shape) * _PNG_WORK
+    else:  # as much as it says that there is; whether that is so is checked with the rest
+        work = min(max(shape[0], 1), max_rows) * math.prod(spec.shape) if shape else 0
+    if background.is_little(work):
+        return tensors.to_images(message, field, spec, max_rows)
+    (rows,) = await background.pieces(1, work, lambda _: tensors.to_images(message, field, spec, max_rows))
+    return rows
+
+
+async def written(
+    field: int, rows: Rows, wanted: int, spec: ImageSpec, background: Background
+) -> tuple[replies.Part, ...]:
+    """An ``Images`` field in the format that was asked for, of images [rows, C, H, W]."""
+    pixels = math.prod(spec.shape)
+
+    def levels(part: slice) -> formats.Pixels:
+        return formats.to_uint8(rows[part], spec.value_range)
+
+    if wanted == _PNG:
+        files = await background.pieces(
+            len(rows), pixels * _PNG_WORK, lambda part: formats.to_png(levels(part))
+        )
+        content = tensors_pb2.Images(
+            png=tensors_pb2.PngImages(files=[file for some in files for file in some])
+        )
+        return replies.message(field, content.SerializeToString())
+    if wanted == _UINT8:
+        rows = np.concatenate(await background.pieces(len(rows), pixels, levels))
+    return replies.images(field, rows)
