@@ -64,6 +64,12 @@ class Overloaded(ServingError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyCalls(Overloaded):
+    """As many calls are in progress as may be."""
+
+    reason = "TOO_MANY_CALLS"
+
+
 class DeadlineUnreachable(ServingError):
     """The caller's deadline would pass before an answer could be ready."""
 

@@ -94,7 +94,7 @@ async def running(
         stack.callback(executors.shutdown)
         repository = _repository(settings, executors, metrics, health_servicer)
         servicer = VaeService(repository, metrics, background)
-        frame = Frame(servicer, repository, metrics, read_token(settings))
+        frame = Frame(servicer, repository, metrics, read_token(settings), settings.max_calls)
         server = grpc_door.new_server(settings, frame, health_servicer)
         stack.push_async_callback(repository.aclose)
         await repository.start()

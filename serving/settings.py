@@ -62,6 +62,7 @@ class Settings(BaseSettings):
         16_384, description="rows that may wait for a graph; more are refused"
     )
     max_rows: PositiveInt = Field(4096, description="rows that one request may carry or ask for")
+    max_calls: PositiveInt = Field(1024, description="calls in progress; more are refused")
     max_message_mib: PositiveInt = Field(64, description="size limit of a gRPC message, MiB")
     reload_s: NonNegativeFloat = Field(
         5.0, description="seconds between looks at the repository for new versions; 0 never looks again"

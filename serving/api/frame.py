@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from google.protobuf.message import DecodeError
 
 from serving.api.status import InternalError, code_of
-from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown, Unauthenticated
+from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown, TooManyCalls, Unauthenticated
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -37,6 +37,8 @@ _MODEL_NAME = {
 """Where a request names its model, if not in ``model.name``."""
 _WITHOUT_MODEL = ""
 """Label of a call that is about no model."""
+_RETRY_AFTER_S = 0.1
+"""Of a call that is one too many: by then others have ended."""
 _DRAIN_POLL_S = 0.02
 _SETTLE_S = 0.1
 """Time for calls on the wire to arrive and be refused before the sockets close."""
@@ -64,11 +66,14 @@ Answer = Callable[[bytes, Call], Awaitable[bytes | None]]
 class Frame:
     """See the module. ``token`` is what every call must carry, if there is one."""
 
-    def __init__(self, servicer: Any, repository: Repository, metrics: Metrics, token: str | None) -> None:
+    def __init__(
+        self, servicer: Any, repository: Repository, metrics: Metrics, token: str | None, max_calls: int
+    ) -> None:
         self._repository = repository
         self._metrics = metrics
         self._credentials = f"Bearer {token}".encode() if token else None
         self._active = 0
+        self._max_calls = max_calls
         self._draining = False
         self._guarded = token is not None
         """Whether calls have anything to be refused for."""
@@ -99,6 +104,8 @@ class Frame:
             code = "CANCELLED"
             self._active += 1
             try:
+                if self._active > self._max_calls:
+                    raise self._too_many_calls()
                 if self._guarded:
                     self._admit(call)
                 request = _parse(request_type, raw)
@@ -126,6 +133,10 @@ class Frame:
                 series.done(code, time.perf_counter() - started)
 
         return answer
+
+    def _too_many_calls(self) -> TooManyCalls:
+        self._metrics.rejected.labels(UNKNOWN, "calls").inc()
+        return TooManyCalls(f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S)
 
     def _admit(self, call: Call) -> None:
         if self._draining:

@@ -19,6 +19,7 @@ CODES: dict[type[errors.ServingError], str] = {
     errors.NotFound: "NOT_FOUND",
     errors.NotOffered: "FAILED_PRECONDITION",
     errors.Overloaded: "RESOURCE_EXHAUSTED",
+    errors.TooManyCalls: "RESOURCE_EXHAUSTED",
     errors.DeadlineUnreachable: "DEADLINE_EXCEEDED",
     errors.ShuttingDown: "UNAVAILABLE",
     errors.Unauthenticated: "UNAUTHENTICATED",

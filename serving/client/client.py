@@ -1,8 +1,10 @@
 """The two clients: ``Operations`` run over a blocking channel, or over an asyncio one."""
 
+import asyncio
 import copy
 import functools
 import inspect
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
@@ -41,7 +43,7 @@ class _Connection:
             tls: encrypt, and verify the server with the system's authorities.
             root_certificate: PEM file of the authority to verify the server with instead; implies ``tls``.
             token: bearer token sent with every call; without TLS it travels in the clear.
-            timeout_s: deadline of a call, retries included.
+            timeout_s: deadline of a call, retries included; of a stream, of each of its responses.
         """
         credentials = channel.credentials(tls=tls, root_certificate=root_certificate)
         self._channel = self._open(channel.target(address), credentials)
@@ -163,12 +165,29 @@ class Client(_Connection):
     def _iterate(self, stream: Stream[T]) -> Iterator[T]:
         call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
         try:
-            for response in call:
+            while (response := self._next(call)) is not None:
                 yield stream.read(response)
-        except grpc.RpcError as exc:
-            raise failures.from_rpc(exc) from None
         finally:
             call.cancel()
+
+    def _next(self, call: Any) -> Any:
+        """The next response of a stream; None after the last."""
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            call.cancel()
+
+        timer = threading.Timer(self._timeout_s, give_up)
+        timer.start()
+        try:
+            return next(call, None)
+        except grpc.RpcError as exc:
+            raise (
+                failures.no_response(self._timeout_s) if late.is_set() else failures.from_rpc(exc)
+            ) from None
+        finally:
+            timer.cancel()
 
 
 class AsyncClient(_Connection):
@@ -219,9 +238,16 @@ class AsyncClient(_Connection):
 
     async def _iterate(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
         call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
+        responses = aiter(call)
         try:
-            async for response in call:
+            while True:
+                async with asyncio.timeout(self._timeout_s):
+                    response = await anext(responses, None)
+                if response is None:
+                    return
                 yield stream.read(response)
+        except TimeoutError:
+            raise failures.no_response(self._timeout_s) from None
         except grpc.aio.AioRpcError as exc:
             raise failures.from_rpc(exc) from None
         finally:

@@ -29,6 +29,11 @@ class VaeError(Exception):
         """The server's stable identifier of the error, such as "QUEUE_FULL", if details are known."""
 
 
+def no_response(timeout_s: float) -> VaeError:
+    """Of a stream that is open but brings nothing."""
+    return VaeError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no response came for {timeout_s:g} s")
+
+
 def from_rpc(error: Any) -> VaeError:
     """The same for ``grpc.RpcError`` and ``grpc.aio.AioRpcError``, which share their methods."""
     message = " ".join((error.details() or "no message").split())

@@ -4,6 +4,8 @@ An operation is a generator: it yields the calls to make, is sent their response
 result. ``Client`` makes the calls one after the other and ``AsyncClient`` awaits them.
 """
 
+import math
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -16,6 +18,9 @@ from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 T = TypeVar("T")
+
+_REMEMBERED_S = 5.0
+"""How long the client goes by a limit that the server told: one that is started anew may have another."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Operations(Streams):
     """
 
     def __init__(self) -> None:
-        self._max_rows: dict[tuple[str, int], int] = {}
+        self._max_rows: dict[tuple[str, int], tuple[int, float]] = {}
+        """What the server takes at once of a model and version, and when it said so."""
 
     def models(self) -> Operation[list[results.Model]]:
         """The models in service, by name."""
@@ -276,8 +282,10 @@ class Operations(Streams):
         if rows <= 1:
             return [slice(0, rows)]
         key = (model.name, model.version)
-        if key not in self._max_rows:
+        max_rows, told = self._max_rows.get(key, (0, -math.inf))
+        if time.monotonic() - told > _REMEMBERED_S:
             response: pb.GetModelResponse = yield Call("GetModel", pb.GetModelRequest(model=model))
-            self._max_rows[key] = response.model.max_rows
-        size = max(1, self._max_rows[key] // max(1, each))
+            max_rows = response.model.max_rows
+            self._max_rows[key] = max_rows, time.monotonic()
+        size = max(1, max_rows // max(1, each))
         return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

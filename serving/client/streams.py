@@ -45,8 +45,8 @@ class Streams:
         """Draw ``count`` new images, any number of them, and iterate over them some rows at a time.
 
         The rows are those of ``sample``, whose arguments mean the same. The server draws no faster than
-        they are read, so the call has no deadline; it ends with the loop over it (in asyncio, use
-        ``contextlib.aclosing`` where the loop may be left early).
+        they are read, so the call has no deadline, but each response has the client's; it ends with the loop
+        over it (in asyncio, use ``contextlib.aclosing`` where the loop may be left early).
 
         Args:
             rows_per_response: the largest number of rows at a time; chosen by the server if 0.

@@ -10,6 +10,7 @@ import pytest
 from serving.client import AsyncClient, Client, VaeError
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
+from serving.server import running
 from serving.settings import Settings
 from tests.support import toy
 
@@ -156,3 +157,75 @@ async def test_a_request_of_two_steps_is_refused_before_the_first_or_not_at_all(
     assert rejected
     assert rows["encoder"] == rows["decoder"] > 0
     assert codes == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "encoder")}
+
+
+async def test_calls_beyond_the_bound_are_refused_at_once(settings):
+    """As many calls as may be are in progress; the next is told when to come again, and is taken once there is room."""
+    async with (
+        running(settings.model_copy(update={"max_calls": 2, "max_queue_rows": 4096})) as server,
+        grpc.aio.insecure_channel(server.grpc_address) as channel,
+    ):
+        stub = VaeServiceStub(channel)
+        streams = [stub.SampleStream(pb.SampleStreamRequest(sample={"count": 10**7})) for _ in range(2)]
+        for stream in streams:
+            await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await stub.Sample(pb.SampleRequest(count=1))
+        assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal.value.details() == "2 calls are in progress, as many as may be"
+        assert b"RetryInfo" in dict(refusal.value.trailing_metadata())["grpc-status-details-bin"]
+        streams[0].cancel()
+        await until_ended(server, 1)
+        assert (await stub.Sample(pb.SampleRequest(count=1))).images
+        rejected = server.metrics.registry.get_sample_value(
+            "vae_rejected_total", {"model": "_unknown", "reason": "calls"}
+        )
+        assert rejected == 1
+
+
+@contextlib.asynccontextmanager
+async def silent_server():
+    """One that takes a stream and never says anything."""
+    silence = asyncio.Event()
+
+    async def stream(raw, context):
+        await silence.wait()
+
+    server = grpc.aio.server()
+    handler = grpc.unary_stream_rpc_method_handler(stream)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("vae.v1.VaeService", {"SampleStream": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    silence.set()
+    await server.stop(0)
+
+
+async def test_a_stream_that_brings_nothing_ends(tmp_path):
+    """A reader is not kept for ever: each response has the client's deadline, in both clients."""
+    async with silent_server() as address:
+        async with AsyncClient(address, timeout_s=0.2) as client:
+            with pytest.raises(VaeError, match=r"DEADLINE_EXCEEDED: no response came for 0\.2 s"):
+                await anext(client.sample_stream("toy", 10))
+
+        def read():
+            with Client(address, timeout_s=0.2) as client:
+                return next(client.sample_stream("toy", 10))
+
+        with pytest.raises(VaeError, match=r"DEADLINE_EXCEEDED: no response came for 0\.2 s"):
+            await asyncio.to_thread(read)
+
+
+async def test_a_limit_that_the_server_has_lowered_is_asked_for_again(settings, monkeypatch):
+    """A client that outlives its server does not go by what the one before it took at once."""
+    latents = np.zeros((50, 3), np.float32)
+    async with running(settings) as server:
+        address = server.grpc_address
+        client = AsyncClient(address)
+        assert len((await client.decode("toy", latents, format="uint8")).images) == 50
+    monkeypatch.setattr("serving.client.operations._REMEMBERED_S", 0.0)
+    async with running(settings.model_copy(update={"address": address, "max_rows": 7})):
+        assert len((await client.decode("toy", latents, format="uint8")).images) == 50
+    await client.close()

@@ -10,6 +10,7 @@ EXAMPLES = {
     errors.NotFound: errors.NotFound("model", "x", "no model 'x'"),
     errors.NotOffered: errors.NotOffered("score.onnx", "no score graph"),
     errors.Overloaded: errors.Overloaded("full", retry_after_s=0.25),
+    errors.TooManyCalls: errors.TooManyCalls("busy", retry_after_s=0.1),
 }
 
 
@@ -19,7 +20,11 @@ def details_of(error):
     return {detail.TypeName().rpartition(".")[2]: detail for detail in status.details}
 
 
-@pytest.mark.parametrize("kind", errors.ServingError.__subclasses__(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind",
+    [*errors.ServingError.__subclasses__(), *errors.Overloaded.__subclasses__()],
+    ids=lambda kind: kind.__name__,
+)
 def test_every_error_has_a_code_and_error_info(kind):
     """No domain error can reach a client as UNKNOWN; each carries a reason a program can rely on."""
     assert kind in CODES
