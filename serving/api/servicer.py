@@ -14,7 +14,7 @@ from serving.api.frame import Call
 from serving.errors import InvalidInput, ShuttingDown
 from serving.host.background import Background
 from serving.metrics.registry import Metrics
-from serving.models.model import Model
+from serving.models.model import Model, row_bytes
 from serving.models.repository import Repository
 from serving.models.scoring import scorer_of
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
@@ -25,6 +25,8 @@ Rows = NDArray[np.float32]
 
 _STREAM_ROWS = 256
 """Rows of a streamed response when the caller does not say."""
+_STREAM_BYTES = 3 << 20
+"""Of such a response at most: gRPC's clients take 4 MiB unless told otherwise."""
 
 
 class VaeService:
@@ -48,7 +50,8 @@ class VaeService:
         with self._resolve(sample.model) as model:
             wanted = tensors.image_format(sample.image_format, model.manifest.image)
             count = tensors.row_count(sample.count, sampling.MAX_STREAM_ROWS, "sample.count")
-            portion = min(_STREAM_ROWS, model.max_rows)
+            fitting = max(1, _STREAM_BYTES // row_bytes(model.manifest))
+            portion = min(_STREAM_ROWS, fitting, model.max_rows)
             if request.rows_per_response:
                 portion = tensors.row_count(request.rows_per_response, model.max_rows, "rows_per_response")
             source = await sampling.open_source(sample, model, call.time_remaining(), self._background)

@@ -159,6 +159,14 @@ async def test_a_request_of_two_steps_is_refused_before_the_first_or_not_at_all(
     assert codes == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "encoder")}
 
 
+async def test_a_stream_fits_any_client(stub):
+    """Without a word on the size of responses, they are within the 4 MiB that gRPC's clients take."""
+    stream = stub.SampleStream(pb.SampleStreamRequest(sample={"count": 300}))
+    rows = [response.images.tensor.shape[0] async for response in stream]
+    assert sum(rows) == 300
+    assert max(rows) < 256
+
+
 async def test_calls_beyond_the_bound_are_refused_at_once(settings):
     """As many calls as may be are in progress; the next is told when to come again, and is taken once there is room."""
     async with (
