@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     try:
+        if sys.platform == "win32":
+            raise StartupError("want Linux or macOS: the server is started and stopped by Unix signals")
         chosen = settings.from_command_line(sys.argv[1:] if arguments is None else arguments)
         logs.configure(chosen.log_format, chosen.log_level)
         logging.getLogger("serving").info("settings: %s", chosen.describe())

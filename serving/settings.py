@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         None, description="PEM authorities that client certificates must be from"
     )
     auth_token_file: Path | None = Field(
-        None, description="file with the bearer token that every call must carry"
+        None, description="file with the bearer token that calls must carry; health and reflection need none"
     )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
@@ -137,7 +137,7 @@ def read_file(settings: Settings, name: str) -> bytes | None:
 
 
 def read_token(settings: Settings) -> str | None:
-    """The bearer token that every call must carry, if there is one. Raises StartupError."""
+    """The bearer token that calls must carry, if there is one. Raises StartupError."""
     content = read_file(settings, "auth_token_file")
     if content is None:
         return None

@@ -64,7 +64,7 @@ Answer = Callable[[bytes, Call], Awaitable[bytes | None]]
 
 
 class Frame:
-    """See the module. ``token`` is what every call must carry, if there is one."""
+    """See the module. ``token`` is what calls must carry, if there is one."""
 
     def __init__(
         self, servicer: Any, repository: Repository, metrics: Metrics, token: str | None, max_calls: int

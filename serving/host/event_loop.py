@@ -5,23 +5,16 @@ import gc
 from collections.abc import Coroutine
 from typing import Any
 
+import uvloop
+
 _YOUNG_OBJECTS = 10_000
 """Allocations between two looks at the youngest objects; Python's 700 are a few requests."""
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """``asyncio.run``, on uvloop where that exists."""
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    """``asyncio.run``, on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # it has no wheels for Windows
-        return asyncio.new_event_loop()
-
-    return uvloop.new_event_loop()
 
 
 def spare_collector() -> None:

@@ -169,7 +169,7 @@ MISTAKES = {
         RULES, "runbook: docs/operations.md#vaelatentdrift", "runbook: docs/operations.md#drift", rules, "no such section"
     ),
     "alert on a metric that is not there": Mistake(
-        RULES, "vae_refused_versions > 0", "vae_reload_failures > 0", dashboard, "no metric vae_reload_failures"
+        RULES, "(vae_refused_versions) > 0", "(vae_reload_failures) > 0", dashboard, "no metric vae_reload_failures"
     ),
     "panel that does not parse": Mistake(
         monitoring.DASHBOARD, "sum(rate(vae_samples_total", "sum(rate((vae_samples_total", dashboard, "parse"

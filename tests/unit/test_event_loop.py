@@ -1,17 +1,14 @@
 import asyncio
 import gc
-import sys
 import weakref
 
-import pytest
+import uvloop
 
 from serving.host import event_loop
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="uvloop has no wheels for Windows")
 def test_the_server_runs_on_uvloop():
-    """It is installed with the server everywhere but on Windows."""
-    import uvloop
+    """It is installed with the server."""
 
     async def loop_of():
         seen.append(asyncio.get_running_loop())
