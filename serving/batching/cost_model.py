@@ -61,6 +61,10 @@ class _Curve:
             return self._seconds[low] * rows / self._sizes[low]
         return self._seconds[low] + (self._seconds[high] - self._seconds[low]) * share
 
+    def at_least(self, rows: int) -> float:
+        """The same, but no guess at sizes beyond those that are known: a smaller batch takes no longer."""
+        return self.seconds(min(rows, self._sizes[-1])) if self._sizes else 0.0
+
     def shift(self, rows: int, seconds: float) -> None:
         """Move the curve by so many seconds at so many rows; of the two sizes there the nearer moves more."""
         low, high, share = self._place(rows)
@@ -116,10 +120,10 @@ class CostModel:
         self.rows_to_gather = _GATHERED_ROWS if self.is_short(1) else 0
 
     def seconds(self, rows: int) -> float:
-        """Expected for so many rows on one executor, in as many batches as they need; 0 if unknown."""
+        """Expected at least for so many rows on one executor, in batches as they need; 0 if unknown."""
         batches, rest = divmod(rows, self._max_batch_rows)
-        whole = batches * self._typical.seconds(self._max_batch_rows)
-        return whole + (self._typical.seconds(rest) if rest else 0.0)
+        whole = batches * self._typical.at_least(self._max_batch_rows)
+        return whole + (self._typical.at_least(rest) if rest else 0.0)
 
     def age(self) -> None:
         """A request was refused for what it would cost. Repeated refusals let one through, which tells."""

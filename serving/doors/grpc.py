@@ -15,7 +15,7 @@ from serving.host.sockets import obstacle
 from serving.settings import Settings, read_file
 
 _SHORTEST_PING_MS = 5_000
-"""Between the keepalive pings of a client."""
+"""Between the pings of a client while nothing is sent to it; one that pings more often is cut off."""
 DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata in which clients of all languages look for a ``google.rpc.Status``."""
 
@@ -30,7 +30,7 @@ def new_server(settings: Settings, frame: Frame, health_servicer: Any) -> Any:
         ("grpc.max_send_message_length", -1),
         # Clients ask whether the way is still there while nothing is called: see serving.client.channel.
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", _SHORTEST_PING_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", _SHORTEST_PING_MS),
     ]
     if settings.max_connection_age_s:
         options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.client import Client, VaeError, channel
+from serving.client import Client, VaeError
 from serving.errors import StartupError
 from serving.server import running
 from tests.support import process
@@ -164,15 +164,6 @@ def test_a_token_is_stripped_and_never_shown(repository, tmp_path):
             assert "Traceback" not in done.stderr
 
 
-def test_idle_connections_may_ask_whether_the_way_is_still_there():
-    """What the client asks for, the server allows: its pings are no more often than the server's strikes begin."""
-    from serving.doors import grpc as door
-
-    options = dict(channel.OPTIONS)
-    assert options["grpc.keepalive_permit_without_calls"] == 1
-    assert options["grpc.keepalive_time_ms"] > door._SHORTEST_PING_MS
-
-
 class Path:
     """A way to the server that can forget its connections, as gateways do: bytes vanish, nothing is closed."""
 
@@ -181,6 +172,8 @@ class Path:
         self._forgotten: set[int] = set()
         self._writers = []
         self.connections = 0
+        self.passed = 0
+        """Bytes, both ways together."""
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -206,6 +199,7 @@ class Path:
 
     async def _pass_on(self, number, reader, writer):
         while content := await reader.read(65536):
+            self.passed += len(content)
             if number not in self._forgotten:
                 writer.write(content)
                 await writer.drain()
@@ -227,3 +221,16 @@ async def test_a_connection_that_was_forgotten_on_the_way_is_given_up(server):
                     break
             assert answered.is_set()
             assert path.connections == 2
+
+
+@pytest.mark.slow
+async def test_an_idle_connection_that_asks_is_kept(server):
+    """A client's pings while nothing is called are no offence: no GOAWAY, and the connection is there when it is used."""
+    async with Path(int(server.grpc_address.rpartition(":")[2])) as path:
+        with Client(f"127.0.0.1:{path.port}", timeout_s=5) as client:
+            assert len(await asyncio.to_thread(client.models)) == 1
+            before = path.passed
+            await asyncio.sleep(45)  # four pings; it is time itself that is tried here
+            assert path.passed >= before + 3 * 17
+            assert len(await asyncio.to_thread(client.models)) == 1
+            assert path.connections == 1

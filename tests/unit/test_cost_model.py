@@ -59,6 +59,15 @@ def test_single_rows_say_nothing_of_full_batches():
     assert cost.seconds(32) == pytest.approx(0.0025, rel=0.1)
 
 
+def test_a_size_that_was_never_seen_is_no_reason_to_refuse():
+    """After single rows alone a batch may take as long as one of them, for all that is known; it is run smaller."""
+    cost = CostModel(64)
+    for _ in range(100):
+        cost.observe(1, 0.001)
+    assert cost.seconds(4096) == pytest.approx(64 * 0.001, rel=0.05)
+    assert cost.batch_rows(4096, 1) == 10
+
+
 def test_full_batches_say_nothing_of_single_rows():
     """The other way round, and in between both ends learn."""
     cost = CostModel(64)
