@@ -4,13 +4,14 @@ An operation is a generator: it yields the calls to make, is sent their response
 result. ``Client`` makes the calls one after the other and ``AsyncClient`` awaits them.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 from serving.client import messages, requests, results
+from serving.client.result_size import check_result_size
 from serving.client.streams import Format, Streams
 from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -261,23 +262,25 @@ class Operations(Streams):
         ``each`` is the work that one row makes, in rows. What the server chose for the first part, version
         and seed, is asked for in the others.
         """
-        responses = []
+        responses: list[Any] = []
         for part in (yield from self._parts(request.model, rows, each)):
             fill(part)
             response = yield Call(method, request)
+            if not responses and part.stop < rows:  # more to come, of which this is a measure
+                check_result_size(rows, response.ByteSize() / (part.stop - part.start))
             request.model.version = response.model.version
             if method in ("Sample", "Encode", "Score"):
                 request.seed = response.seed
             responses.append(response)
         return responses
 
-    def _parts(self, model: models_pb2.ModelRef, rows: int, each: int) -> Operation[list[slice]]:
+    def _parts(self, model: models_pb2.ModelRef, rows: int, each: int) -> Operation[Iterator[slice]]:
         """``rows`` in parts that one request may have; an impossible number is left to the server."""
         if rows <= 1:
-            return [slice(0, rows)]
+            return iter([slice(0, rows)])
         key = (model.name, model.version)
         if key not in self._max_rows:
             response: pb.GetModelResponse = yield Call("GetModel", pb.GetModelRequest(model=model))
             self._max_rows[key] = response.model.max_rows
         size = max(1, self._max_rows[key] // max(1, each))
-        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+        return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

@@ -74,7 +74,7 @@ def read_foreign(path: Path, subject: Subject) -> Tensor:
     if path.is_dir():
         values |= {"image_size": (height, width), "channels": "grey" if channels == 1 else "rgb"}
     try:
-        found = data.load(FitConfig.parse(values))
+        found = data.load(FitConfig.parse(values), labelled=False)
     except TrainingError as exc:
         raise TrainingError(str(exc).replace("--data", "--ood", 1)) from None
     if found.image_shape != subject.dataset.image_shape:
