@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
 from serving.pictures.picture_modes import TOLERANCE
@@ -60,12 +61,13 @@ def read_arrays(path: Path, names: Sequence[str]) -> ArrayFile:
         ArrayError: not a whole file of this kind; pickles are never opened.
     """
     try:
-        content = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return ArrayFile(("",), {"": content})
-        with content:
-            found = {name: content[name] for name in names if name in content.files}
-            return ArrayFile(tuple(content.files), found)
+        with path.open("rb") as opened:  # numpy leaves a damaged .npz open if it opens it itself
+            if opened.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
+                return ArrayFile(("",), {"": np.load(path, mmap_mode="r", allow_pickle=False)})
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as content:
+                found = {name: content[name] for name in names if name in content.files}
+                return ArrayFile(tuple(content.files), found)
     except OSError as exc:
         raise ArrayError(f"cannot be read: {exc.strerror or exc}") from None
     except Exception as exc:  # zipfile, zlib and numpy raise half a dozen kinds for a broken file

@@ -109,7 +109,9 @@ def has_picture_name(file: Path) -> bool:
 def _opened(file: Path) -> Iterator[Image.Image]:
     """The file with its header read; whatever Pillow raises until it is closed becomes a PictureError."""
     try:
-        with Image.open(file, formats=_formats()) as image:
+        # By its name, Pillow would map an uncompressed TIFF file with height and width exchanged where its
+        # orientation turns it, and give garbled pixels (seen in 13.0).
+        with file.open("rb") as opened, Image.open(opened, formats=_formats()) as image:
             if image.format not in FIRST_IS_THE_PICTURE and getattr(image, "is_animated", False):
                 count = getattr(image, "n_frames", "several")
                 raise PictureError(file, f"want one picture a file, came {count} frames or pages")
