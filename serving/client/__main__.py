@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from serving.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Client, Format, VaeError, files
-from serving.client.result_size import gathered
 from serving.client.printed_tables import MODEL_COLUMNS, model_row, print_table
+from serving.client.result_size import gathered
 from serving.wire import images as formats
 
 if TYPE_CHECKING:

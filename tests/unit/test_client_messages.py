@@ -199,3 +199,27 @@ def test_both_clients_stream():
         signature = inspect.signature(client.sample_stream)
         assert signature.return_annotation == kind[results.Samples]
         assert "rows_per_response" in signature.parameters
+
+
+def test_absurd_jobs_are_refused_after_the_first_part():
+    """Nothing is laid out for rows that will never come, and the line says how to have them in parts."""
+    sent = []
+
+    def answer(method, request):
+        sent.append(method)
+        return answer_of(10)(method, request)
+
+    with pytest.raises(
+        ValueError, match=r"count: want at most [\d,]+ rows of .* came 1,000,000,000,000; .*stream"
+    ):
+        run(Operations().sample("m", 10**12), answer)
+    assert sent == ["GetModel", "Sample"]
+
+
+def test_parts_are_made_as_they_are_asked_for():
+    """A job of many parts takes no memory before its first answer."""
+    parts = Operations()._parts(models_pb2.ModelRef(name="m"), 10**15, 1)
+    parts.send(None)
+    with pytest.raises(StopIteration) as stop:
+        parts.send(pb.GetModelResponse(model=models_pb2.Model(max_rows=7)))
+    assert next(stop.value.value) == slice(0, 7)
