@@ -17,6 +17,7 @@ from serving.pictures.picture_modes import TOLERANCE
 Array = NDArray[Any]
 
 ENDINGS = frozenset({".npy", ".npz"})
+ZIP = b"PK"
 COLOUR_AXIS = (1, 3, 4)
 """Lengths by which a last axis is taken for colour (grey, RGB, RGBA)."""
 FORMS = "[N, H, W], [N, H, W, C] or [N, C, H, W]"
@@ -62,12 +63,17 @@ def read_arrays(path: Path, names: Sequence[str]) -> ArrayFile:
     """
     try:
         with path.open("rb") as opened:  # numpy leaves a damaged .npz open if it opens it itself
-            if opened.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
+            begin = opened.read(len(MAGIC_PREFIX))
+            if begin == MAGIC_PREFIX:
                 return ArrayFile(("",), {"": np.load(path, mmap_mode="r", allow_pickle=False)})
+            if not begin.startswith(ZIP):
+                raise ArrayError("cannot be read as .npy or .npz: it is neither")
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as content:
                 found = {name: content[name] for name in names if name in content.files}
                 return ArrayFile(tuple(content.files), found)
+    except ArrayError:
+        raise
     except OSError as exc:
         raise ArrayError(f"cannot be read: {exc.strerror or exc}") from None
     except Exception as exc:  # zipfile, zlib and numpy raise half a dozen kinds for a broken file
