@@ -64,6 +64,11 @@ def read_images(paths: Sequence[Path], model: Model, *, fit: bool) -> Given:
             came = list(images.shape)
             raise FileError(f"{paths[0]}: want {FORMS} with [C, H, W] as [{shape}], came {came}")
         return Given(_in_form(str(paths[0]), images, model.value_range), None)
+    arrays = [path for path in paths if has_array_name(path)]
+    if arrays:
+        raise FileError(
+            f"{arrays[0]}: want one array file alone, or image files and folders; came {len(paths)}"
+        )
     if model.image_shape[0] not in PNG_CHANNELS:
         raise FileError(f"images: want .npy or .npz, the model has {model.image_shape[0]} channels")
     found = [picture for path in paths for picture in _pictures(path, model.image_shape, fit=fit)]

@@ -206,6 +206,7 @@ def test_unusable_files_are_named(tmp_path):
     for call, message in (
         (lambda: files.read_images([text], MODEL, fit=False), "a.png: cannot be read as an image"),
         (lambda: files.read_images([tmp_path / "no.png"], MODEL, fit=False), "No such file"),
+        (lambda: files.read_images([text, array], MODEL, fit=False), "a.npz: want one array file alone"),
         (
             lambda: files.read_array(array, ("latents", "mean")),
             "want an array latents or mean, came one, two",

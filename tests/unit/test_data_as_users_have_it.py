@@ -286,7 +286,7 @@ def test_a_run_has_a_name_that_export_accepts(tmp_path, folder, name):
     free_target(tmp_path / "models", name, None)
 
 
-def test_foreign_images_need_no_labels(tmp_path):
+def test_foreign_images_need_no_labels(tmp_path, monkeypatch):
     """`evaluate --ood` reads a folder whatever its sub-folders are called, and with damaged files in it."""
     for part in ("train", "aggregate"):
         pictures(tmp_path / "photos" / part, 6)
@@ -300,6 +300,9 @@ def test_foreign_images_need_no_labels(tmp_path):
             return split
 
     assert read_foreign(tmp_path / "photos", Subject()).shape == (13, 1, 8, 8)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").rename("digits")
+    assert len(read_foreign(Path("digits"), Subject())) == 13, "the built-in data set was taken"
 
 
 def test_help_and_results_that_cannot_be_written(tmp_path):

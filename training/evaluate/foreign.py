@@ -70,7 +70,7 @@ def read_foreign(path: Path, subject: Subject) -> Tensor:
         TrainingError: nothing to read, or an array of another shape.
     """
     channels, height, width = subject.dataset.image_shape
-    values: dict[str, object] = {"data": str(path)}
+    values: dict[str, object] = {"data": str(path.absolute())}  # never a data set of that name
     if path.is_dir():
         values |= {"image_size": (height, width), "channels": "grey" if channels == 1 else "rgb"}
     try:
