@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = None
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except OSError as exc:
         if not _output_is_lost():
             raise
@@ -38,7 +38,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: int = args.command(args)
         return code
     except SystemExit:
-        sys.stdout.flush()  # the help may not fit
+        print(end="", flush=True)  # the help may not fit
         raise
     except TrainingError as exc:
         line = " ".join(str(exc).split())

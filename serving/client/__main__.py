@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = None
     try:
         status = _run(arguments)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except OSError as exc:
         if not _output_is_lost():
             raise
@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         with _connect(options) as client:
             options.command(client, options)
     except SystemExit:
-        sys.stdout.flush()  # the help may not fit
+        print(end="", flush=True)  # the help may not fit
         raise
     except VaeError as exc:
         return _fail(str(exc), 1)

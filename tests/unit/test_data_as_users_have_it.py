@@ -219,6 +219,15 @@ def test_pixels_a_rounding_beyond_one(tmp_path):
     assert torch.equal(found, mapped)
 
 
+def test_an_upper_case_ending_is_the_ending(tmp_path):
+    """Of array files as of pictures; what does not fit it is refused for it too."""
+    np.savez(tmp_path / "x.npz", images=RANDOM.integers(0, 256, (20, 5, 5), dtype=np.uint8))
+    (tmp_path / "x.npz").rename(tmp_path / "X.NPZ")
+    assert len(all_images(data(tmp_path / "X.NPZ"))) == 20
+    with pytest.raises(TrainingError, match=r"--in-memory no: only for a folder of images or an \.npy file"):
+        FitConfig.parse({"data": str(tmp_path / "X.NPZ"), "in_memory": "no"})
+
+
 def test_arrays_that_are_not_read_are_named(tmp_path, caplog):
     """A misspelt name of the labels is no reason to train without them in silence."""
     images = RANDOM.integers(0, 256, (20, 5, 5), dtype=np.uint8)
