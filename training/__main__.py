@@ -1,6 +1,8 @@
 """``vae-train``, also ``python -m training``."""
 
+import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,10 +17,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for what the user can put right, 128 + n after signal n."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("training").setLevel(logging.INFO)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks ends nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
+    code = None
+    try:
+        code = _run(arguments)
+        print(end="", flush=True)
+    except OSError as exc:
+        if not _output_is_lost():
+            raise
+        if code is None or not isinstance(exc, BrokenPipeError):  # else `head` for one has seen enough
+            print(f"vae-train: error: standard output: {exc.strerror}", file=sys.stderr)
+            return code or 1
+    return code or 0
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         args = parser().parse_args(arguments)
         code: int = args.command(args)
         return code
+    except SystemExit:
+        print(end="", flush=True)  # the help may not fit
+        raise
     except TrainingError as exc:
         line = " ".join(str(exc).split())
         print(f"vae-train: error: {line}", file=sys.stderr)
@@ -26,6 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vae-train: interrupted", file=sys.stderr)
         return 130
+
+
+def _output_is_lost() -> bool:
+    """Whether standard output cannot be written; what is left for it is dropped, or Python tries again."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def parser() -> Parser:

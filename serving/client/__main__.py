@@ -6,17 +6,24 @@ is one line on stderr.
 
 import argparse
 import dataclasses
+import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from serving.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Client, Format, Model, VaeError, files
+from serving.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Client, Format, VaeError, files
+from serving.client.printed_tables import MODEL_COLUMNS, model_row, print_table
+from serving.client.result_size import gathered
 from serving.wire import images as formats
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,16 +32,37 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Unlike argparse's own, not silent where it cannot be written."""
+        print(self.format_help(), end="", file=file)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="vae-client: %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks ends nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
+    status = None
     try:
+        status = _run(arguments)
+        print(end="", flush=True)
+    except OSError as exc:
+        if not _output_is_lost():
+            raise
+        if isinstance(exc, BrokenPipeError):  # whoever read the output, `head` for one, has seen enough
+            return status or 0
+        return _fail(f"standard output: {exc.strerror}", 1)
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = _parser().parse_args(arguments)
         with _connect(options) as client:
             options.command(client, options)
-            sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        print(end="", flush=True)  # the help may not fit
+        raise
     except VaeError as exc:
         return _fail(str(exc), 1)
     except ValueError as exc:
@@ -42,6 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     return 0
+
+
+def _output_is_lost() -> bool:
+    """Whether standard output cannot be written; what is left for it is dropped, or Python tries again."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _fail(message: str, status: int) -> int:
@@ -73,7 +111,7 @@ def _sample(client: Client, options: argparse.Namespace) -> None:
         "latents": as_arrays,
     }
     if options.stream:
-        parts = list(client.sample_stream(options.model, options.count, **asked))
+        parts = gathered(client.sample_stream(options.model, options.count, **asked), options.count)
     else:
         parts = [client.sample(options.model, options.count, **asked)]
     images, first = np.concatenate([part.images for part in parts]), parts[0]
@@ -86,7 +124,7 @@ def _sample(client: Client, options: argparse.Namespace) -> None:
 
 
 def _encode(client: Client, options: argparse.Namespace) -> None:
-    images = files.read_images(options.images, client.model(options.model), fit=options.fit)
+    images, names = files.read_images(options.images, client.model(options.model), fit=options.fit)
     posteriors = client.encode(
         options.model, images, pool_probabilities=True, latents=options.latents, seed=options.seed
     )
@@ -97,6 +135,7 @@ def _encode(client: Client, options: argparse.Namespace) -> None:
         "seed": None if posteriors.seed is None else np.uint64(posteriors.seed),
         "pool_probabilities": posteriors.pool_probabilities,
         "pools": np.array(posteriors.pools) if posteriors.pools else None,
+        "files": names and np.array(names),
     }
     files.write_arrays(options.out, content)
     _done(options.out, f"{len(posteriors.mean)} posteriors", posteriors.model.name)
@@ -114,38 +153,32 @@ def _decode(client: Client, options: argparse.Namespace) -> None:
 
 def _reconstruct(client: Client, options: argparse.Namespace) -> None:
     model = client.model(options.model)
-    images = files.read_images(options.images, model, fit=options.fit)
+    images, names = files.read_images(options.images, model, fit=options.fit)
     rebuilt = client.reconstruct(options.model, images, format=_format(options.out), latents=True)
     if options.out.suffix == ".png":
         given = images if images.dtype == np.uint8 else formats.to_uint8(images, model.value_range)
         columns = min(options.columns or 16, len(given))
-        files.write_grid(options.out, _over(given, rebuilt.images, columns), columns=columns)
+        files.write_grid(options.out, files.over(given, rebuilt.images, columns), columns=columns)
     else:
         content = {"inputs": images, "images": rebuilt.images, "latents": rebuilt.latents}
-        files.write_arrays(options.out, content)
+        files.write_arrays(options.out, content | {"files": names and np.array(names)})
     _done(options.out, f"{len(rebuilt.images)} reconstructions", rebuilt.model.name)
 
 
-def _over(above: files.Rows, below: files.Rows, columns: int) -> files.Rows:
-    """Rows of a grid in pairs: ``columns`` images of ``above``, then the same of ``below``."""
-    gap = -len(above) % columns
-    blank = np.full((gap, *above.shape[1:]), 255, np.uint8)
-    rows = [np.concatenate([part, blank]).reshape(-1, columns, *above.shape[1:]) for part in (above, below)]
-    return np.stack(rows, axis=1).reshape(-1, *above.shape[1:])
-
-
 def _score(client: Client, options: argparse.Namespace) -> None:
-    images = files.read_images(options.images, client.model(options.model), fit=options.fit)
+    images, names = files.read_images(options.images, client.model(options.model), fit=options.fit)
     scores = client.score(options.model, images, samples=options.samples, seed=options.seed)
     columns = {name: getattr(scores, name) for name in ("nelbo", "distortion", "rate", "nll", "quantile")}
     if options.out is None:
         known = {name: column for name, column in columns.items() if column is not None}
         rows = [
-            [str(row), *(f"{column[row]:.3f}" for column in known.values())] for row in range(len(images))
+            [names[row] if names else str(row), *(f"{column[row]:.3f}" for column in known.values())]
+            for row in range(len(images))
         ]
-        _print_table([["ROW", *map(str.upper, known)], *rows])
+        print_table([["FILE" if names else "ROW", *map(str.upper, known)], *rows])
         return
-    files.write_arrays(options.out, columns | {"seed": np.uint64(scores.seed), "samples": scores.samples})
+    columns |= {"seed": np.uint64(scores.seed), "samples": scores.samples, "files": names and np.array(names)}
+    files.write_arrays(options.out, columns)
     _done(options.out, f"{len(images)} scores, {scores.samples} samples each", scores.model.name)
 
 
@@ -154,29 +187,7 @@ def _models(client: Client, options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps([dataclasses.asdict(model) for model in models], indent=2, default=str))
         return
-    head = ("NAME", "VERSION", "KIND", "IMAGE", "LATENT", "PRIOR", "POOLS", "MAX ROWS", "ON", "DIGEST")
-    _print_table([head, *map(_row, models)])
-
-
-def _print_table(table: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _row(model: Model) -> tuple[str, ...]:
-    return (
-        model.name,
-        str(model.version),
-        model.kind,
-        "x".join(map(str, model.image_shape)),
-        "x".join(map(str, model.latent_shape)),
-        model.prior,
-        str(len(model.pools)),
-        str(model.max_rows),
-        model.execution_provider,
-        model.digest[:12],
-    )
+    print_table([MODEL_COLUMNS, *map(model_row, models)])
 
 
 def _format(out: Path) -> Format:

@@ -6,13 +6,14 @@ result. ``Client`` makes the calls one after the other and ``AsyncClient`` await
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 from serving.client import messages, requests, results
+from serving.client.result_size import check_result_size
 from serving.client.streams import Format, Streams
 from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -267,20 +268,22 @@ class Operations(Streams):
         ``each`` is the work that one row makes, in rows. What the server chose for the first part, version
         and seed, is asked for in the others.
         """
-        responses = []
+        responses: list[Any] = []
         for part in (yield from self._parts(request.model, rows, each)):
             fill(part)
             response = yield Call(method, request)
+            if not responses and part.stop < rows:  # more to come, of which this is a measure
+                check_result_size(rows, response.ByteSize() / (part.stop - part.start))
             request.model.version = response.model.version
             if method in ("Sample", "Encode", "Score"):
                 request.seed = response.seed
             responses.append(response)
         return responses
 
-    def _parts(self, model: models_pb2.ModelRef, rows: int, each: int) -> Operation[list[slice]]:
+    def _parts(self, model: models_pb2.ModelRef, rows: int, each: int) -> Operation[Iterator[slice]]:
         """``rows`` in parts that one request may have; an impossible number is left to the server."""
         if rows <= 1:
-            return [slice(0, rows)]
+            return iter([slice(0, rows)])
         key = (model.name, model.version)
         max_rows, told = self._max_rows.get(key, (0, -math.inf))
         if time.monotonic() - told > _REMEMBERED_S:
@@ -288,4 +291,4 @@ class Operations(Streams):
             max_rows = response.model.max_rows
             self._max_rows[key] = max_rows, time.monotonic()
         size = max(1, max_rows // max(1, each))
-        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+        return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

@@ -1,6 +1,5 @@
 """serving.client without a server: translation, splitting, errors, files."""
 
-import dataclasses
 import inspect
 from collections import abc
 
@@ -12,13 +11,11 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
 
-from serving.client import AsyncClient, Client, channel, failures, files, messages, results
+from serving.client import AsyncClient, Client, channel, failures, messages, results
 from serving.client.operations import Operations
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.wire import images as formats
 
 batches = hnp.arrays(
     st.sampled_from([np.uint8, np.float32, ">f4", np.float64]),
@@ -204,51 +201,25 @@ def test_both_clients_stream():
         assert "rows_per_response" in signature.parameters
 
 
-MODEL = results.Model(
-    **{field.name: None for field in dataclasses.fields(results.Model)} | {"image_shape": (1, 4, 6)}
-)
+def test_absurd_jobs_are_refused_after_the_first_part():
+    """Nothing is laid out for rows that will never come, and the line says how to have them in parts."""
+    sent = []
 
+    def answer(method, request):
+        sent.append(method)
+        return answer_of(10)(method, request)
 
-def test_image_files_become_what_the_model_takes(tmp_path):
-    """Colour becomes grey, folders are read in order of their paths, other sizes only with --fit."""
-    folder = tmp_path / "images"
-    for index in range(3):
-        (folder / f"{index}").mkdir(parents=True)
-        Image.new("RGB", (6, 4), (index, index, index)).save(folder / f"{index}" / "a.png")
-    images = files.read_images([folder], MODEL, fit=False)
-    np.testing.assert_array_equal(images[:, 0, 0, 0], [0, 1, 2])
-    assert images.shape == (3, 1, 4, 6)
-    Image.new("L", (20, 20)).save(tmp_path / "large.png")
-    with pytest.raises(files.FileError, match=r"large.png: want 4x6 pixels .* came 20x20; --fit"):
-        files.read_images([tmp_path / "large.png"], MODEL, fit=False)
-    assert files.read_images([tmp_path / "large.png"], MODEL, fit=True).shape == (1, 1, 4, 6)
-
-
-def test_unusable_files_are_named(tmp_path):
-    """No image, no array, no file: one line with the path and what was wanted."""
-    text = tmp_path / "a.png"
-    text.write_text("no image")
-    array = tmp_path / "a.npz"
-    np.savez(array, one=np.zeros(1), two=np.zeros(1))
-    for call, message in (
-        (lambda: files.read_images([text], MODEL, fit=False), "a.png: cannot be read as an image"),
-        (lambda: files.read_images([tmp_path], MODEL, fit=False), "a.png: cannot be read"),
-        (
-            lambda: files.read_array(array, ("latents", "mean")),
-            "want an array latents or mean, came one, two",
-        ),
-        (lambda: files.read_array(text, ("latents",)), "cannot be read as .npy or .npz"),
-        (lambda: files.read_array(tmp_path / "none.npy", ("latents",)), "cannot be read"),
-        (lambda: files.write_arrays(tmp_path / "no" / "a.npz", {}), "cannot be written"),
-        (lambda: files.write_grid(tmp_path / "a.png", np.zeros((1, 2, 4, 6), np.uint8)), "1 or 3 channels"),
+    with pytest.raises(
+        ValueError, match=r"count: want at most [\d,]+ rows of .* came 1,000,000,000,000; .*stream"
     ):
-        with pytest.raises(files.FileError, match=message):
-            call()
+        run(Operations().sample("m", 10**12), answer)
+    assert sent == ["GetModel", "Sample"]
 
 
-def test_arrays_and_grids_are_written(tmp_path):
-    """What is written can be read: arrays by name, those that are None left out, and a grid as PNG."""
-    files.write_arrays(tmp_path / "a.npz", {"images": np.arange(3), "latents": None})
-    np.testing.assert_array_equal(files.read_array(tmp_path / "a.npz", ("images",)), np.arange(3))
-    files.write_grid(tmp_path / "grid.png", np.zeros((6, 3, 4, 5), np.uint8), columns=3)
-    assert formats.png_shape((tmp_path / "grid.png").read_bytes()) == (3, 2 * 6 + 2, 3 * 7 + 2)
+def test_parts_are_made_as_they_are_asked_for():
+    """A job of many parts takes no memory before its first answer."""
+    parts = Operations()._parts(models_pb2.ModelRef(name="m"), 10**15, 1)
+    parts.send(None)
+    with pytest.raises(StopIteration) as stop:
+        parts.send(pb.GetModelResponse(model=models_pb2.Model(max_rows=7)))
+    assert next(stop.value.value) == slice(0, 7)

@@ -258,7 +258,7 @@ def test_unreadable_files_are_skipped_and_counted(tmp_path, caplog):
 
 def test_folders_that_are_no_data_set(tmp_path):
     """Empty, not there, too few images, images beside sub-folders: each is named."""
-    with pytest.raises(TrainingError, match=r"want a folder with images .*found none"):
+    with pytest.raises(TrainingError, match=r"want a folder with images, found none"):
         load(FitConfig(data=str(tmp_path)))
     with pytest.raises(TrainingError, match=r"elsewhere: want digits, .*not found"):
         load(FitConfig(data=str(tmp_path / "elsewhere")))

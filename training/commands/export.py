@@ -18,7 +18,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument("--repository", type=Path, default=Path("models"), help="(default: models)")
-    parser.add_argument("--name", help="model name (default: the name of the run folder)")
+    parser.add_argument("--name", help="model name (default: made from the name of the run folder)")
     parser.add_argument("--version", type=int, help="(default: one more than the highest that is there)")
     parser.add_argument(
         "--require",
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from training.report import report_files
     from training.runs import Run, load_run
 
-    name = args.name or args.run.resolve().name
+    name = Run(args.run).model_name if args.name is None else args.name
     check_request(args.repository, name, args.version, args.require)
     measured = measured_run(Run(args.run), load_run(args.run), pools=args.pools)
     bundle = export_run(

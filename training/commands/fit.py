@@ -232,6 +232,6 @@ def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run"
         density = "" if sigma is None else f"; σ {sigma:.3f} (a density, so it may be below 0)"
         print(f"validated averaged weights: {bound}distortion {distortion:.2f}, rate {rate:.2f}{density}")
         _print_best(outcome.validation["loss"], folder)
-    name = folder.path.resolve().name
-    export = ["vae-train", "export", "--run", str(folder.path), "--repository", "models", "--name", name]
+    export = ["vae-train", "export", "--run", str(folder.path), "--repository", "models"]
+    export += ["--name", folder.model_name]
     print(f"next:\n  {shlex.join(export)}")

@@ -1,13 +1,16 @@
 """Command-line flags made from the fields of a config: one place says what an option is."""
 
 import argparse
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from training.config import DataOptions, FitConfig, ModelOptions, TrainingOptions, flag
 from training.training_error import TrainingError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 GROUPS: tuple[type[BaseModel], ...] = (DataOptions, ModelOptions, TrainingOptions)
 
@@ -20,6 +23,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise TrainingError(f"{message}; see {self.prog} --help")
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Unlike argparse's own, not silent where it cannot be written."""
+        print(self.format_help(), end="", file=file)
 
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """``vae-train pools``: find the kinds of data without labels, and name them from a few examples."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         raise TrainingError(f"--seed {args.seed}: want at least 0")
     with threadpool_limits(args.threads):
         print(_found(args))
-    print(f"written   {args.run / 'pools.json'}; next:\n  vae-train export --run {args.run} --pools mixture")
+    export = shlex.join(["vae-train", "export", "--run", str(args.run), "--pools", "mixture"])
+    print(f"written   {args.run / 'pools.json'}; next:\n  {export}")
     return 0
 
 

@@ -67,12 +67,12 @@ class DataOptions(Options):
     @classmethod
     def _absolute(cls, value: str) -> str:
         """A path is kept absolute, so that a run can be evaluated from any folder."""
-        return value if value in NAMED_DATA else str(Path(value).expanduser().absolute())
+        return value if value in NAMED_DATA else str(_in_utf8(Path(value).expanduser().absolute()))
 
     @field_validator("data_dir", "cache_dir")
     @classmethod
     def _absolute_dir(cls, value: Path | None) -> Path | None:
-        return value and value.expanduser().absolute()
+        return value and _in_utf8(value.expanduser().absolute())
 
     @field_validator("without", mode="before")
     @classmethod
@@ -100,3 +100,12 @@ class DataOptions(Options):
         if value and min(value) < 4:
             raise ValueError(f"want at least 4x4; came {value[0]}x{value[1]}")
         return value
+
+
+def _in_utf8(path: Path) -> Path:
+    """It is written down in the run folder, as UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"want a path in UTF-8; came {str(path)!r}") from None
+    return path

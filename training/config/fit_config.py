@@ -167,7 +167,7 @@ def _data_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
         ),
         (config.data_dir is not None and not idx, f"--data-dir: only for mnist and fashion-mnist, {came}"),
         (
-            config.in_memory == "no" and (named or config.data.endswith(".npz")),
+            config.in_memory == "no" and (named or config.data.lower().endswith(".npz")),
             f"--in-memory no: only for a folder of images or an .npy file, {came}",
         ),
         (config.image_size is not None and named, f"--image-size: only for a folder of images, {came}"),

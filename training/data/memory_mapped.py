@@ -10,6 +10,7 @@ the same images in memory.
 import hashlib
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,15 +24,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from serving.pictures.picture_arrays import as_stored
 from training.config import FitConfig
 from training.data.dataset import CHUNK, Dataset, Split
 from training.data.idx import default_cache
-from training.data.splits import Arrays, as_stored, split_rows, stored_type, update_digest
+from training.data.splits import Arrays, checked_form, split_rows, update_digest
 from training.training_error import TrainingError
 
 LIMIT = 2 * 2**30
 """Bytes of images from which on ``--in-memory auto`` maps them."""
-FORMAT = 1
+FORMAT = 2
 OPTIONS = ("image_size", "channels", "val_fraction", "test_fraction", "split_seed")
 """Fields of the config that decide what the files hold."""
 SPLITS = ("train", "val", "test")
@@ -43,9 +45,10 @@ log = logging.getLogger(__name__)
 class Skipped:
     """Files that could not be read."""
 
-    count: int = 0
-    total: int = 0
-    first: str = ""
+    line: str = ""
+    """How many, and the first few by name; empty if there are none."""
+    damaged: str = ""
+    """What is wrong with the first that has a picture's name, if there is one: ``--strict`` refuses it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Source:
 
 
 def is_wanted(config: FitConfig, size: int) -> bool:
-    """Whether images of so many bytes are to be mapped."""
+    """Whether images of so many bytes are to be memory_mapped."""
     return config.in_memory == "no" or (config.in_memory == "auto" and size > LIMIT)
 
 
@@ -86,7 +89,7 @@ def _key(source: Source, config: FitConfig) -> str:
     digest = hashlib.sha256()
     for file in source.files:
         stat = file.stat()
-        digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(file) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     options = {name: getattr(config, name) for name in OPTIONS} | {"format": FORMAT}
     digest.update(json.dumps(options).encode())
     return digest.hexdigest()[:32]
@@ -105,7 +108,8 @@ def _scratch(root: Path) -> Iterator[Path]:
 
 def _prepare(name: str, arrays: Arrays, skipped: Skipped, config: FitConfig, folder: Path) -> None:
     """Write the files of a folder; the images are read once, from the first to the last."""
-    images, dtype = arrays.images, stored_type(name, arrays.images)
+    images, stored = arrays.images, checked_form(name, arrays.images)
+    dtype = stored.dtype
     parts = split_rows(name, len(images), config)
     digest = hashlib.sha256(f"{dtype.str}{images.shape}".encode())
     files = [(folder / f"{split}.npy").open("wb") for split in SPLITS]
@@ -113,7 +117,7 @@ def _prepare(name: str, arrays: Arrays, skipped: Skipped, config: FitConfig, fol
         for file, rows in zip(files, parts, strict=True):
             _write_header(file, dtype, (len(rows), *images.shape[1:]))
         for start in tqdm(range(0, len(images), CHUNK), "writing images", disable=not sys.stderr.isatty()):
-            chunk = np.ascontiguousarray(as_stored(images[start : start + CHUNK], dtype))
+            chunk = np.ascontiguousarray(as_stored(images[start : start + CHUNK], stored))
             digest.update(chunk.data)
             for file, rows in zip(files, parts, strict=True):  # sorted, so each file is written in order
                 first, last = np.searchsorted(rows, (start, start + CHUNK))

@@ -1,6 +1,7 @@
 """From arrays to splits: value range, labels, checksum, shuffle by seed."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from serving.pictures.picture_arrays import MASK_NOTICE, ArrayError, Stored, as_stored, stored_form
 from training.config import FitConfig
 from training.data.dataset import CHUNK, Dataset, Split
+from training.data.label_names import composed, wrong_label
 from training.training_error import TrainingError
 
 SMALLEST_IMAGE = 4
 """Height and width below which there is nothing to convolve."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,13 @@ def checked_images(name: str, images: NDArray[Any]) -> NDArray[np.uint8] | NDArr
     """[N, C, H, W] as uint8 or float32.
 
     Raises:
-        TrainingError: as ``stored_type``.
+        TrainingError: as ``checked_form``.
     """
-    return as_stored(images, stored_type(name, images))
+    return as_stored(images, checked_form(name, images))
 
 
-def as_stored(images: NDArray[Any], dtype: "np.dtype[Any]") -> NDArray[Any]:
-    """Some of the images in the type that ``stored_type`` gives all of them."""
-    return images * np.uint8(255) if images.dtype == bool else images.astype(dtype, copy=False)
-
-
-def stored_type(name: str, images: NDArray[Any]) -> "np.dtype[Any]":
-    """uint8 for whole numbers and booleans, float32 for fractions.
+def checked_form(name: str, images: NDArray[Any]) -> Stored:
+    """uint8 for whole numbers and booleans, float32 for fractions; a line is logged where that is a guess.
 
     Raises:
         TrainingError: values that are neither whole numbers in 0..255 nor fractions in [0, 1].
@@ -99,33 +99,47 @@ def stored_type(name: str, images: NDArray[Any]) -> "np.dtype[Any]":
     if images.ndim != 4 or not len(images) or min(images.shape[2:]) < SMALLEST_IMAGE:
         want = f"[N, C, H, W] with H and W at least {SMALLEST_IMAGE}"
         raise TrainingError(f"--data {name}: want images {want}, came {list(images.shape)}")
-    if images.dtype in (np.uint8, bool):
-        return np.dtype(np.uint8)
-    if images.dtype.kind not in "iuf":
-        raise TrainingError(f"--data {name}: want numbers for images, came {images.dtype}")
-    low, high = float(images.min()), float(images.max())
-    whole = images.dtype.kind in "iu"
-    limit = 255 if whole else 1
-    if not (low >= 0 and high <= limit):  # written so that NaN is refused
-        want = "whole numbers in 0..255 or fractions in [0, 1]"
-        raise TrainingError(f"--data {name}: want {want}, came {images.dtype} from {low:g} to {high:g}")
-    return np.dtype(np.uint8 if whole else np.float32)
+    try:
+        stored = stored_form(images)
+    except ArrayError as exc:
+        raise TrainingError(f"--data {name}: {exc}") from None
+    if stored.is_mask:
+        log.warning("--data %s: %s", name, MASK_NOTICE)
+    return stored
 
 
 def named_labels(
     name: str, values: NDArray[np.generic] | Sequence[str], count: int
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels of any kind as indices into their sorted names."""
+    """Labels [N] or [N, 1] of any kind as indices into their sorted names.
+
+    Raises:
+        TrainingError: not one label for each image, fewer than two, or one that no pool can be called.
+    """
     values = np.asarray(values)
+    if values.shape == (count, 1):
+        values = values[:, 0]
     if values.shape != (count,):
         raise TrainingError(f"--data {name}: want one label per image ({count}), came {list(values.shape)}")
     if values.dtype.kind not in "iubUS":
         raise TrainingError(f"--data {name}: want whole numbers or names for labels, came {values.dtype}")
-    names, indices = np.unique(values, return_inverse=True)
-    if values.dtype.kind == "S":
-        names = np.char.decode(names, "utf-8")
+    found, indices = np.unique(values, return_inverse=True)
+    raw = [_text(label) for label in found]
+    names = tuple(composed(label) for label in raw)
+    fault = wrong_label(names)
+    if fault:
+        raise TrainingError(f"--data {name}: {fault}")
+    if len(set(names)) < len(names):
+        log.warning("--data %s: labels that differ in their Unicode form alone are taken for one", name)
+        kept, merged = np.unique(np.array(names), return_inverse=True)
+        names, indices = tuple(str(label) for label in kept), merged[indices]
     if len(names) < 2:
         raise TrainingError(
-            f"--data {name}: want at least two classes, or images without labels; came one, {str(names[0])!r}"
+            f"--data {name}: want at least two classes, or images without labels; came one, {names[0]!r}"
         )
-    return indices.astype(np.int64), tuple(str(label) for label in names)
+    return indices.astype(np.int64), names
+
+
+def _text(label: np.generic) -> str:
+    """Bytes that are not UTF-8 keep a trace of that, so that they are refused by name."""
+    return label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else str(label)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data.dataset import Dataset, Split
+from training.data.label_names import composed
 from training.training_error import TrainingError
 
 FEWEST_KINDS = 2
@@ -22,6 +23,7 @@ def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
         TrainingError: no labels, unknown ones, too few left, or images mapped from disk.
     """
     came = f"--without {','.join(names)}"
+    names = [composed(name) for name in names]
     if dataset.train.labels is None:
         raise TrainingError(f"{came}: the data have no labels")
     if dataset.mapped:

@@ -70,11 +70,11 @@ def read_foreign(path: Path, evaluated: EvaluatedModel) -> Tensor:
         TrainingError: nothing to read, or an array of another shape.
     """
     channels, height, width = evaluated.dataset.image_shape
-    values: dict[str, object] = {"data": str(path)}
+    values: dict[str, object] = {"data": str(path.absolute())}  # never a data set of that name
     if path.is_dir():
         values |= {"image_size": (height, width), "channels": "grey" if channels == 1 else "rgb"}
     try:
-        found = data.load(FitConfig.parse(values))
+        found = data.load(FitConfig.parse(values), labelled=False)
     except TrainingError as exc:
         raise TrainingError(str(exc).replace("--data", "--ood", 1)) from None
     if found.image_shape != evaluated.dataset.image_shape:

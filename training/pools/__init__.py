@@ -4,7 +4,8 @@ The kinds are the labels where there are any, else they are found (``training.po
 Z is the number of latents, that is the product of the latent shape; N of images; P of pools.
 """
 
-from training.pools.labelled import AGGREGATE, UNKNOWN, fit_pools
+from training.data.label_names import AGGREGATE
+from training.pools.labelled import UNKNOWN, fit_pools
 from training.pools.latent_space import Latents, fit_latents
 from training.pools.moments import cholesky, drawn_from
 from training.pools.posterior import Posterior, posterior, reference

@@ -1,17 +1,21 @@
 """A few labelled examples: ``labels.csv`` and the images it speaks of."""
 
 import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from serving.pictures.picture_arrays import as_stored, stored_form
+from serving.pictures.picture_files import PictureError, Pixels, in_channels, look, read
 from training.config import FitConfig
 from training.data import Dataset, to_unit
+from training.data.label_names import composed, wrong_label
 from training.data.splits import split_rows
+from training.pools.naming import refuse_reserved
 from training.training_error import TrainingError
 
 HEADERS = {"file", "row", "file-or-row", "image"}
@@ -30,7 +34,8 @@ def read_examples(path: Path) -> list[Example]:
     """Lines of "file-or-row,label", with or without a header.
 
     Raises:
-        TrainingError: the file is missing or not CSV, a line has no two fields, or all labels are one.
+        TrainingError: the file is missing or not CSV, a line has no two fields, all labels are one, or one
+            of them is no name for a pool.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -48,11 +53,16 @@ def read_examples(path: Path) -> list[Example]:
             raise TrainingError(
                 f"--names {path}: line {number}: want file-or-row,label, came {','.join(row)!r}"
             )
-        examples.append(Example(number, *fields))
+        label = composed(fields[1])
+        fault = wrong_label([label])
+        if fault:
+            raise TrainingError(f"--names {path}: line {number}: {fault}")
+        examples.append(Example(number, fields[0], label))
     labels = sorted({example.label for example in examples})
     if len(labels) < 2:
         came = f"one, {labels[0]!r}" if labels else "none"
         raise TrainingError(f"--names {path}: want examples of at least two labels, came {came}")
+    refuse_reserved(labels)
     return examples
 
 
@@ -65,16 +75,26 @@ def images_of(examples: list[Example], path: Path, dataset: Dataset, config: Fit
     Raises:
         TrainingError: naming the line of the CSV file: no such row, no such file, or another size.
     """
-    found = []
-    for example in examples:
+    rows: dict[int, Tensor] = {}
+    files: dict[int, Pixels] = {}
+    for index, example in enumerate(examples):
         try:
-            if example.image.lstrip("-").isdigit():
-                found.append(_row(int(example.image), dataset, config))
+            if example.image.lstrip("-").isdecimal():
+                rows[index] = _row(int(example.image), dataset, config)
             else:
-                found.append(_file(example.image, [path.parent, Path(config.data)], dataset, config))
+                files[index] = _file(example.image, [path.parent, Path(config.data)], dataset, config)
         except TrainingError as exc:
             raise TrainingError(f"--names {path}: line {example.line}: {exc}") from None
-    return torch.stack(found)
+    images = rows | dict(zip(files, _in_unit(list(files.values())), strict=True))
+    return torch.stack([images[index] for index in range(len(examples))])
+
+
+def _in_unit(pictures: list[Pixels]) -> list[Tensor]:
+    """[C, H, W] each, in [0, 1]: masks become what they become in a data set."""
+    if not pictures:
+        return []
+    pixels = np.stack(pictures)
+    return list(to_unit(torch.from_numpy(as_stored(pixels, stored_form(pixels)))))
 
 
 def _row(row: int, dataset: Dataset, config: FitConfig) -> Tensor:
@@ -93,20 +113,19 @@ def _row(row: int, dataset: Dataset, config: FitConfig) -> Tensor:
     raise TrainingError(f"row {row}: want 0 to {sum(map(len, parts)) - 1}")
 
 
-def _file(name: str, folders: list[Path], dataset: Dataset, config: FitConfig) -> Tensor:
+def _file(name: str, folders: list[Path], dataset: Dataset, config: FitConfig) -> Pixels:
+    """[C, H, W], read as the images of a folder are."""
     candidates = [Path(name), *(folder / name for folder in folders)]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
     if path is None:
         raise TrainingError(f"image {name!r}: want a row or an image file, found none of this name")
     channels, height, width = dataset.image_shape
+    if channels not in (1, 3):
+        raise TrainingError(f"image {path}: want a row, the images of this data have {channels} channels")
     try:
-        with Image.open(path) as image:
-            picture = image.convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise TrainingError(f"image {path}: cannot be read as an image") from None
-    if config.image_size:
-        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    if (picture.height, picture.width) != (height, width):
-        raise TrainingError(f"image {path}: want {height}x{width}, came {picture.height}x{picture.width}")
-    pixels = np.asarray(picture, np.float32) / 255
-    return torch.from_numpy(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy())
+        came = look(path)
+        if not config.image_size and (came.height, came.width) != (height, width):
+            raise TrainingError(f"image {path}: want {height}x{width}, came {came.height}x{came.width}")
+        return in_channels(read(path, config.image_size), channels)
+    except PictureError as exc:
+        raise TrainingError(f"image {exc}") from None

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
+from training.data.label_names import AGGREGATE
 from training.pools.moments import Doubles, Floats, cholesky, gaussian_of, within_class_covariance
 from training.training_error import TrainingError
 
-AGGREGATE = "aggregate"
-"""The pool of all the data together."""
 UNKNOWN = "unknown"
 """The pool of what belongs to no other; see ``training.pools.unknown_pool``."""
 

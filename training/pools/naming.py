@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
+from training.data.label_names import AGGREGATE
 from training.pools.kinds import FoundKinds
-from training.pools.labelled import AGGREGATE, UNKNOWN, Fitted
+from training.pools.labelled import UNKNOWN, Fitted
 from training.pools.moments import Floats
 from training.pools.unknown_pool import pools_density
 from training.training_error import TrainingError
@@ -27,9 +28,7 @@ def name_kinds(kinds: FoundKinds, fitted: Fitted, mean: Floats, labels: Sequence
     Raises:
         TrainingError: a label that is the name of a pool without a label.
     """
-    for label in labels:
-        if label in (AGGREGATE, UNKNOWN) or label.startswith("pool-"):
-            raise TrainingError(f"--names: label {label!r}: is the name of another pool; want another label")
+    refuse_reserved(labels)
     names, index = np.unique(np.asarray(labels), return_inverse=True)
     responsibilities = softmax(pools_density(*fitted, mean.astype(np.float64)), axis=1)
     votes = responsibilities.T @ np.eye(len(names))[index]
@@ -44,3 +43,10 @@ def name_kinds(kinds: FoundKinds, fitted: Fitted, mean: Floats, labels: Sequence
         }
         named.append(kind.model_copy(update=update))
     return kinds.model_copy(update={"kinds": tuple(named)})
+
+
+def refuse_reserved(labels: Sequence[str]) -> None:
+    """Raises TrainingError for a label that is the name of a pool without a label."""
+    for label in labels:
+        if label in (AGGREGATE, UNKNOWN) or label.startswith("pool-"):
+            raise TrainingError(f"--names: label {label!r}: is the name of another pool; want another label")

@@ -10,7 +10,9 @@
 """
 
 import json
+import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,13 @@ class Run:
     @property
     def report(self) -> Path:
         return self.path / "report"
+
+    @property
+    def model_name(self) -> str:
+        """What its bundle is called unless told otherwise: the folder's name, in letters it may have."""
+        plain = unicodedata.normalize("NFKD", self.path.resolve().name).encode("ascii", "ignore").decode()
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", plain).strip("-").lstrip("_.-")
+        return name[:128] or "model"
 
     def exists(self) -> bool:
         return self.config_file.is_file()
