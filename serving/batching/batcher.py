@@ -100,7 +100,7 @@ class Batcher:
             batch = self._cut(1)
             self._run(batch)
             self._finish(batch)
-        elif not self._dispatch_is_due:
+        if self._queue.rows and not self._dispatch_is_due:
             self._dispatch_is_due = True
             looks_out = self._are_more_to_come() and not self._turns
             self._loop.call_soon(self._look_out if looks_out else self._dispatch)
@@ -193,33 +193,40 @@ class Batcher:
 
     def _take_turn(self) -> None:
         """On an executor: run what waits, batch after batch, as long as that is work for this one."""
-        batch = self._cut(self._turns - len(self._under_way))
-        while batch.rows:
-            self._under_way.add(batch)
-            self._run(batch)
-            goes_on = not self._executors.are_wanted and self._is_work_for_this_executor()
-            following = self._cut(1) if goes_on else Batch(cut_at=0.0)
-            self._under_way.discard(batch)
-            self._loop.call_soon_threadsafe(self._executed, batch, not following.rows)
-            self._show(batch)
-            if not following.rows:
-                return
-            batch = following
-        self._loop.call_soon_threadsafe(self._turn_is_over)  # others were quicker
+        last: Batch | None = None
+        try:
+            batch = self._cut(self._turns - len(self._under_way))
+            while batch.rows:
+                self._under_way.add(batch)
+                self._run(batch)
+                goes_on = not self._executors.are_wanted and self._is_work_for_this_executor()
+                following = self._cut(1) if goes_on else Batch(cut_at=0.0)
+                self._under_way.discard(batch)
+                if following.rows:
+                    self._loop.call_soon_threadsafe(self._executed, batch)
+                    self._show(batch)
+                else:
+                    last = batch
+                batch = following
+        finally:
+            self._loop.call_soon_threadsafe(self._turn_is_over, last)
+        if last:
+            self._show(last)
 
     def _is_work_for_this_executor(self) -> bool:
         """Whether it should go on with what waits, and not leave it to the others or the loop."""
         return self._cost.is_worth_splitting(self._queue.rows) and self._executors_to_add() >= 0
 
-    def _executed(self, batch: Batch, is_last: bool) -> None:
+    def _executed(self, batch: Batch) -> None:
         """Back on the event loop: see that the work goes on first, then answer this batch."""
-        self._turns -= is_last
         self._dispatch()
         self._answer(batch)
 
-    def _turn_is_over(self) -> None:
+    def _turn_is_over(self, last: Batch | None) -> None:
         self._turns -= 1
         self._dispatch()
+        if last:
+            self._answer(last)
 
     def _run(self, batch: Batch) -> None:
         """The one way through the graph, on whatever thread; what fails is kept for the callers."""

@@ -247,3 +247,17 @@ async def test_a_batch_is_cut_when_its_turn_begins():
     assert graph.batches == [[0, 1, 2, 3, 4, 5]]
     await made.aclose()
     await other.aclose()
+
+
+async def test_a_short_request_of_which_a_part_is_cut_is_answered_whole():
+    """Short work goes through at once even where batches are kept smaller than it: the rest follows, nobody waits."""
+    made = batcher(Graph(), max_batch_rows=64)
+    for _ in range(100):
+        made._cost.observe(64, 0.0001)
+        made._cost.observe(1, 0.00001)
+    for _ in range(100):  # it has become slow, or seems to have: batches are cut to 8 rows
+        made._cost._typical.shift(64, 1.0)
+    assert made._cost.batch_rows(40, 1) == 8
+    doubled, _ = await asyncio.wait_for(made.submit(rows_of(0, 40)), 10)
+    assert doubled.ravel().tolist() == [2 * row for row in range(40)]
+    await asyncio.wait_for(made.aclose(), 10)
