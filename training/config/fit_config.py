@@ -23,7 +23,11 @@ class ModelOptions(Options):
         "--importance-samples samples, with doubly reparameterised gradients",
     )
     importance_samples: int | None = Field(
-        None, ge=1, le=10_000, description="samples of each posterior in training, iwae alone (left out: 5)"
+        None,
+        ge=1,
+        le=10_000,
+        description="samples of each posterior in training, iwae alone (left out: 5); the memory of "
+        "a step grows with them, --accumulate makes it less",
     )
     beta: float = Field(1.0, ge=0, description="weight of the rate (KL) in the loss; 1 is the ELBO")
     free_bits: float = Field(

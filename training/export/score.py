@@ -11,6 +11,7 @@ from training.data import to_unit
 from training.models.flow import RealNVP
 from training.models.gaussians import gaussian_kl, gaussian_log_density
 from training.models.likelihoods import Bernoulli, Gaussian
+from training.models.portions import images_at_once
 from training.models.priors import StandardNormal
 from training.training_error import TrainingError
 
@@ -19,7 +20,7 @@ REFERENCE_IMAGES = 10_000
 REFERENCE_DRAWS = 4
 """Of each posterior. The spread between draws, a few nats, is small beside the one between images."""
 SEED = 0
-DECODED_AT_ONCE = 1000
+ROWS_AT_ONCE = 250
 
 
 class Score(nn.Module):
@@ -83,7 +84,7 @@ def score_quantiles(score: nn.Module, images: Tensor, latent_shape: Sequence[int
     source = torch.Generator().manual_seed(SEED)
     chosen = torch.randperm(len(images), generator=source)[:REFERENCE_IMAGES].sort().values
     nelbo = []
-    for rows in chosen.split(DECODED_AT_ONCE // REFERENCE_DRAWS):
+    for rows in chosen.split(images_at_once(images.shape[1:], most=ROWS_AT_ONCE, samples=REFERENCE_DRAWS)):
         noise = torch.randn((len(rows), REFERENCE_DRAWS, *latent_shape), generator=source)
         distortion, rate, _ = score(to_unit(images[rows]), noise)
         nelbo.append(distortion + rate)
