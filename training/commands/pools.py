@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.training_error import TrainingError
+from training.commands.numeric_options import COUNT, SEED, THREADS
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -17,7 +17,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument(
         "--count",
-        type=int,
+        type=COUNT,
         help="pools wanted: components that overlap are merged into so many "
         "(default: each component of the mixture is one). Fewer pools need fewer examples to be named",
     )
@@ -27,8 +27,8 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="LABELS.CSV",
         help="name the pools by examples, lines of file-or-row,label; pools of one label become one",
     )
-    parser.add_argument("--seed", type=int, help="of the starts (default: 0)")
-    parser.add_argument("--threads", type=int, help="CPU threads; left out: one for each core")
+    parser.add_argument("--seed", type=SEED, help="of the starts (default: 0)")
+    parser.add_argument("--threads", type=THREADS, help="CPU threads; left out: one for each core")
     parser.set_defaults(command=run)
 
 
@@ -38,8 +38,6 @@ def run(args: argparse.Namespace) -> int:
     from training.fit.devices import use_threads
 
     use_threads(args.threads)
-    if args.seed is not None and args.seed < 0:
-        raise TrainingError(f"--seed {args.seed}: want at least 0")
     with threadpool_limits(args.threads):
         print(_found(args))
     print(f"written   {args.run / 'pools.json'}; next:\n  vae-train export --run {args.run} --pools mixture")

@@ -26,6 +26,7 @@ from serving.bundle import (
     target_path,
 )
 from serving.bundle.manifest import Name
+from training.config import LARGEST_COUNT
 from training.evaluate import Figure
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
 from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
@@ -140,8 +141,8 @@ def free_target(repository: Path, name: str, version: int | None) -> Path:
     except ValidationError:
         want = "1 to 128 letters, digits, '_', '.' or '-', the first a letter or digit"
         raise TrainingError(f"--name {name!r}: want {want}") from None
-    if version is not None and version < 1:
-        raise TrainingError(f"--version {version}: want at least 1")
+    if version is not None and not 1 <= version <= LARGEST_COUNT:
+        raise TrainingError(f"--version {version}: want 1 to {LARGEST_COUNT}")
     if repository.exists() and not repository.is_dir():
         raise TrainingError(f"--repository {repository}: want a folder, came a file")
     target = target_path(repository, name, version)
