@@ -44,6 +44,7 @@ def export_run(
         name=name,
         version=version,
         images=dataset.train.images,
+        held_out=dataset.val.images,
         labels=dataset.train.labels,
         label_names=dataset.label_names,
         facts=_facts(measured),

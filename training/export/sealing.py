@@ -28,7 +28,7 @@ from serving.bundle import (
 from serving.bundle.manifest import Name
 from training.config import LARGEST_COUNT
 from training.evaluate import Figure
-from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
+from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given, check_held_out
 from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
 from training.export.networks import Networks, Role, golden
 from training.export.precision import graphs_of
@@ -73,6 +73,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     name: str,
     version: int | None = None,
     images: Tensor,
+    held_out: Tensor | None = None,
     labels: Tensor | None = None,
     label_names: Sequence[str] = (),
     facts: Facts = UNKNOWN,
@@ -90,7 +91,9 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         prior: of a learned prior, noise [B, *latent_shape] ~ N(0, I) → latent; left out, it is N(0, I).
         score: (image, noise [B, k, *latent_shape]) → nats; ``training.export.Score`` is one.
         version: left out, the one after the highest that is there.
-        images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; all statistics are of them.
+        images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; all statistics but one are of them.
+        held_out: [M, C, H, W] images that the model was not trained on, likewise; the quantiles of ``score``
+            are of them, and left out without at least 20 of them.
         labels: [N] int64 index into ``label_names``; left out, a mixture looks for kinds (``find_kinds``).
         latents: ``fit_latents`` of the above, where it is at hand.
         report: file name to content, kept in the bundle under ``report/``.
@@ -103,13 +106,13 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     """
     target = free_target(Path(repository), name, version)
     admission = Admission(force=force)
-    networks = _networks(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
+    networks = _networks(images, held_out, encoder=encoder, decoder=decoder, prior=prior, score=score)
     with networks.evaluating():
         rows = golden(networks, images)
         latents = latents or fit_latents(networks.encoder, images, labels, label_names)
         admission.decide(*_gates(facts, latents, require))  # before the work of exporting
         exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
-        latents = latents if score is None else _with_quantiles(latents, score, images)
+        latents = latents if score is None else _with_quantiles(latents, score, held_out)
     files = exported.contents | _tensor_files(latents, rows) | _pictures(report or {})
     manifest = _manifest(target, facts, images, exported.graphs, latents, admission.decide())
     return seal_bundle(target, manifest, files)
@@ -117,12 +120,14 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
 
 def _networks(
     images: Tensor,
+    held_out: Tensor | None,
     *,
     encoder: nn.Module,
     decoder: nn.Module,
     prior: nn.Module | None,
     score: nn.Module | None,
 ) -> Networks:
+    check_held_out(held_out, images)
     check_given(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
     return Networks(EncoderAdapter(encoder), DecoderAdapter(decoder), prior, score)
 
@@ -160,8 +165,8 @@ def seal_bundle(target: Path, body: ManifestBody, files: Mapping[str, bytes]) ->
         raise TrainingError(f"--repository: {target} cannot be written: {exc.strerror}") from exc
 
 
-def _with_quantiles(latents: Latents, score: nn.Module, images: Tensor) -> Latents:
-    quantiles = score_quantiles(score, images, latents.shape)
+def _with_quantiles(latents: Latents, score: nn.Module, held_out: Tensor | None) -> Latents:
+    quantiles = score_quantiles(score, held_out, latents.shape)
     return replace(latents, reference=replace(latents.reference, score_quantiles=quantiles))
 
 
