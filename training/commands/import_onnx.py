@@ -16,6 +16,7 @@ GIVEN = (
     "kind",
     "likelihood",
     "value_range",
+    "decoder_output",
     "latent_scale",
     "latent_shift",
     "image_size",
@@ -76,6 +77,11 @@ def _add_facts(group: argparse._ArgumentGroup) -> None:
         type=Interval(),
         metavar="LOW,HIGH",
         help="smallest and largest pixel; decoded ones are clamped to it (default: 0,1)",
+    )
+    group.add_argument(
+        "--decoder-output",
+        choices=["image", "logits"],
+        help="logits: of Bernoulli pixels; the sigmoid that the decoder lacks is added (default: image)",
     )
     group.add_argument(
         "--latent-scale",

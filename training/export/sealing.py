@@ -91,9 +91,9 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         prior: of a learned prior, noise [B, *latent_shape] ~ N(0, I) → latent; left out, it is N(0, I).
         score: (image, noise [B, k, *latent_shape]) → nats; ``training.export.Score`` is one.
         version: left out, the one after the highest that is there.
-        images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; all statistics but one are of them.
+        images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; statistics are of them.
         held_out: [M, C, H, W] images that the model was not trained on, likewise; the quantiles of ``score``
-            are of them, and left out without at least 20 of them.
+            are of these, and left out without at least 20 of them.
         labels: [N] int64 index into ``label_names``; left out, a mixture looks for kinds (``find_kinds``).
         latents: ``fit_latents`` of the above, where it is at hand.
         report: file name to content, kept in the bundle under ``report/``.
