@@ -83,22 +83,19 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     force: bool = False,
     precision: Precision = "float32",
 ) -> Bundle:
-    """Export, prove, seal and read back ``<repository>/<name>/<version>/``.
+    """Export, prove, seal and read back ``<repository>/<name>/<version>/``, by default the next version.
 
     Args:
         encoder: image [B, C, H, W] in [0, 1] → (mean, log_var), each [B, *latent_shape]; on the CPU.
         decoder: latent [B, *latent_shape] → image [B, C, H, W] in [0, 1], the mean of p(x|z); on the CPU.
         prior: of a learned prior, noise [B, *latent_shape] ~ N(0, I) → latent; left out, it is N(0, I).
         score: (image, noise [B, k, *latent_shape]) → nats; ``training.export.Score`` is one.
-        version: left out, the one after the highest that is there.
         images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; statistics are of them.
-        held_out: [M, C, H, W] images that the model was not trained on, likewise; the quantiles of ``score``
-            are of these, and left out without at least 20 of them.
+        held_out: [M, C, H, W] others, not trained on: the quantiles of ``score`` are of these, if 20 or more.
         labels: [N] int64 index into ``label_names``; left out, a mixture looks for kinds (``find_kinds``).
         latents: ``fit_latents`` of the above, where it is at hand.
         report: file name to content, kept in the bundle under ``report/``.
-        require: gates on ``facts.metrics``, such as "nll<=88"; see ``Requirement``.
-        force: seal although gates fail, and record that in the manifest.
+        require, force: gates on ``facts.metrics``, see ``Requirement``; seal though gates fail, and record it.
         precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
 
     Raises:
