@@ -12,7 +12,7 @@ from tests.integration.test_distributed import start_two
 from tests.integration.test_fit import TINY, assert_same_runs, fit, load_step, one_thread  # noqa: F401 (a fixture)
 from training.fit import loop
 from training.runs import Run, checkpoint, trained_steps
-from training.runs.training_log import read_rows
+from training.runs.training_log import TrainingLog, read_rows
 
 LENGTH = ["--steps", "60", "--log-every", "7", "--checkpoint-every", "20"]
 TERMINATED = 128 + signal.SIGTERM
@@ -137,6 +137,28 @@ def test_a_run_that_lost_its_losses_still_goes_on(straight, tmp_path):
     assert fit(run, "--resume") == 0
     assert_same_runs(run, straight)
     assert checkpoint.lowest_loss(run / "checkpoints")[0] == 60
+
+
+def test_a_log_that_cannot_be_written_ends_in_one_line(straight, tmp_path, monkeypatch, capsys):
+    """A full disk: the row is named as lost, and the run goes on from its last checkpoint when there is room."""
+    run, original = tmp_path / "run", TrainingLog._write
+
+    def write(log, kind, step, values):
+        if step == 42:
+            with (run / "log.jsonl").open("a") as file:  # what had still fitted
+                file.write('{"kind": "tra')
+            log._file.close()
+            log._file = Path("/dev/full").open("w")  # noqa: SIM115 (the log closes it)
+        original(log, kind, step, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLog, "_write", write)
+        assert fit(run, *TINY, *LENGTH) == 2
+    err = capsys.readouterr().err
+    assert f"vae-train: error: {run}/log.jsonl: cannot be written: No space left on device" in err
+    assert "Traceback" not in err
+    assert fit(run, "--resume") == 0
+    assert_same_runs(run, straight)
 
 
 CONV = ["--network", "conv", "--width", "4", "--latent", "4", "--batch-size", "16", "--no-tensorboard"]

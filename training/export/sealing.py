@@ -95,7 +95,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         labels: [N] int64 index into ``label_names``; left out, a mixture looks for kinds (``find_kinds``).
         latents: ``fit_latents`` of the above, where it is at hand.
         report: file name to content, kept in the bundle under ``report/``.
-        require, force: gates on ``facts.metrics``, see ``Requirement``; seal though gates fail, and record it.
+        require, force: gates on ``facts.metrics``, see ``Requirement``; seal though one fails, and record it.
         precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
 
     Raises:
