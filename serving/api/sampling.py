@@ -1,7 +1,8 @@
 """Where the latents of a SampleRequest come from: the prior, a pool or a neighbourhood.
 
 Row i depends on the seed, i and the source alone; no arithmetic here depends on the number of rows. Only
-a learned prior is a graph, whose last bits may differ with the batch, like those of images.
+what a graph computes may differ in its last bits with the machine and, on a GPU, with the batch: latents of
+a learned prior, the centre that is an image's posterior mean, and images.
 """
 
 import math

@@ -55,8 +55,9 @@ class Reference:
     kl: Floats
     """[Z] nats, mean over images of KL(q(z_j|x) ‖ N(0, 1)); not the rate where the prior is learned."""
     score_quantiles: Floats | None = None
-    """[Q] nats, ascending: evenly spaced quantiles, from 0 to 1, of -ELBO over the training images as a
-    server sees them; None without a score graph, and in bundles from before there was one."""
+    """[Q] nats, ascending: evenly spaced quantiles, from 0 to 1, of -ELBO over the validation images as a
+    server sees them; None without a score graph or with few such images, and in bundles from before there was
+    one. Bundles sealed before 2026-11-26 have those of the training images."""
 
     def to_bytes(self) -> bytes:
         return save({name: tensor for name, tensor in vars(self).items() if tensor is not None})

@@ -107,6 +107,7 @@ class TrainingSummary(_Part):
     dataset: str
     dataset_sha256: Sha256 | None
     objective: str
+    """What was minimised, in words; the first one is "elbo", "beta_elbo", "iwae" or "distortion"."""
     beta: Finite | None
     seed: int | None
     steps: int | None

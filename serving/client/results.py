@@ -78,7 +78,7 @@ class Scores:
     nll: Floats
     """[N] estimate of −log p(x) by importance weighting."""
     quantile: Floats | None
-    """[N] share of the training images with a lower −ELBO, 0 to 1, if the bundle has their quantiles."""
+    """[N] share of the validation images with a lower −ELBO, 0 to 1, if the bundle has their quantiles."""
 
 
 @dataclass(frozen=True, eq=False)

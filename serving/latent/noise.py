@@ -1,8 +1,10 @@
 """Standard normal noise that depends on the seed and the row alone.
 
-Contract (never to be changed, only joined by another): row *i* of seed *s* with *n* values takes the
-64-bit words of Philox4x64-10 with key *s* from counter *i*·⌈n/4⌉ on. The lowest bit of a word is the
-sign; its highest 52 bits *m* give x = (m + ½)·2⁻⁵³ in (0, ½), and the value is ∓Φ⁻¹(x), Φ⁻¹ being
+Contract (never to be changed, only joined by another): row *i* of seed *s* with *n* values takes the first
+*n* words of the ⌈n/4⌉ blocks, of four 64-bit words each, that Philox4x64-10 with key (*s*, 0) makes of the
+counters *i*·⌈n/4⌉ + 1 to (*i* + 1)·⌈n/4⌉. (NumPy's Philox counts up before each block: told to start at a
+counter, it gives the block of the next one. No row takes block 0.) The lowest bit of a word is the sign, 1
+for minus; its highest 52 bits *m* give x = (m + ½)·2⁻⁵³ in (0, ½), and the value is ∓Φ⁻¹(x), Φ⁻¹ being
 tabulated as a cubic on each of 32 equal parts of every octave of x.
 
 Only IEEE 754 operations that are exactly rounded are used (+, −, ×, ÷, √, frexp; no libm), the table

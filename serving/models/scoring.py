@@ -49,7 +49,7 @@ class Scorer:
 
     Args:
         blocks, singles: the queues of the graph for an image with ``BLOCK`` samples, and with one.
-        quantiles: of -ELBO over the training images, where the bundle has them.
+        quantiles: of -ELBO over held-out images, where the bundle has them.
     """
 
     def __init__(self, manifest: Manifest, blocks: Batcher, singles: Batcher, quantiles: Rows | None) -> None:
@@ -95,7 +95,7 @@ class Scorer:
         return Scores(distortion, rate, math.log(samples) - log_weight)
 
     def quantile(self, nelbo: Doubles) -> Rows | None:
-        """The share of the training images with a lower -ELBO, 0 to 1: [rows]."""
+        """The share of the held-out images with a lower -ELBO, 0 to 1: [rows]."""
         if self._quantiles is None:
             return None
         shares = np.linspace(0.0, 1.0, len(self._quantiles))

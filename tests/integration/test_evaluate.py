@@ -161,7 +161,7 @@ def test_autoencoder_has_samples_and_probes(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["--ood", "nowhere"], "--ood nowhere: want a folder of images"),
-        (["--threads", "0"], "--threads 0: want at least 1"),
+        (["--threads", "0"], "--threads: want a whole number from 1 to 1024, came '0'"),
         (["--images", "5", "--samples"], "--samples: want at least 10 test images, came 5"),
     ],
 )

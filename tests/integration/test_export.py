@@ -142,12 +142,25 @@ def test_colour_images_without_labels(tmp_path):
     assert "bits_per_dim_density" in manifest.training.metrics
 
 
+def test_an_iwae_is_sealed_as_one(tmp_path):
+    """Its objective is no ELBO; the −ELBO among its metrics is one, and its bound the tighter."""
+    run = fit(tmp_path / "iwae", "--steps", "40", "--model", "iwae", "--importance-samples", "3")
+    where = ["--repository", str(tmp_path / "models"), "--name", "iwae", "--force"]
+    assert main(["export", "--run", str(run), *where]) == 0
+    manifest = bundle.read(tmp_path / "models/iwae/1").manifest
+    assert (manifest.kind, manifest.training.objective.split(",")[0]) == ("iwae", "iwae")
+    assert "k = 3" in manifest.training.objective
+    metrics = {name: metric.value for name, metric in manifest.training.metrics.items()}
+    assert metrics["nelbo"] == pytest.approx(metrics["distortion"] + metrics["rate"])
+    assert metrics["nll_100"] < metrics["nelbo"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["evaluate", "--run", "nowhere"], "--run nowhere"),
-        (["evaluate", "--run", "{run}", "--k", "0"], "--k 0: want at least 1"),
-        (["evaluate", "--run", "{run}", "--images", "0"], "--images 0: want at least 1"),
+        (["evaluate", "--run", "{run}", "--k", "0"], "--k: want a whole number from 1 to 1000000, came '0'"),
+        (["evaluate", "--run", "{run}", "--images", "0"], "--images: want a whole number from 1 "),
         (["evaluate", "--run", "{run}", "--split", "train"], "--split"),
         (["export", "--run", "{run}", "--repository", "{out}", "--name", "a/b"], "--name 'a/b': want"),
         (

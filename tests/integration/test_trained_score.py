@@ -88,14 +88,35 @@ def test_served_likelihood_is_that_of_the_evaluation(run, client):
 
 
 def test_quantiles_tell_digits_from_trash(run, client):
-    """Training digits spread evenly over 0 to 1; noise and inverted digits lie at the end."""
-    images = to_unit(load_run(run).dataset().train.images[:300]).numpy()
+    """Validation digits spread evenly over 0 to 1; noise and inverted digits lie at the end."""
+    images = to_unit(load_run(run).dataset().val.images).numpy()
     quantile = client.score("digits", images, seed=1).quantile
     assert abs(quantile.mean() - 0.5) < 0.06
     assert abs(quantile.std() - 12**-0.5) < 0.04
     noise = np.random.default_rng(0).random(images.shape, np.float32)
     assert np.median(client.score("digits", noise, seed=1).quantile) == 1
     assert np.median(client.score("digits", 1 - images, seed=1).quantile) == 1
+
+
+def test_rows_of_a_seed_are_what_they_are_said_to_be(client):
+    """Alone or among others: latents of a pool and around a latent bit for bit; those of a learned prior and
+    around an image, and all images, to 1e-5, relatively where they exceed 1."""
+    image = client.sample("digits", 1, seed=1).images
+    latent = np.float32([[0.3, -1.7, 2.1, 0.0]])
+    exact = [{"pool": "3"}, {"near_latent": latent, "spread": 0.3}]
+    graphs = [{}, {"temperature": 0.7}, {"near": image, "spread": 0.3}]
+    for source in exact + graphs:
+        whole = client.sample("digits", 70, seed=9, latents=True, **source)
+        parts = [
+            client.sample("digits", count, seed=9, first_row=first, latents=True, **source)
+            for first, count in ((0, 1), (1, 2), (3, 17), (20, 50))
+        ]
+        latents = np.concatenate([part.latents for part in parts])
+        if source in exact:
+            np.testing.assert_array_equal(latents, whole.latents)
+        np.testing.assert_allclose(latents, whole.latents, rtol=1e-5, atol=1e-5)
+        images = np.concatenate([part.images for part in parts])
+        np.testing.assert_allclose(images, whole.images, atol=1e-5)
 
 
 def test_samples_are_those_of_the_learned_prior(run, client):
@@ -106,7 +127,7 @@ def test_samples_are_those_of_the_learned_prior(run, client):
         latents = model.prior(0.8 * noise)
         images = model.likelihood.mean(model.decoder(latents))
     samples = client.sample("digits", 250, seed=3, temperature=0.8, latents=True)
-    np.testing.assert_allclose(samples.latents, latents, atol=1e-4)
+    np.testing.assert_allclose(samples.latents, latents, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(samples.images, images, atol=1e-4)
     assert (latents - 0.8 * noise).abs().max() > 0.1
     assert (client.model("digits").prior, client.model("digits").offers_score) == ("flow", True)

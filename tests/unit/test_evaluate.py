@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from training.evaluate import Metrics, Protocol, estimate, estimates, summarise
 from training.evaluate.log_mean_exp import LogMeanExp
-from training.models import VAE
+from training.models import VAE, portions
 from training.models.priors import StandardNormal
 from training.training_error import TrainingError
 
@@ -81,7 +81,7 @@ def world() -> LinearGaussian:
 @pytest.fixture
 def chunks_of_ten(monkeypatch) -> None:
     """Ten draws at a time, so that small k cross the border of a chunk."""
-    monkeypatch.setattr(estimates, "PIXELS_AT_ONCE", 10 * estimates.IMAGES_AT_ONCE * PIXELS)
+    monkeypatch.setattr(portions, "PIXELS_AT_ONCE", 10 * estimates.IMAGES_AT_ONCE * PIXELS)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 50])

@@ -194,7 +194,7 @@ def test_graph_that_breaks_the_contract_is_refused(model, message):
     ("options", "message"),
     [
         pytest.param({"name": "../evil"}, "--name '../evil': want", id="name"),
-        pytest.param({"version": 0}, "--version 0: want at least 1", id="version"),
+        pytest.param({"version": 0}, "--version 0: want 1 to", id="version"),
         pytest.param({"decoder": nn.Identity()}, "decoder: want images of 3×4×6, came 2×2×3", id="decoder"),
         pytest.param(
             {"facts": replace(FACTS, metrics={"nelbo": Figure(math.nan, None)})},

@@ -7,7 +7,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Normal, kl_divergence
 
 from tests.support.reference import log_weights
-from training.fit.losses import elbo
+from training.fit.losses import elbo, loss_in_words, objective_in_words
 from training.models import VAE
 from training.models.gaussians import gaussian_kl, gaussian_kl_per_dimension
 from training.models.likelihoods import Bernoulli, Gaussian
@@ -112,3 +112,42 @@ def test_log_weights_are_the_terms_of_the_bound(image):
     torch.testing.assert_close(found, likelihood + ratio, rtol=1e-4, atol=1e-4)
     closed = likelihood.mean() - gaussian_kl(mean, log_var).mean()
     torch.testing.assert_close(found.mean(), closed, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "objective"),
+    [
+        ({}, "elbo"),
+        ({"beta": 4}, "beta_elbo"),
+        ({"beta": 0}, "beta_elbo"),
+        ({"model": "ae"}, "distortion"),
+        ({"model": "iwae", "importance_samples": 7}, "iwae, k = 7, doubly reparameterised gradients (DReG)"),
+        ({"model": "iwae"}, "iwae, k = 5, doubly reparameterised gradients (DReG)"),
+        ({"free_bits": 0.25}, "elbo, 0.25 free nats per latent"),
+        ({"beta": 2, "beta_cycles": 4}, "beta_elbo, beta in 4 cycles"),
+        ({"beta_cycles": 4, "warmup": 0}, "elbo"),
+        ({"prior": "flow"}, "elbo"),
+    ],
+    ids=str,
+)
+def test_objectives_are_called_what_they_are(options, objective):
+    """An importance-weighted bound is no ELBO, nor is a weighted one; free bits and cycles are told."""
+    from training.config import FitConfig
+    from training.data import load
+    from training.fit.presets import resolve
+
+    config = FitConfig.parse({"preset": "demo", **options})
+    assert objective_in_words(resolve(config, load(config))) == objective
+
+
+@pytest.mark.parametrize(
+    ("kind", "formula"),
+    [("vae", "distortion + β · rate"), ("beta_vae", "distortion + β · rate"), ("ae", "distortion")],
+)
+def test_the_loss_has_the_formula_of_its_kind(kind, formula):
+    """As the report shows it beside the curve; that of an IWAE has its k in it."""
+    model = toy(6)
+    model.kind = kind
+    assert loss_in_words(model) == formula
+    model.kind, model.importance_samples = "iwae", 8
+    assert loss_in_words(model) == "−log (1/8) Σ p(x, z) / q(z|x)"

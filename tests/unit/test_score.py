@@ -84,7 +84,7 @@ def test_grey_pixels_are_chances():
     assert abs(exact - estimates.mean()) < 5 * estimates.std() / 200
 
 
-def test_quantiles_are_those_of_the_training_images():
+def test_quantiles_are_those_of_the_held_out_images():
     """1,001 of them, ascending, the same each time; about half of other draws lie below the middle one."""
     score = of(KINDS["gaussian, flow"]())
     images = torch.randint(
@@ -97,6 +97,15 @@ def test_quantiles_are_those_of_the_training_images():
     with torch.inference_mode():
         distortion, rate, _ = score(images / 255, torch.randn(300, 4, *LATENT_SHAPE))
     assert 0.4 < (distortion + rate < quantiles[500]).float().mean() < 0.6
+
+
+@pytest.mark.parametrize("count", [None, 0, 1, 19])
+def test_of_few_held_out_images_there_are_no_quantiles(count, caplog):
+    """Of fewer than 20 none lies above the quantile 0.95; that they are left out is said."""
+    score = of(KINDS["gaussian, flow"]())
+    assert score_quantiles(score, None if count is None else torch.rand(count, *SHAPE), LATENT_SHAPE) is None
+    assert f"want at least 20 validation images, came {count or 0}" in caplog.text
+    assert score_quantiles(score, torch.rand(20, *SHAPE), LATENT_SHAPE) is not None
 
 
 def test_reference_without_quantiles_is_read():
@@ -163,4 +172,8 @@ def test_networks_that_do_not_fit_are_refused(tmp_path):
     transposed.forward = lambda image, noise: Score.forward(transposed, image, noise)[::-1]
     with pytest.raises(TrainingError, match="score: want 8, 8, 8×3, came 8×3, 8, 8"):
         export_bundle(encoder, decoder, score=transposed, **named)
+    with pytest.raises(TrainingError, match=r"held_out: want images of \[3, 4, 6\].*came \[3, 4, 4\]"):
+        export_bundle(encoder, decoder, held_out=torch.rand(20, 3, 4, 4), **named)
+    with pytest.raises(TrainingError, match=r"held_out: want values in \[0, 1\]"):
+        export_bundle(encoder, decoder, held_out=torch.rand(20, *SHAPE) * 2, **named)
     assert not list(tmp_path.iterdir())

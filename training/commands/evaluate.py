@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.commands.numeric_options import COUNT, SAMPLES, SEED, THREADS
 from training.training_error import TrainingError
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
-    parser.add_argument("--k", type=int, default=100, help="importance samples of nll_<k> (default: 100)")
-    parser.add_argument("--images", type=int, help="evaluate a random subset of this many (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise and the subset (default: 0)")
-    parser.add_argument("--threads", type=int, help="CPU threads; left out: one for each core")
+    parser.add_argument("--k", type=SAMPLES, default=100, help="importance samples of nll_<k> (default: 100)")
+    parser.add_argument("--images", type=COUNT, help="evaluate a random subset of this many (default: all)")
+    parser.add_argument("--seed", type=SEED, default=0, help="of the noise and the subset (default: 0)")
+    parser.add_argument("--threads", type=THREADS, help="CPU threads; left out: one for each core")
     parser.add_argument(
         "--decoder",
         choices=("float32", "bfloat16"),

@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.commands.numeric_options import COUNT
+
 if TYPE_CHECKING:
     from serving.bundle import Bundle
 
@@ -19,7 +21,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument("--repository", type=Path, default=Path("models"), help="(default: models)")
     parser.add_argument("--name", help="model name (default: made from the name of the run folder)")
-    parser.add_argument("--version", type=int, help="(default: one more than the highest that is there)")
+    parser.add_argument("--version", type=COUNT, help="(default: one more than the highest that is there)")
     parser.add_argument(
         "--require",
         action="append",

@@ -1,11 +1,11 @@
 """``vae-train import-onnx``: foreign encoder and decoder graphs become a sealed bundle."""
 
 import argparse
-import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.commands.numeric_options import COUNT, HeightByWidth, Interval, Real
 from training.training_error import TrainingError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ GIVEN = (
     "kind",
     "likelihood",
     "value_range",
+    "decoder_output",
     "latent_scale",
     "latent_shift",
     "image_size",
@@ -48,7 +49,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     files.add_argument("--repository", type=Path, default=Path("models"), help="(default: models)")
     files.add_argument("--name", required=True, help="model name")
     files.add_argument(
-        "--version", type=int, default=None, help="(default: one more than the highest that is there)"
+        "--version", type=COUNT, default=None, help="(default: one more than the highest that is there)"
     )
     files.add_argument(
         "--data",
@@ -73,20 +74,25 @@ def _add_facts(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--likelihood", choices=["gaussian", "bernoulli"], help="(default: gaussian)")
     group.add_argument(
         "--value-range",
-        type=_pair,
+        type=Interval(),
         metavar="LOW,HIGH",
         help="smallest and largest pixel; decoded ones are clamped to it (default: 0,1)",
     )
     group.add_argument(
+        "--decoder-output",
+        choices=["image", "logits"],
+        help="logits: of Bernoulli pixels; the sigmoid that the decoder lacks is added (default: image)",
+    )
+    group.add_argument(
         "--latent-scale",
-        type=_factor,
+        type=Real(is_factor=True),
         metavar="F",
         help="callers see (z - shift) * scale, as in latent diffusion (default: 1)",
     )
-    group.add_argument("--latent-shift", type=_finite, metavar="F", help="(default: 0)")
+    group.add_argument("--latent-shift", type=Real(), metavar="F", help="(default: 0)")
     group.add_argument(
         "--image-size",
-        type=_height_by_width,
+        type=HeightByWidth(),
         metavar="HxW",
         help="for graphs that leave height and width open; scales the images of a --data folder too",
     )
@@ -94,7 +100,7 @@ def _add_facts(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--log-var-output", metavar="TENSOR", help="likewise")
     group.add_argument(
         "--log-var-range",
-        type=_pair,
+        type=Interval(),
         metavar="LOW,HIGH",
         help="clamp log-variances (default: not; with --diffusers: -30,20, as diffusers does)",
     )
@@ -141,37 +147,3 @@ def _dataset(data: str, foreign: "ForeignModel", channels: str | None) -> "Datas
     options = {"data": data, "image_size": size, "channels": channels}
     given = {field: value for field, value in options.items() if value is not None}
     return datasets.load(FitConfig.parse(given))
-
-
-def _pair(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise argparse.ArgumentTypeError(f"want two numbers LOW,HIGH, the smaller first; came {text!r}")
-    return low, high
-
-
-def _finite(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"want a finite number, came {text!r}")
-    return value
-
-
-def _factor(text: str) -> float:
-    value = _finite(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("want a number other than 0")
-    return value
-
-
-def _height_by_width(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"want HxW, like 32x48; came {text!r}")
-    return int(parts[0]), int(parts[1])

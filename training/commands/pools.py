@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from training.training_error import TrainingError
+from training.commands.numeric_options import COUNT, SEED, THREADS
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -18,7 +18,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--run", type=Path, required=True, help="run folder")
     parser.add_argument(
         "--count",
-        type=int,
+        type=COUNT,
         help="pools wanted: components that overlap are merged into so many "
         "(default: each component of the mixture is one). Fewer pools need fewer examples to be named",
     )
@@ -28,8 +28,8 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="LABELS.CSV",
         help="name the pools by examples, lines of file-or-row,label; pools of one label become one",
     )
-    parser.add_argument("--seed", type=int, help="of the starts (default: 0)")
-    parser.add_argument("--threads", type=int, help="CPU threads; left out: one for each core")
+    parser.add_argument("--seed", type=SEED, help="of the starts (default: 0)")
+    parser.add_argument("--threads", type=THREADS, help="CPU threads; left out: one for each core")
     parser.set_defaults(command=run)
 
 
@@ -39,8 +39,6 @@ def run(args: argparse.Namespace) -> int:
     from training.fit.devices import use_threads
 
     use_threads(args.threads)
-    if args.seed is not None and args.seed < 0:
-        raise TrainingError(f"--seed {args.seed}: want at least 0")
     with threadpool_limits(args.threads):
         print(_found(args))
     export = shlex.join(["vae-train", "export", "--run", str(args.run), "--pools", "mixture"])

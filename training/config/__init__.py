@@ -1,10 +1,21 @@
 """Every option of a training: what to train, on what, and how."""
 
-from training.config.data_options import NAMED_DATA, DataOptions
-from training.config.fit_config import MACHINE_FIELDS, FitConfig, ModelOptions, TrainingOptions, flag
+from training.config.data_options import LARGEST_COUNT, LARGEST_NUMBER, LARGEST_SIDE, NAMED_DATA, DataOptions
+from training.config.fit_config import (
+    MACHINE_FIELDS,
+    MOST_THREADS,
+    FitConfig,
+    ModelOptions,
+    TrainingOptions,
+    flag,
+)
 
 __all__ = [
+    "LARGEST_COUNT",
+    "LARGEST_NUMBER",
+    "LARGEST_SIDE",
     "MACHINE_FIELDS",
+    "MOST_THREADS",
     "NAMED_DATA",
     "DataOptions",
     "FitConfig",

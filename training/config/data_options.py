@@ -1,10 +1,17 @@
 """The options that say which data are trained on; part of ``FitConfig``."""
 
+import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+LARGEST_COUNT = 2**63 - 1
+"""Of a whole number: what a tensor, a seed of torch and an int64 of the protos hold."""
+LARGEST_NUMBER = 1e30
+"""Of a fraction: well within float32, whose overflow would show as something else."""
+LARGEST_SIDE = 4096
+"""Pixels of height and width."""
 NAMED_DATA = ("digits", "mnist", "fashion-mnist")
 """Data sets with a name of their own; anything else is a path."""
 
@@ -60,7 +67,10 @@ class DataOptions(Options):
         0.1, gt=0, lt=1, description="share held out for testing where the data bring no split of their own"
     )
     split_seed: int = Field(
-        0, ge=0, description="seed of that split; apart from --seed, so that runs can be compared"
+        0,
+        ge=0,
+        le=LARGEST_COUNT,
+        description="seed of that split; apart from --seed, so that runs can be compared",
     )
 
     @field_validator("data")
@@ -90,15 +100,16 @@ class DataOptions(Options):
         if not isinstance(value, str):
             return value
         parts = value.lower().split("x")
-        if not (1 <= len(parts) <= 2 and all(part.isdecimal() for part in parts)):
-            raise ValueError(f"want HxW, like 32x48, or one number; came {value!r}")
+        if not (1 <= len(parts) <= 2 and all(part.isdecimal() and len(part) < 10 for part in parts)):
+            raise ValueError(f"want HxW, like 32x48, or one number; came {reprlib.repr(value)}")
         return (int(parts[0]), int(parts[-1]))
 
     @field_validator("image_size")
     @classmethod
     def _large_enough(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
-        if value and min(value) < 4:
-            raise ValueError(f"want at least 4x4; came {value[0]}x{value[1]}")
+        if value and not 4 <= min(value) <= max(value) <= LARGEST_SIDE:
+            want = f"at least 4x4 and at most {LARGEST_SIDE}x{LARGEST_SIDE}"
+            raise ValueError(f"want {want}; came {value[0]}x{value[1]}")
         return value
 
 

@@ -1,13 +1,23 @@
 """Every option of ``vae-train fit``; saved as ``config.json`` in the run folder."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from training.config.data_options import NAMED_DATA, DataOptions, Options
+from training.config.data_options import (
+    LARGEST_COUNT,
+    LARGEST_NUMBER,
+    NAMED_DATA,
+    DataOptions,
+    Options,
+)
 from training.training_error import TrainingError
 
+MOST_THREADS = 1024
+WANTED = {"int_parsing_size": "want a whole number of fewer digits"}
+"""Where pydantic says what is wrong and not what is wanted."""
 MACHINE_FIELDS = frozenset(
     {"data_dir", "cache_dir", "in_memory", "strict", "device", "threads", "accumulate", "tensorboard"}
 )
@@ -23,12 +33,19 @@ class ModelOptions(Options):
         "--importance-samples samples, with doubly reparameterised gradients",
     )
     importance_samples: int | None = Field(
-        None, ge=1, le=10_000, description="samples of each posterior in training, iwae alone (left out: 5)"
+        None,
+        ge=1,
+        le=10_000,
+        description="samples of each posterior in training, iwae alone (left out: 5); the memory of "
+        "a step grows with them, --accumulate makes it less",
     )
-    beta: float = Field(1.0, ge=0, description="weight of the rate (KL) in the loss; 1 is the ELBO")
+    beta: float = Field(
+        1.0, ge=0, le=LARGEST_NUMBER, description="weight of the rate (KL) in the loss; 1 is the ELBO"
+    )
     free_bits: float = Field(
         0.0,
         ge=0,
+        le=LARGEST_NUMBER,
         description="nats that each latent may tell about an image for nothing; against latents that "
         "collapse; vae with --prior normal alone",
     )
@@ -60,15 +77,24 @@ class ModelOptions(Options):
 class TrainingOptions(Options):
     """training"""
 
-    epochs: int | None = Field(None, ge=1, description="passes over the training set; instead of --steps")
-    steps: int | None = Field(None, ge=1, description="optimiser steps; instead of --epochs")
-    batch_size: int = Field(128, ge=1, description="images per step; at most the training set")
+    epochs: int | None = Field(
+        None, ge=1, le=LARGEST_COUNT, description="passes over the training set; instead of --steps"
+    )
+    steps: int | None = Field(
+        None, ge=1, le=LARGEST_COUNT, description="optimiser steps; instead of --epochs"
+    )
+    batch_size: int = Field(
+        128, ge=1, le=LARGEST_COUNT, description="images per step; at most the training set"
+    )
     accumulate: int = Field(
         1,
         ge=1,
+        le=LARGEST_COUNT,
         description="parts that a batch is computed in, one after the other: less memory, the same result",
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate at the start of the cosine")
+    learning_rate: float = Field(
+        1e-3, gt=0, le=LARGEST_NUMBER, description="Adam's learning rate at the start of the cosine"
+    )
     learning_rate_floor: float = Field(
         0.01, ge=0, le=1, description="learning rate at the end, as a share of the one at the start"
     )
@@ -82,14 +108,15 @@ class TrainingOptions(Options):
         description="how often in a training beta grows from 0 again; each cycle spends --warmup of it "
         "on that",
     )
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")
+    weight_decay: float = Field(0.0, ge=0, le=LARGEST_NUMBER, description="decoupled weight decay (AdamW)")
     clip: float | None = Field(
         None,
         gt=0,
+        le=LARGEST_NUMBER,
         description="longest gradient; left out: 200 for bernoulli, 10 for each pixel value for gaussian",
     )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, order, noise and binarisation")
+    seed: int = Field(0, ge=0, le=LARGEST_COUNT, description="seed of weights, order, noise and binarisation")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "float32",
@@ -97,11 +124,16 @@ class TrainingOptions(Options):
         "auto: bfloat16 where the device has instructions for it",
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="CPU threads; left out: one for each core, as torch does"
+        None, ge=1, le=MOST_THREADS, description="CPU threads; left out: one for each core, as torch does"
     )
-    log_every: int = Field(50, ge=1, description="steps between rows of log.jsonl and TensorBoard")
+    log_every: int = Field(
+        50, ge=1, le=LARGEST_COUNT, description="steps between rows of log.jsonl and TensorBoard"
+    )
     checkpoint_every: int = Field(
-        500, ge=1, description="steps between checkpoints, each after a look at the validation images"
+        500,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="steps between checkpoints, each after a look at the validation images",
     )
     tensorboard: bool = Field(True, description="write the log for TensorBoard too")
 
@@ -138,10 +170,10 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
             return cls.model_validate(dict(values))
         except ValidationError as exc:
             first = exc.errors(include_url=False)[0]
-            message = first["msg"].removeprefix("Value error, ")
+            message = WANTED.get(first["type"]) or first["msg"].removeprefix("Value error, ")
             if not first["loc"]:
                 raise TrainingError(message) from None
-            came = "" if first["type"] == "value_error" else f"; came {first['input']!r}"
+            came = "" if first["type"] == "value_error" else f"; came {reprlib.repr(first['input'])}"
             raise TrainingError(f"{flag(str(first['loc'][0]))}: {message}{came}") from None
 
 

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training.data import to_unit
 from training.evaluate.log_mean_exp import LogMeanExp
 from training.fit.devices import lay_out
 from training.models import VAE
 from training.models.gaussians import gaussian_kl_per_dimension, gaussian_log_density
+from training.models.portions import images_at_once
 from training.training_error import TrainingError
 
 Precision = Literal["float32", "bfloat16"]
 FEWEST_DRAWS = 10
 """Distortion and rate are averaged over at least this many draws of the posterior for each image."""
 IMAGES_AT_ONCE = 64
-PIXELS_AT_ONCE = 1000 * 28 * 28
-"""Decoded at once: enough for the matrix products, few enough for the caches of a CPU."""
+"""At most, each with as many draws as fit."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def estimate(
 
     Args:
         model: in evaluation mode; works on the device of its weights, which it lays out channels-last.
-        images: [N, C, H, W] float32 in [0, 1], binary for a Bernoulli likelihood.
+        images: [N, C, H, W] uint8 or float32 in [0, 1], binary for a Bernoulli likelihood; portions of them
+            alone become float32.
         decoder: what its matrix products are computed in. Everything else is float32, so bfloat16 gives
             the same bound for a decoder that rounds.
 
@@ -75,11 +77,11 @@ def estimate(
     lay_out(model)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    chunks = images.split(IMAGES_AT_ONCE)
+    chunks = images.split(images_at_once(model.image_shape, most=IMAGES_AT_ONCE))
     with tqdm(total=len(images), unit="image", desc="evaluate", disable=None if progress else True) as bar:
         parts = []
         for chunk in chunks:
-            parts.append(_chunk(model, chunk.to(device), k, generator, decoder))
+            parts.append(_chunk(model, to_unit(chunk.to(device)), k, generator, decoder))
             bar.update(len(chunk))
     return _concatenated(parts)
 
@@ -93,7 +95,7 @@ def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator, decode
     distortion = torch.zeros(len(image), dtype=torch.float64, device=image.device)
     rate = torch.zeros_like(distortion)
     draws = max(k, FEWEST_DRAWS)
-    at_once = max(1, PIXELS_AT_ONCE // image.numel())
+    at_once = images_at_once(image.shape)
     for start in range(0, draws, at_once):
         n = min(at_once, draws - start)
         noise = torch.randn((n, *mean.shape), generator=generator).to(image.device)

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from training.data import Dataset, to_unit
+from training.data import Dataset
 from training.evaluate.estimates import Precision, estimate
 from training.evaluate.metrics import Metrics, Protocol, summarise
 from training.evaluate.tables import Group
@@ -51,7 +51,7 @@ def evaluate_run(
         raise TrainingError(f"--images {limit}: want at least 1")
     binary = loaded.config.binarisation == "dynamic"
     everything = (dataset.binarised(split) if binary else getattr(dataset, split)).images
-    images = to_unit(_subset(everything, limit, seed))
+    images = _subset(everything, limit, seed)
     began = time.perf_counter()
     estimates = estimate(loaded.model, images, k=k, seed=seed, decoder=decoder, progress=True)
     seconds = time.perf_counter() - began

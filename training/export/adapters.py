@@ -68,15 +68,29 @@ def check_given(images: Tensor, **modules: nn.Module | None) -> None:
             raise TrainingError(f"{label}: want it on the CPU, came {device}; .cpu() moves it")
     if images.ndim != 4 or len(images) < 2:
         raise TrainingError(f"images: want at least 2, [N, C, H, W], came {list(images.shape)}")
-    if images.dtype not in (torch.uint8, torch.float32):
-        raise TrainingError(f"images: want uint8 or float32, came {images.dtype}")
-    if images.dtype == torch.float32:
-        _check_range("images", images, "scale them, and wrap the modules if they want another range")
+    _check_pixels("images", images)
+
+
+def check_held_out(held_out: Tensor | None, images: Tensor) -> None:
+    """Raises TrainingError unless they are like the training images, any number of them."""
+    if held_out is None:
+        return
+    if held_out.shape[1:] != images.shape[1:]:
+        wanted, came = list(images.shape[1:]), list(held_out.shape[1:])
+        raise TrainingError(f"held_out: want images of {wanted}, like those of the training, came {came}")
+    _check_pixels("held_out", held_out)
 
 
 def check_decoded(decoded: Tensor) -> None:
     """Raises TrainingError for pixels beyond [0, 1]: clients that encode a sample again would be refused."""
     _check_range("decoder: pixels", decoded, "end it with a sigmoid or a clamp")
+
+
+def _check_pixels(label: str, images: Tensor) -> None:
+    if images.dtype not in (torch.uint8, torch.float32):
+        raise TrainingError(f"{label}: want uint8 or float32, came {images.dtype}")
+    if images.dtype == torch.float32 and len(images):
+        _check_range(label, images, "scale them, and wrap the modules if they want another range")
 
 
 def _check_range(label: str, values: Tensor, advice: str) -> None:

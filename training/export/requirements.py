@@ -3,6 +3,7 @@
 import math
 import operator
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -37,8 +38,10 @@ class Requirement:
             bound = float(match[3]) if match else float("nan")
         except ValueError:
             bound = float("nan")
-        if match is None or math.isnan(bound):
-            raise TrainingError(f"--require {text!r}: want METRIC<=NUMBER (or >=, <, >), such as 'nll<=88'")
+        if match is None or not math.isfinite(bound):
+            raise TrainingError(
+                f"--require {reprlib.repr(text)}: want METRIC<=NUMBER (or >=, <, >), such as 'nll<=88'"
+            )
         return cls(match[1], match[2], bound)
 
     def gate(self, metrics: Mapping[str, Figure]) -> Gate:

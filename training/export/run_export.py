@@ -9,6 +9,7 @@ from training.export.gates import divergence_gate
 from training.export.requirements import Requirement
 from training.export.score import Score
 from training.export.sealing import Facts, export_bundle, free_target
+from training.fit.losses import objective_in_words
 from training.models import VAE
 from training.models.codec import ImageDecoder, ImageEncoder
 from training.runs.training_log import read_rows
@@ -43,6 +44,7 @@ def export_run(
         name=name,
         version=version,
         images=dataset.train.images,
+        held_out=dataset.val.images,
         labels=dataset.train.labels,
         label_names=dataset.label_names,
         facts=_facts(measured),
@@ -68,7 +70,7 @@ def _facts(measured: MeasuredRun) -> Facts:
         kind=model.kind,
         likelihood=Likelihood.model_validate(likelihood),
         dataset=dataset.name,
-        objective="distortion" if model.kind == "ae" else "elbo",
+        objective=objective_in_words(config),
         dataset_sha256=dataset.sha256,
         beta=None if model.kind == "ae" else config.beta,
         seed=config.seed,

@@ -26,8 +26,9 @@ from serving.bundle import (
     target_path,
 )
 from serving.bundle.manifest import Name
+from training.config import LARGEST_COUNT
 from training.evaluate import Figure
-from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given
+from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given, check_held_out
 from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
 from training.export.networks import Networks, Role, golden
 from training.export.precision import graphs_of
@@ -72,6 +73,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     name: str,
     version: int | None = None,
     images: Tensor,
+    held_out: Tensor | None = None,
     labels: Tensor | None = None,
     label_names: Sequence[str] = (),
     facts: Facts = UNKNOWN,
@@ -81,20 +83,19 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     force: bool = False,
     precision: Precision = "float32",
 ) -> Bundle:
-    """Export, prove, seal and read back ``<repository>/<name>/<version>/``.
+    """Export, prove, seal and read back ``<repository>/<name>/<version>/``, by default the next version.
 
     Args:
         encoder: image [B, C, H, W] in [0, 1] → (mean, log_var), each [B, *latent_shape]; on the CPU.
         decoder: latent [B, *latent_shape] → image [B, C, H, W] in [0, 1], the mean of p(x|z); on the CPU.
         prior: of a learned prior, noise [B, *latent_shape] ~ N(0, I) → latent; left out, it is N(0, I).
         score: (image, noise [B, k, *latent_shape]) → nats; ``training.export.Score`` is one.
-        version: left out, the one after the highest that is there.
-        images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; all statistics are of them.
+        images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; statistics are of them.
+        held_out: [M, C, H, W] others, not trained on: the quantiles of ``score`` are of these, if 20 or more.
         labels: [N] int64 index into ``label_names``; left out, a mixture looks for kinds (``find_kinds``).
         latents: ``fit_latents`` of the above, where it is at hand.
         report: file name to content, kept in the bundle under ``report/``.
-        require: gates on ``facts.metrics``, such as "nll<=88"; see ``Requirement``.
-        force: seal although gates fail, and record that in the manifest.
+        require, force: gates on ``facts.metrics``, see ``Requirement``; seal though one fails, and record it.
         precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
 
     Raises:
@@ -102,13 +103,13 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     """
     target = free_target(Path(repository), name, version)
     admission = Admission(force=force)
-    networks = _networks(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
+    networks = _networks(images, held_out, encoder=encoder, decoder=decoder, prior=prior, score=score)
     with networks.evaluating():
         rows = golden(networks, images)
         latents = latents or fit_latents(networks.encoder, images, labels, label_names)
         admission.decide(*_gates(facts, latents, require))  # before the work of exporting
         exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
-        latents = latents if score is None else _with_quantiles(latents, score, images)
+        latents = latents if score is None else _with_quantiles(latents, score, held_out)
     files = exported.contents | _tensor_files(latents, rows) | _pictures(report or {})
     manifest = _manifest(target, facts, images, exported.graphs, latents, admission.decide())
     return seal_bundle(target, manifest, files)
@@ -116,12 +117,14 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
 
 def _networks(
     images: Tensor,
+    held_out: Tensor | None,
     *,
     encoder: nn.Module,
     decoder: nn.Module,
     prior: nn.Module | None,
     score: nn.Module | None,
 ) -> Networks:
+    check_held_out(held_out, images)
     check_given(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
     return Networks(EncoderAdapter(encoder), DecoderAdapter(decoder), prior, score)
 
@@ -140,8 +143,8 @@ def free_target(repository: Path, name: str, version: int | None) -> Path:
     except ValidationError:
         want = "1 to 128 letters, digits, '_', '.' or '-', the first a letter or digit"
         raise TrainingError(f"--name {name!r}: want {want}") from None
-    if version is not None and version < 1:
-        raise TrainingError(f"--version {version}: want at least 1")
+    if version is not None and not 1 <= version <= LARGEST_COUNT:
+        raise TrainingError(f"--version {version}: want 1 to {LARGEST_COUNT}")
     if repository.exists() and not repository.is_dir():
         raise TrainingError(f"--repository {repository}: want a folder, came a file")
     target = target_path(repository, name, version)
@@ -159,8 +162,8 @@ def seal_bundle(target: Path, body: ManifestBody, files: Mapping[str, bytes]) ->
         raise TrainingError(f"--repository: {target} cannot be written: {exc.strerror}") from exc
 
 
-def _with_quantiles(latents: Latents, score: nn.Module, images: Tensor) -> Latents:
-    quantiles = score_quantiles(score, images, latents.shape)
+def _with_quantiles(latents: Latents, score: nn.Module, held_out: Tensor | None) -> Latents:
+    quantiles = score_quantiles(score, held_out, latents.shape)
     return replace(latents, reference=replace(latents.reference, score_quantiles=quantiles))
 
 

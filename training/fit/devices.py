@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from training.config import MOST_THREADS
 from training.training_error import TrainingError
 
 
@@ -19,11 +20,11 @@ def use_threads(count: int | None) -> None:
     """On the CPU, for all that follows in this process; None leaves them as they are.
 
     Raises:
-        TrainingError: a count below 1.
+        TrainingError: a count below 1, or beyond what any machine has.
     """
     if count is not None:
-        if count < 1:
-            raise TrainingError(f"--threads {count}: want at least 1")
+        if not 1 <= count <= MOST_THREADS:
+            raise TrainingError(f"--threads {count}: want 1 to {MOST_THREADS}")
         torch.set_num_threads(count)
 
 

@@ -38,7 +38,7 @@ def train(
         PeerLost: another process of the training is gone.
     """
     batches = batches_of(state, dataset, config, world)
-    validation, stopped_by = None, 0
+    validation, stopped_by, saved = None, 0, state.step
     with ExitStack() as stack:
         log = stack.enter_context(TrainingLog(run, config, step=state.step)) if world.is_main else None
         stop = stack.enter_context(deferred())
@@ -57,7 +57,8 @@ def train(
                 state.means.clear()
             if _is_due(state.step, config.checkpoint_every, config):
                 validation = world.from_main(lambda: _look(state, dataset, config, run, log, owner))
-        if stopped_by:
+                saved = state.step
+        if stopped_by and saved < state.step:  # a checkpoint of this step is there already, with its loss
             world.from_main(lambda: _save(state, run, owner))
     finished = state.step == config.total_steps
     return Outcome(None if finished else stopped_by, validation if finished else None)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from training.config import FitConfig
 from training.models import VAE
 from training.models.gaussians import gaussian_kl_per_dimension, gaussian_log_density
 
@@ -29,6 +30,32 @@ def objective(model: VAE, image: Tensor, noise: Tensor, *, beta: float, free_bit
     if model.kind == "iwae":
         return importance_weighted(model, image, noise, beta=beta)
     return elbo(model, image, noise, beta=beta, free_bits=free_bits)
+
+
+def objective_in_words(config: FitConfig) -> str:
+    """What was minimised, for those who meet the model later; of a resolved config.
+
+    The first word names the objective: distortion, elbo, beta_elbo (whose β is not 1) or iwae.
+    """
+    if config.model == "ae":
+        return "distortion"
+    if config.model == "iwae":
+        return f"iwae, k = {config.importance_samples}, doubly reparameterised gradients (DReG)"
+    words = ["elbo" if config.beta == 1 else "beta_elbo"]
+    if config.free_bits:
+        words.append(f"{config.free_bits:g} free nats per latent")
+    if config.beta_cycles > 1 and config.warmup:
+        words.append(f"beta in {config.beta_cycles} cycles")
+    return ", ".join(words)
+
+
+def loss_in_words(model: VAE) -> str:
+    """The formula of what ``objective`` minimises, but for free bits."""
+    if model.kind == "ae":
+        return "distortion"
+    if model.kind == "iwae":
+        return f"−log (1/{model.importance_samples}) Σ p(x, z) / q(z|x)"
+    return "distortion + β · rate"
 
 
 def elbo(model: VAE, image: Tensor, noise: Tensor, *, beta: float, free_bits: float = 0.0) -> Bound:

@@ -64,7 +64,7 @@ class State:
             self.ema.model.load_state_dict(parts["ema"])
             restore_optimizer(self.optimizer, parts["optimizer"])
             self.means.sums = parts["window"]["sums"]
-        except (RuntimeError, KeyError, ValueError) as exc:
+        except (RuntimeError, LookupError, ValueError) as exc:
             raise TrainingError(
                 f"{checkpoint.path}: does not fit the run's config.json: {exc!s:.200}"
             ) from None

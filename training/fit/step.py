@@ -14,8 +14,10 @@ from training.fit.minibatches import Batch, Stream, generator
 from training.fit.running_means import StepTerms
 from training.fit.state import State
 from training.models import VAE
+from training.models.portions import images_at_once
 
 VALIDATION_BATCH = 500
+"""Images at most; fewer where they are large, or come with many importance samples."""
 
 
 def train_step(
@@ -62,13 +64,35 @@ def _backward(model: VAE, batch: Batch, config: FitConfig, beta: float, parts: i
 def validate(model: VAE, split: Split, *, seed: int, beta: float) -> dict[str, float]:
     """Loss, distortion and rate over a whole split in nats per image.
 
-    The noise is the same each time, so one look compares with the next.
+    The noise is the same each time, so one look compares with the next. Memory is bounded: an image with more
+    importance samples than fit is decoded alone, in parts.
     """
     device = next(model.parameters()).device
     source = generator(seed, Stream.VALIDATION)
     totals = torch.zeros(3, dtype=torch.float64)
-    for images in split.images.split(VALIDATION_BATCH):
-        noise = torch.randn(model.noise_shape(len(images)), generator=source)
-        terms = objective(model, to_unit(images.to(device)), noise.to(device), beta=beta)
-        totals += len(images) * torch.stack(terms).double().cpu()
+    rows = images_at_once(model.image_shape, most=VALIDATION_BATCH, samples=model.samples)
+    for images in split.images.split(rows):
+        image = to_unit(images.to(device))
+        totals += len(images) * _bound(model, image, source, beta=beta)
     return dict(zip(Bound._fields, (totals / len(split)).tolist(), strict=True))
+
+
+def _bound(model: VAE, image: Tensor, source: torch.Generator, *, beta: float) -> Tensor:
+    """Loss, distortion and rate [3], means over the images [B, C, H, W], in float64 on the CPU.
+
+    Where all samples do not fit, B is 1, so that the bounds L of parts of n samples join into the one of all
+    k: -log (1/k) Σ n exp(-L).
+    """
+    every = model.samples
+    at_once = every if len(image) > 1 else images_at_once(model.image_shape, most=every)
+    counts = [min(at_once, every - first) for first in range(0, every, at_once)]
+    parts = []
+    for count in counts:
+        noise = torch.randn(model.noise_shape(len(image), samples=count), generator=source)
+        terms = objective(model, image, noise.to(image.device), beta=beta)
+        parts.append(torch.stack(terms).double().cpu())
+    if len(parts) == 1:
+        return parts[0]
+    bounds, shares = torch.stack(parts), torch.tensor(counts, dtype=torch.float64) / every
+    loss = -(shares.log() - bounds[:, 0]).logsumexp(dim=0)
+    return torch.stack([loss, *(shares @ bounds[:, 1:])])

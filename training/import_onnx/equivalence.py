@@ -58,12 +58,15 @@ def difference(sealed: Compute, wanted: Callable[[Rows], list[Rows]], rows: Rows
     return worst
 
 
-def equivalence_gate(differences: dict[str, float]) -> Gate:
-    """Every sealed graph gives what the file gave, and a row is the same whatever comes beside it."""
+def equivalence_gate(differences: dict[str, float], *, remark: str = "") -> Gate:
+    """Every sealed graph gives what the file gave, and a row is the same whatever comes beside it.
+
+    ``remark`` is added to what came.
+    """
     return Gate(
         name="same_as_imported",
         wanted=f"within {TOLERANCE:g} of the imported file, in batches of {', '.join(map(str, BATCHES))}",
-        came=", ".join(f"{label} {value:.2g}" for label, value in differences.items()),
+        came=", ".join(f"{label} {value:.2g}" for label, value in differences.items()) + remark,
         passed=all(value <= TOLERANCE for value in differences.values()),
         forced=False,
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.training_error import TrainingError
 
+UNIT_RANGE = (0.0, 1.0)
 DIFFUSERS_VALUE_RANGE = (-1.0, 1.0)
 DIFFUSERS_LOG_VAR_RANGE = (-30.0, 20.0)
 """What ``DiagonalGaussianDistribution`` of diffusers clamps log-variances to, outside its graphs."""
@@ -25,8 +26,10 @@ class ForeignModel:
     kind: Literal["vae", "ae"] = "vae"
     """"ae": the encoder gives a latent without a log-variance."""
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
-    value_range: tuple[float, float] = (0.0, 1.0)
+    value_range: tuple[float, float] = UNIT_RANGE
     """Smallest and largest value of a pixel."""
+    decoder_output: Literal["image", "logits"] = "image"
+    """"logits": of Bernoulli pixels; the bundle's decoder ends in a sigmoid that the file lacks."""
     latent_scale: float = 1.0
     latent_shift: float = 0.0
     """Callers see (z - shift) · scale, the convention of latent diffusion; z is what the graphs know."""
@@ -42,6 +45,27 @@ class ForeignModel:
         """Pixels in [0, 1] in the value range."""
         low, high = self.value_range
         return np.asarray(np.float32(low) + unit * np.float32(high - low))
+
+    def check(self) -> None:
+        """Raises TrainingError for facts that contradict each other."""
+        if self.decoder_output != "logits":
+            return
+        if self.value_range != UNIT_RANGE:
+            came = "{:g},{:g}".format(*self.value_range)
+            raise TrainingError(
+                f"--decoder-output logits: a sigmoid gives pixels in 0,1; want --value-range=0,1, came {came}"
+            )
+        if self.likelihood != "bernoulli":
+            raise TrainingError(
+                "--decoder-output logits: they are of Bernoulli pixels; want --likelihood bernoulli, came "
+                f"{self.likelihood}, whose decoder gives the image itself"
+            )
+
+    def pixels(self, decoded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the form of the decoder does to what the file gives."""
+        if self.decoder_output == "logits":
+            return np.asarray(1 / (1 + np.exp(-decoded.astype(np.float64).clip(-700, 700))), np.float32)
+        return decoded.clip(*self.value_range)
 
     def clamped(self, log_var: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the form of the encoder does to log-variances."""

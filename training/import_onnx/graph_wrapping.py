@@ -69,12 +69,19 @@ def wrapped_encoder(
 
 
 def wrapped_decoder(
-    foreign: onnx.ModelProto, *, image: Shape, latent: Shape, value_range: tuple[float, float]
+    foreign: onnx.ModelProto, *, image: Shape, latent: Shape, value_range: tuple[float, float], logits: bool
 ) -> bytes:
-    """``latent`` [batch, *latent] → ``image`` [batch, C, H, W], clamped to the value range."""
+    """``latent`` [batch, *latent] → ``image`` [batch, C, H, W], clamped to the value range.
+
+    Of ``logits`` it is the sigmoid.
+    """
     wrapping = _Wrapping(foreign, "latent", latent)
     (output,) = foreign.graph.output
-    wrapping.clip(wrapping.inside(output.name), value_range, "image")
+    decoded = wrapping.inside(output.name)
+    if logits:
+        wrapping.node("Sigmoid", [decoded], ["image"])
+    else:
+        wrapping.clip(decoded, value_range, "image")
     return wrapping.finish({"image": image}, label="decoder")
 
 

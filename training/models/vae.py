@@ -42,7 +42,15 @@ class VAE(nn.Module):
         self.latent_shape = latent_shape
         self.importance_samples = importance_samples
 
-    def noise_shape(self, batch: int) -> tuple[int, ...]:
-        """Of the noise that the training objective takes: [B, Z], or [k, B, Z] for kind "iwae"."""
-        samples = (self.importance_samples,) if self.kind == "iwae" else ()
-        return (*samples, batch, *self.latent_shape)
+    @property
+    def samples(self) -> int:
+        """Of each posterior that the training objective takes."""
+        return self.importance_samples if self.kind == "iwae" else 1
+
+    def noise_shape(self, batch: int, *, samples: int | None = None) -> tuple[int, ...]:
+        """Of the noise that the training objective takes: [B, Z], or [k, B, Z] for kind "iwae".
+
+        ``samples`` stands for k, which is ``importance_samples`` where it is left out.
+        """
+        leading = (samples or self.importance_samples,) if self.kind == "iwae" else ()
+        return (*leading, batch, *self.latent_shape)

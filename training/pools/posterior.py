@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from serving.bundle import Reference
 from training.data import to_unit
+from training.models.portions import images_at_once
 from training.pools.moments import Floats, covariance_of
 
 
@@ -25,10 +26,11 @@ class Posterior:
 def posterior(encoder: nn.Module, images: Tensor, *, rows: int = 512) -> tuple[tuple[int, ...], Posterior]:
     """The latent shape, and q(z|x) of images [N, C, H, W], uint8 or float32 in [0, 1].
 
-    The images are not binarised, for a server sees them as they are.
+    The images are not binarised, for a server sees them as they are. ``rows`` of them are encoded at once,
+    fewer where they are large.
     """
     means, log_vars = [], []
-    for batch in images.split(rows):
+    for batch in images.split(images_at_once(images.shape[1:], most=rows)):
         mean, log_var = encoder(to_unit(batch))
         means.append(mean.cpu())
         log_vars.append(log_var.cpu())

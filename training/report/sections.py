@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.evaluate import Metrics
+from training.fit.losses import loss_in_words
 from training.report.pictures import latent_walks, sample_grids
 from training.report.pictures.autoencoder_comparison import AutoencoderRun, ae_beside_vae
 from training.report.pictures.found_pools import FoundPools
@@ -229,14 +230,14 @@ def _losses(reported: ReportedModel, rows: Sequence[dict[str, Any]]) -> Section:
         "Look for validation that has gone flat and does not rise again: rising while training falls is "
         "overfitting.",
     ]
+    formula = loss_in_words(reported.model)
     if not reported.is_point:
         words.append(
-            "Loss = distortion + β · rate. While β warms up the rate may fall first and rise later: that "
-            "is intended."
+            f"Loss = {formula}. While β warms up the rate may fall first and rise later: that is intended."
         )
     return Section(
         "training",
         "The course of training",
         words,
-        [Still("loss_curves.png", "Loss curves", loss_curves(rows))],
+        [Still("loss_curves.png", "Loss curves", loss_curves(rows, loss=formula))],
     )

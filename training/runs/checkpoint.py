@@ -40,7 +40,8 @@ def save(
 ) -> Path:
     """Write ``step-<step>.safetensors`` and drop all but the last two and the best.
 
-    The file gets its name when it is complete and on disk: a crash leaves the ones before it intact.
+    The file gets its name when it is complete and on disk: a crash leaves the ones before it intact, and what
+    it left half-written the next checkpoint clears away.
     ``owner`` names the configuration, so that no run takes up the checkpoint of another; ``loss`` is that of
     the averaged weights on the validation images, if it was taken.
 
@@ -64,6 +65,8 @@ def save(
     for old in files(folder)[KEPT:]:
         if old not in best:
             old.unlink()
+    for left in folder.glob("step-*.partial"):
+        left.unlink()
     return target
 
 
@@ -141,9 +144,24 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of ``optimizer_tensors``; hyperparameters stay those of the config."""
+    """The inverse of ``optimizer_tensors``; hyperparameters stay those of the config.
+
+    A checkpoint holds every tensor contiguous. Moments get the layout of their parameter again: the fused
+    AdamW of CPUs pairs elements in the order of memory, and would apply them to other weights than their own.
+
+    Raises:
+        LookupError, ValueError: they are not those of this optimiser's parameters.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
+        state.setdefault(int(number), {})[name] = _laid_out(value, parameters[int(number)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """A moment in the memory layout of its parameter; a count of steps as it is."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, device=value.device, requires_grad=False).copy_(value)

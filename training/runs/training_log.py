@@ -4,6 +4,7 @@ A "train" row holds the mean of the steps since the row before it, a "val" row t
 the validation images. Losses are in nats per image.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from training.config import FitConfig
 from training.runs.run_folder import Run
+from training.training_error import TrainingError
 
 Row = dict[str, Any]
 
@@ -36,7 +38,8 @@ class TrainingLog:
         """``step``: where the session begins. Rows of later steps, left by a crash, are dropped."""
         kept = [row for row in read_rows(run.log_file) if row["step"] <= step]
         _replace(run.log_file, kept)
-        self._file = run.log_file.open("a", encoding="utf-8")
+        self._path = run.log_file
+        self._file = self._path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1) if config.tensorboard else None
         self._bar = tqdm(
             total=config.total_steps,
@@ -58,7 +61,8 @@ class TrainingLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        self._file.close()
+        with contextlib.suppress(OSError):  # every row was flushed; one that could not be has been named
+            self._file.close()
         if self._board:
             self._board.close()
 
@@ -86,8 +90,11 @@ class TrainingLog:
     def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         seconds = self._seconds_before + time.perf_counter() - self._started
         row: Row = {"kind": kind, "step": step, **values, "seconds": round(seconds, 3)}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as exc:
+            raise TrainingError(f"{self._path}: cannot be written: {exc.strerror}") from None
         if self._board:
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)

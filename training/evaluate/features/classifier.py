@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.models.portions import images_at_once
 from training.training_error import TrainingError
 
 FEATURES = 128
@@ -215,5 +216,5 @@ def neighbour_distance(features: Tensor, real: Tensor, *, rows: int = 1000) -> T
 
 @torch.inference_mode()
 def _look(classifier: Classifier, images: Tensor, *, rows: int = 512) -> tuple[Tensor, Tensor]:
-    outputs = [classifier(batch) for batch in images.split(rows)]
+    outputs = [classifier(batch) for batch in images.split(images_at_once(images.shape[1:], most=rows))]
     return torch.cat([F.softmax(logits, dim=1) for logits, _ in outputs]), torch.cat([f for _, f in outputs])

@@ -19,6 +19,7 @@ from training.evaluate.evaluated_model import EvaluatedModel, Use
 from training.evaluate.tables import Row, Table
 from training.models import VAE
 from training.models.gaussians import gaussian_log_density
+from training.models.portions import images_at_once
 
 ROWS = 500
 LOG_2PI = math.log(2 * math.pi)
@@ -71,7 +72,8 @@ def _draws(
 
 
 def _posterior(model: VAE, images: Tensor) -> tuple[Tensor, Tensor]:
-    parts = [model.encoder(rows) for rows in images.split(ROWS)]
+    portions = images.split(images_at_once(model.image_shape, most=ROWS))
+    parts = [model.encoder(rows) for rows in portions]
     mean, log_var = (torch.cat(part).flatten(1).double() for part in zip(*parts, strict=True))
     return mean, log_var
 

@@ -32,6 +32,7 @@ from training.evaluate.samples.distances import SUBSET_IMAGES, SUBSETS, frechet_
 from training.evaluate.samples.precision_recall import Manifold
 from training.evaluate.tables import Group, Row, Table
 from training.models import VAE
+from training.models.portions import images_at_once
 from training.pools import AGGREGATE, drawn_from, fit_pools
 from training.training_error import TrainingError
 
@@ -147,7 +148,8 @@ def real_row(evaluated: EvaluatedModel, yardstick: Yardstick) -> Row:
 @torch.inference_mode()
 def look_at_decoded(model: VAE, judge: Judge, latents: Tensor) -> Looks:
     """Decode latents [N, *latent_shape] and look at the images, not all of which need fit into memory."""
-    decoded = (model.likelihood.mean(model.decoder(rows)) for rows in latents.split(DECODED_AT_ONCE))
+    portions = latents.split(images_at_once(model.image_shape, most=DECODED_AT_ONCE))
+    decoded = (model.likelihood.mean(model.decoder(rows)) for rows in portions)
     probabilities, features = zip(*(judge.look(images) for images in decoded), strict=True)
     return Looks(torch.cat(probabilities), torch.cat(features))
 

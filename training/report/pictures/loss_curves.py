@@ -12,18 +12,18 @@ LINES: dict[str, dict[str, Any]] = {
     "train": {"color": "#9db4cc", "lw": 1.4, "label": "training"},
     "val": {"color": "#c0392b", "lw": 1.4, "marker": "o", "ms": 3.5, "label": "validation"},
 }
-PANELS = {"loss": "loss = distortion + β · rate", "distortion": "distortion", "rate": "rate (KL)"}
 
 
-def loss_curves(rows: Sequence[dict[str, Any]]) -> bytes:
-    """PNG of the rows of ``log.jsonl``; nats per image.
+def loss_curves(rows: Sequence[dict[str, Any]], *, loss: str) -> bytes:
+    """PNG of the rows of ``log.jsonl``; nats per image. ``loss`` is the formula of the loss.
 
     Training rows are means of the steps since the row before, with the β of the time; validation rows are
     of the averaged weights, with the final β.
     """
+    panels = {"loss": f"loss = {loss}", "distortion": "distortion", "rate": "rate (KL)"}
     with styled():
         made = figure(9.6, 3.2)
-        for i, (key, name) in enumerate(PANELS.items()):
+        for i, (key, name) in enumerate(panels.items()):
             ax = made.add_axes((0.055 + i * 0.33, 0.16, 0.275, 0.74), xlabel="step")
             ax.set_title(name, size=10, loc="left")
             for kind, style in LINES.items():
