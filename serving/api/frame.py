@@ -104,10 +104,10 @@ class Frame:
             code = "CANCELLED"
             self._active += 1
             try:
-                if self._active > self._max_calls:
-                    raise self._too_many_calls()
                 if self._guarded:
                     self._admit(call)
+                if self._active > self._max_calls:
+                    raise self._too_many_calls()
                 request = _parse(request_type, raw)
                 name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
                 series = series_of(name)

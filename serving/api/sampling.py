@@ -31,6 +31,8 @@ _MAX_FIRST_ROW = 2**62
 _POOL_ROWS = 64
 """Drawing from a pool takes a step for each latent, whose cost so many rows share: 4,096 rows of 1,024
 latents took 4 s, one row at a time 58."""
+_POOL_STEP = 800
+"""That step, in steps of arithmetic on a value."""
 MAX_STREAM_ROWS = 2**40
 """Rows of one stream: more than anyone waits for, and far from overflowing the row index."""
 
@@ -80,10 +82,19 @@ class Source:
     ) -> Rows:
         """float32 latents [rows, *latent_shape]."""
         work = self.model.latents * (WORK_A_VALUE + (self.model.latents if self.pool else 0))
-        drawn = await self.background.pieces(
-            rows, work, lambda part: self._drawn(first_row, part), least_rows=_POOL_ROWS if self.pool else 1
-        )
-        latents = np.concatenate(drawn).reshape(rows, *self.model.manifest.latent_shape)
+        by_itself = _POOL_STEP * self.model.latents if self.pool else 0
+        if self.background.is_little(by_itself + rows * work):
+            latents = self._drawn(first_row, slice(0, rows))
+        else:
+            pieces = await self.background.pieces(
+                rows,
+                work,
+                lambda part: self._drawn(first_row, part),
+                by_itself=by_itself,
+                least_rows=_POOL_ROWS if self.pool else 1,
+            )
+            latents = np.concatenate(pieces)
+        latents = latents.reshape(rows, *self.model.manifest.latent_shape)
         if self.pool is None and self.centre is None:
             return _finite(await self.model.prior_latents(latents, timeout_s, continues=continues))
         return latents

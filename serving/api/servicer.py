@@ -50,7 +50,8 @@ class VaeService:
         with self._resolve(sample.model) as model:
             wanted = tensors.image_format(sample.image_format, model.manifest.image)
             count = tensors.row_count(sample.count, sampling.MAX_STREAM_ROWS, "sample.count")
-            fitting = max(1, _STREAM_BYTES // row_bytes(model.manifest))
+            a_row = row_bytes(model.manifest) * (2 if sample.include_latents else 1)
+            fitting = max(1, _STREAM_BYTES // a_row)
             portion = min(_STREAM_ROWS, fitting, model.max_rows)
             if request.rows_per_response:
                 portion = tensors.row_count(request.rows_per_response, model.max_rows, "rows_per_response")

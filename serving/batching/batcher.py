@@ -20,6 +20,7 @@ from serving.batching.batch import Batch, Entry, Outputs, Rows, Run, check_rows
 from serving.batching.cost_model import CostModel
 from serving.batching.executors import Executors
 from serving.batching.gathering import Gathering
+from serving.batching.loop_cost import LoopCost
 from serving.batching.queue import Queue
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.metrics.registry import GraphMetrics
@@ -63,12 +64,16 @@ class Batcher:
         self._metrics = metrics
         self._watch = watch
         self._queue = Queue()
+        metrics.queue_rows.set_function(lambda: self._queue.rows)
         self._gathering = Gathering()
+        self._loop_cost = LoopCost()
         self._cost = CostModel(max_batch_rows)
         for rows, seconds in measured:
             self._cost.observe(rows, seconds)
         self._closing = False
         self._dispatch_is_due = False
+        self._next_look: asyncio.Handle | None = None
+        """Of the look-out."""
         self._done = asyncio.Event()
         """Set once it is closing and everything is answered."""
         self._loop = asyncio.get_running_loop()
@@ -93,6 +98,7 @@ class Batcher:
         self._admit(count, timeout_s, continues=continues)
         now = time.perf_counter()
         self._gathering.came(now)
+        self._loop_cost.came()
         entry = Entry(rows, count, self._loop.create_future(), now, count)
         is_alone = not self._queue.rows and self._is_short_work(count)
         self._queue.append(entry)
@@ -103,13 +109,15 @@ class Batcher:
         if self._queue.rows and not self._dispatch_is_due:
             self._dispatch_is_due = True
             looks_out = self._are_more_to_come() and not self._turns
-            self._loop.call_soon(self._look_out if looks_out else self._dispatch)
+            if looks_out:
+                self._next_look = self._loop.call_soon(self._look_out)
+            else:
+                self._loop.call_soon(self._dispatch)
         try:
             return await entry.reply
         finally:
             if entry.waiting:  # cancelled: the rows no longer count
                 self._queue.withdraw(entry)
-                self._metrics.queue_rows.set(self._queue.rows)
 
     async def aclose(self) -> None:
         """Answer everything that was accepted."""
@@ -121,10 +129,11 @@ class Batcher:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
         if timeout_s is None or not rows:
             return
-        needed_s = self._cost.seconds(self._queue.rows + rows) / self._most_executors
+        needed_s = self._cost.promised_s(self._queue.rows + rows) / self._most_executors
         if needed_s > timeout_s:
             self._metrics.rejected("deadline")
-            self._cost.age()
+            if timeout_s > 0.0:
+                self._cost.refused()
             raise DeadlineUnreachable(
                 f"the deadline is in {max(timeout_s, 0.0):.3f} s, the rows waiting and asked for take "
                 f"about {needed_s:.3f} s"
@@ -158,17 +167,20 @@ class Batcher:
 
     def _look_out(self) -> None:
         """Put the dispatch off for a turn of the loop while requests come in."""
-        if not self._dispatch_is_due:  # an executor that finished was quicker
+        if not self._dispatch_is_due:
             return
         if self._queue.rows >= self._cost.rows_to_gather or self._gathering.quiet():
             self._gathering.found(len(self._queue))
             self._dispatch()
         else:
-            self._loop.call_soon(self._look_out)
+            self._next_look = self._loop.call_soon(self._look_out)
 
     def _dispatch(self) -> None:
         """Ask for executors for what waits, or run it here if that takes less than handing it over."""
         self._dispatch_is_due = False
+        if self._next_look:  # an executor that finished was quicker
+            self._next_look.cancel()
+            self._next_look = None
         while self._queue.rows and not self._turns and self._cost.is_short(self._queue.rows):
             batch = self._cut(1)
             self._run(batch)
@@ -177,7 +189,6 @@ class Batcher:
             for _ in range(self._executors_to_add()):
                 self._turns += 1
                 self._executors.ask(self._take_turn)
-        self._metrics.queue_rows.set(self._queue.rows)
         if self._closing and not self._queue.rows and not self._turns:
             self._done.set()
 
@@ -186,46 +197,52 @@ class Batcher:
         under_way = tuple(self._under_way)  # executors change it meanwhile
         rows = self._queue.rows + sum(batch.rows for batch in under_way)
         requests = len(self._queue) + sum(len(batch.parts) for batch in under_way)
-        return self._cost.executors(rows, requests, self._most_executors) - self._turns
+        loop_s = requests * self._loop_cost.seconds
+        return self._cost.executors(rows, loop_s, self._most_executors) - self._turns
 
     def _cut(self, executors: int) -> Batch:
         return self._queue.cut(self._cost.batch_rows(self._queue.rows, executors))
 
     def _take_turn(self) -> None:
         """On an executor: run what waits, batch after batch, as long as that is work for this one."""
-        last: Batch | None = None
-        try:
-            batch = self._cut(self._turns - len(self._under_way))
-            while batch.rows:
-                self._under_way.add(batch)
-                self._run(batch)
-                goes_on = not self._executors.are_wanted and self._is_work_for_this_executor()
-                following = self._cut(1) if goes_on else Batch(cut_at=0.0)
-                self._under_way.discard(batch)
-                if following.rows:
-                    self._loop.call_soon_threadsafe(self._executed, batch)
-                    self._show(batch)
-                else:
-                    last = batch
-                batch = following
-        finally:
-            self._loop.call_soon_threadsafe(self._turn_is_over, last)
-        if last:
-            self._show(last)
+        batch = self._cut_on_executor(self._turns - len(self._under_way))
+        while batch.rows:
+            self._under_way.add(batch)
+            self._run(batch)
+            following = self._cut_on_executor(1, goes_on=True)
+            self._under_way.discard(batch)
+            if not following.rows:
+                break
+            self._loop.call_soon_threadsafe(self._executed, batch)
+            self._show(batch)
+            batch = following
+        self._loop.call_soon_threadsafe(self._turn_is_over, batch)
+        self._show(batch)
 
-    def _is_work_for_this_executor(self) -> bool:
-        """Whether it should go on with what waits, and not leave it to the others or the loop."""
-        return self._cost.is_worth_splitting(self._queue.rows) and self._executors_to_add() >= 0
+    def _cut_on_executor(self, executors: int, *, goes_on: bool = False) -> Batch:
+        """Without rows if there are none, or if a turn that goes on had better leave them to others."""
+        try:
+            if goes_on and (
+                self._executors.are_wanted
+                or not self._cost.is_worth_splitting(self._queue.rows)
+                or self._executors_to_add() < 0
+            ):
+                return Batch(cut_at=0.0)
+            return self._cut(executors)
+        except Exception:  # the turn has to end in order: there are callers of the batch before
+            log.exception("cutting a batch failed")
+            return Batch(cut_at=0.0)
 
     def _executed(self, batch: Batch) -> None:
         """Back on the event loop: see that the work goes on first, then answer this batch."""
         self._dispatch()
         self._answer(batch)
 
-    def _turn_is_over(self, last: Batch | None) -> None:
+    def _turn_is_over(self, last: Batch) -> None:
+        """``last`` is without rows if others were quicker."""
         self._turns -= 1
         self._dispatch()
-        if last:
+        if last.rows:
             self._answer(last)
 
     def _run(self, batch: Batch) -> None:
@@ -245,7 +262,7 @@ class Batcher:
         self._show(batch)
 
     def _show(self, batch: Batch) -> None:
-        if self._watch is None or batch.failure:
+        if self._watch is None or batch.failure or not batch.rows:
             return
         try:
             self._watch(batch.outputs)

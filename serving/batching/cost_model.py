@@ -14,9 +14,9 @@ _FEWEST_ROWS = 8
 """A batch may always have this many rows, however slow the graph."""
 _WORTH_SPLITTING_S = 0.001
 """From here on rows are divided among idle executors; below, the hand-over costs more than it saves."""
-_CHEAP_REQUEST_S = 0.00036
-"""The event loop needs a core of its own for requests whose rows take less: with an executor on every core
-it serves fewer. Three times what a request of one row costs the loop, gRPC's part in it included."""
+_CHEAP_REQUEST = 3.0
+"""The event loop needs a core of its own for requests whose rows take less than so many times what it takes
+itself: with an executor on every core it serves fewer."""
 _HAND_OVER_S = 0.00025
 """What handing a batch to another thread and back costs; a shorter batch is run on the event loop. Nothing
 joins the queue while it runs there, so rows that take less had better wait for others in the first place."""
@@ -28,68 +28,68 @@ _OUTLIER = 10.0
 """A batch that took so many times what is typical counts as no more than that: a stall is no pace."""
 _FORGETTING = 0.01
 """By how much the quickest may rise with each batch, if the graph has become slower."""
-_AGEING = 0.9
-"""What a refusal leaves of the typical cost: nothing else would ever correct it."""
+_DOUBTING = 0.9
+"""What a refusal leaves of what is promised, until a batch has run."""
 
 
 class _Curve:
-    """Seconds of a batch by its rows."""
+    """Seconds of a batch by its rows. One thread changes it, and any may read it meanwhile."""
 
     def __init__(self) -> None:
-        self._sizes: list[int] = []
-        self._seconds: list[float] = []
-        self._powers: set[int] = set()
-        """Powers of two that one of the sizes stands for."""
+        self._points: tuple[tuple[int, float], ...] = ()
+        """Rows and seconds, ascending, at most one for each power of two; replaced as a whole."""
 
     def knows(self, rows: int) -> bool:
         """Whether a batch of about that size was seen."""
-        return (rows - 1).bit_length() in self._powers
+        return any(_power(size) == _power(rows) for size, _ in self._points)
 
     def add(self, rows: int, seconds: float) -> None:
         """The first batch of about its size."""
-        place = bisect_left(self._sizes, rows)
-        self._powers.add((rows - 1).bit_length())
-        self._sizes.insert(place, rows)
-        self._seconds.insert(place, seconds)
+        self._points = tuple(sorted((*self._points, (rows, seconds))))
 
     def seconds(self, rows: int) -> float:
         """In proportion beyond the sizes that are known; 0 if none is."""
-        if not self._sizes:
+        points = self._points
+        if not points:
             return 0.0
-        low, high, share = self._place(rows)
+        low, high, share = _place(points, rows)
         if low == high:
-            return self._seconds[low] * rows / self._sizes[low]
-        return self._seconds[low] + (self._seconds[high] - self._seconds[low]) * share
+            size, seconds = points[low]
+            return seconds * rows / size
+        return points[low][1] + (points[high][1] - points[low][1]) * share
 
     def at_least(self, rows: int) -> float:
         """The same, but no guess at sizes beyond those that are known: a smaller batch takes no longer."""
-        return self.seconds(min(rows, self._sizes[-1])) if self._sizes else 0.0
+        return self.seconds(min(rows, self._points[-1][0])) if self._points else 0.0
 
     def shift(self, rows: int, seconds: float) -> None:
         """Move the curve by so many seconds at so many rows; of the two sizes there the nearer moves more."""
-        low, high, share = self._place(rows)
+        points = list(self._points)
+        low, high, share = _place(self._points, rows)
+        step = seconds / (share * share + (1.0 - share) * (1.0 - share))
+        moves = {low: step * (1.0 - share), high: step * share}
         if low == high:
-            self._move(low, seconds * self._sizes[low] / rows)
-        else:
-            step = seconds / (share * share + (1.0 - share) * (1.0 - share))
-            self._move(low, step * (1.0 - share))
-            self._move(high, step * share)
+            moves = {low: seconds * points[low][0] / rows}
+        for place, move in moves.items():
+            size, before = points[place]
+            points[place] = size, max(before + move, 0.0)
+        self._points = tuple(points)
 
-    def scale(self, factor: float) -> None:
-        self._seconds = [seconds * factor for seconds in self._seconds]
 
-    def _move(self, place: int, seconds: float) -> None:
-        self._seconds[place] = max(self._seconds[place] + seconds, 0.0)
+def _power(rows: int) -> int:
+    """The power of two that so many rows are taken for."""
+    return (rows - 1).bit_length()
 
-    def _place(self, rows: int) -> tuple[int, int, float]:
-        """Indices of the sizes that so many rows lie between, and how far on the way, 0 to 1."""
-        high = bisect_left(self._sizes, rows)
-        if high == len(self._sizes):
-            return high - 1, high - 1, 0.0
-        if high == 0 or self._sizes[high] == rows:
-            return high, high, 0.0
-        before, after = self._sizes[high - 1], self._sizes[high]
-        return high - 1, high, (rows - before) / (after - before)
+
+def _place(points: tuple[tuple[int, float], ...], rows: int) -> tuple[int, int, float]:
+    """Indices of the points that so many rows lie between, and how far on the way, 0 to 1."""
+    high = bisect_left(points, (rows,))
+    if high == len(points):
+        return high - 1, high - 1, 0.0
+    if high == 0 or points[high][0] == rows:
+        return high, high, 0.0
+    before, after = points[high - 1][0], points[high][0]
+    return high - 1, high, (rows - before) / (after - before)
 
 
 class CostModel:
@@ -104,15 +104,17 @@ class CostModel:
         self._typical = _Curve()
         self._quickest = _Curve()
         self._is_known = False
+        self._doubt = 1.0
         self.rows_to_gather = 0
         """So few rows should wait for a request that is about to come; 0 of a graph that is not that fast."""
 
     def observe(self, rows: int, seconds: float) -> None:
         """Learn from a batch of so many rows, at most ``max_batch_rows``."""
         self._is_known = True
+        weight, self._doubt = max(_SMOOTHING, 1.0 - self._doubt), 1.0
         typical, quickest = self._typical.seconds(rows), self._quickest.seconds(rows)
         if self._typical.knows(rows):
-            self._typical.shift(rows, (min(seconds, typical * _OUTLIER) - typical) * _SMOOTHING)
+            self._typical.shift(rows, (min(seconds, typical * _OUTLIER) - typical) * weight)
             self._quickest.shift(rows, min(seconds, quickest * (1.0 + _FORGETTING)) - quickest)
         else:  # until now it was guessed from batches of other sizes
             self._typical.add(rows, seconds)
@@ -120,14 +122,22 @@ class CostModel:
         self.rows_to_gather = _GATHERED_ROWS if self.is_short(1) else 0
 
     def seconds(self, rows: int) -> float:
-        """Expected at least for so many rows on one executor, in batches as they need; 0 if unknown."""
-        batches, rest = divmod(rows, self._max_batch_rows)
-        whole = batches * self._typical.at_least(self._max_batch_rows)
-        return whole + (self._typical.at_least(rest) if rest else 0.0)
+        """Expected at least for so many rows on one executor, in batches as they are cut; 0 if unknown."""
+        size = self.batch_rows(rows, 1)
+        batches, rest = divmod(rows, size)
+        return batches * self._typical.at_least(size) + (self._typical.at_least(rest) if rest else 0.0)
 
-    def age(self) -> None:
-        """A request was refused for what it would cost. Repeated refusals let one through, which tells."""
-        self._typical.scale(_AGEING)
+    def promised_s(self, rows: int) -> float:
+        """The same, less what refusals have taken off: it is what a deadline is held against."""
+        return self.seconds(rows) * self._doubt
+
+    def refused(self) -> None:
+        """A request was refused for what it would cost.
+
+        Nothing else would ever correct a cost that keeps every request out: many refusals let one through,
+        and the more there were, the more its batch counts.
+        """
+        self._doubt *= _DOUBTING
 
     def batch_rows(self, waiting: int, idle_executors: int) -> int:
         """The largest next batch, when so many rows wait and so many executors do."""
@@ -140,11 +150,11 @@ class CostModel:
             rows = min(rows, math.ceil(waiting / idle_executors))
         return rows
 
-    def executors(self, rows: int, requests: int, at_hand: int) -> int:
-        """How many should share the rows of so many requests; all, before the first batch."""
+    def executors(self, rows: int, loop_s: float, at_hand: int) -> int:
+        """How many should share rows for which the event loop takes so long; all, before the first batch."""
         if not self.is_worth_splitting(rows):
             return 1
-        if self._is_known and self._quickest.seconds(rows) < requests * _CHEAP_REQUEST_S:
+        if self._is_known and self._quickest.seconds(rows) < loop_s * _CHEAP_REQUEST:
             return max(1, at_hand - 1)
         return at_hand
 

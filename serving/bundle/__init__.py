@@ -5,7 +5,16 @@ A bundle is a directory ``<repository>/<model>/<version>/`` with ONNX graphs, te
 this package and nothing else of serving; it needs neither gRPC, nor ONNX Runtime, nor torch.
 """
 
-from serving.bundle.archive import MANIFEST, Bundle, BundleError, read, seal, target_path, version_number
+from serving.bundle.archive import (
+    MANIFEST,
+    Bundle,
+    BundleError,
+    UnreadableBundle,
+    read,
+    seal,
+    target_path,
+    version_number,
+)
 from serving.bundle.latent_statistics import Pools, Reference
 from serving.bundle.manifest import (
     FORMAT,
@@ -44,6 +53,7 @@ __all__ = [
     "Reference",
     "Role",
     "TrainingSummary",
+    "UnreadableBundle",
     "read",
     "seal",
     "target_path",

@@ -20,6 +20,10 @@ class BundleError(ValueError):
     """A bundle that cannot be written or must not be served; one line, fit to be shown."""
 
 
+class UnreadableBundle(BundleError):
+    """A file that is there could not be read: the storage's fault, and perhaps another time it can."""
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A verified bundle."""
@@ -92,7 +96,7 @@ def read(root: Path) -> Bundle:
     try:
         raw = (root / MANIFEST).read_bytes()
     except OSError as exc:
-        raise BundleError(f"{root}: cannot read {MANIFEST}: {exc.strerror}") from None
+        raise _unreadable(exc)(f"{root}: cannot read {MANIFEST}: {exc.strerror}") from None
     manifest = _parse(root, raw)
     for name, entry in manifest.files.items():
         _verified(root / name, entry)
@@ -134,13 +138,17 @@ def _verified(path: Path, entry: FileEntry) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as exc:
-        raise BundleError(f"{path}: cannot be read: {exc.strerror}") from None
+        raise _unreadable(exc)(f"{path}: cannot be read: {exc.strerror}") from None
     if len(content) != entry.size:
         raise BundleError(f"{path}: want {entry.size} bytes, came {len(content)}")
     digest = hashlib.sha256(content).hexdigest()
     if digest != entry.sha256:
         raise BundleError(f"{path}: want sha256 {entry.sha256[:12]}…, came {digest[:12]}…")
     return content
+
+
+def _unreadable(exc: OSError) -> type[BundleError]:
+    return BundleError if isinstance(exc, FileNotFoundError | IsADirectoryError) else UnreadableBundle
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -164,15 +164,15 @@ class Client(_Connection):
 
     def _iterate(self, stream: Stream[T]) -> Iterator[T]:
         call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
+        late = threading.Event()
         try:
-            while (response := self._next(call)) is not None:
+            while (response := self._next(call, late)) is not None:
                 yield stream.read(response)
         finally:
             call.cancel()
 
-    def _next(self, call: Any) -> Any:
-        """The next response of a stream; None after the last."""
-        late = threading.Event()
+    def _next(self, call: Any, late: threading.Event) -> Any:
+        """The next response of a stream; None after the last. ``late`` is set if one has not come in time."""
 
         def give_up() -> None:
             late.set()

@@ -16,6 +16,8 @@ from serving.settings import Settings, read_file
 
 _SHORTEST_PING_MS = 5_000
 """Between the pings of a client while nothing is sent to it; one that pings more often is cut off."""
+_UNREAD_S = 300.0
+"""How long a response may wait for its reader: what stands behind it, a replaced model say, waits as well."""
 DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata in which clients of all languages look for a ``google.rpc.Status``."""
 
@@ -82,10 +84,11 @@ class _Streamed:
         self.invocation_metadata = context.invocation_metadata
 
     async def write(self, response: bytes) -> None:
-        """Raises CallerLeft."""
+        """Raises CallerLeft, also of one that is there and does not read."""
         try:
-            await self._write(response)
-        except grpc.aio.BaseError:  # gRPC's way to say that the other end is gone
+            async with asyncio.timeout(_UNREAD_S):
+                await self._write(response)
+        except (grpc.aio.BaseError, TimeoutError):  # the former is how gRPC says that the other end is gone
             raise CallerLeft from None
 
 

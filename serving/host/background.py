@@ -7,9 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_SMALL = 20_000
-"""Values that are worked through quicker than they are handed over, about 0.1 ms."""
-_PIECE = 500_000
+_SMALL = 100_000
+"""Values that are worked through in some tenths of a millisecond: a hand-over would cost about as much."""
+_PIECE = 2_000_000
 """Values of a piece: some milliseconds, in which the loop gets no more than a share of Python's lock."""
 
 
@@ -20,16 +20,16 @@ class Background:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="background")
 
     async def pieces(
-        self, rows: int, values: int, work: Callable[[slice], T], *, least_rows: int = 1
+        self, rows: int, values: int, work: Callable[[slice], T], *, by_itself: int = 0, least_rows: int = 1
     ) -> list[T]:
         """``work`` on every piece of so many rows, in order; ``values`` is what one row takes of work.
 
-        A piece has ``least_rows`` at least, where a piece costs much by itself.
+        ``by_itself`` is what a piece takes besides, and ``least_rows`` then share it.
 
         A little is done at once, on the loop. Of more, one piece after the other waits for a thread, so that
         requests take turns, and the work ends with the piece during which the caller left or was cut off.
         """
-        if self.is_little(rows * values):
+        if self.is_little(by_itself + rows * values):
             return [work(slice(0, rows))]
         size = max(least_rows, _PIECE // max(values, 1))
         loop = asyncio.get_running_loop()

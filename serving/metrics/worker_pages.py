@@ -7,6 +7,8 @@ what to sum: counters never run backwards when a worker is replaced, and no gaug
 import logging
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -21,22 +23,25 @@ def joined_pages(addresses: Callable[[], Sequence[str]]) -> Any:
     # A proxy that the environment names is for the world outside, never for our own workers.
     fetch = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
+    def page(address: str, environ: dict[str, Any]) -> tuple[str, str] | None:
+        url = f"http://{address}/metrics?{environ.get('QUERY_STRING', '')}"
+        request = urllib.request.Request(url, headers={"Accept": environ.get("HTTP_ACCEPT", "*/*")})
+        try:
+            with fetch(request, timeout=_TIMEOUT_S) as answer:
+                return answer.read().decode(), answer.headers["Content-Type"]
+        except (OSError, HTTPException) as exc:  # one that just ended is restarted; the others still count
+            log.warning("worker metrics at %s cannot be read: %s", address, exc)
+            return None
+
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        pages, content_type = [], ""
-        for address in addresses():
-            url = f"http://{address}/metrics?{environ.get('QUERY_STRING', '')}"
-            request = urllib.request.Request(url, headers={"Accept": environ.get("HTTP_ACCEPT", "*/*")})
-            try:
-                with fetch(request, timeout=_TIMEOUT_S) as answer:
-                    pages.append(answer.read().decode())
-                    content_type = answer.headers["Content-Type"]
-            except OSError as exc:  # a worker that just ended is restarted; the others still count
-                log.warning("worker metrics at %s cannot be read: %s", address, exc)
+        workers = addresses()
+        with ThreadPoolExecutor(max(1, len(workers))) as threads:  # one that hangs delays no other
+            pages = [found for found in threads.map(lambda worker: page(worker, environ), workers) if found]
         if not pages:
             start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
             return [b"no worker's metrics can be read\n"]
-        start_response("200 OK", [("Content-Type", content_type)])
-        return [join(pages).encode()]
+        start_response("200 OK", [("Content-Type", pages[0][1])])
+        return [join([text for text, _ in pages]).encode()]
 
     return app
 
@@ -47,7 +52,7 @@ def join(pages: Sequence[str]) -> str:
     samples: dict[str, list[str]] = {}
     for page in pages:
         family = ""
-        for line in page.splitlines():
+        for line in page.split("\n"):  # other breaks may stand within a label
             if line.startswith("# ") and line != _END:
                 family = line.split(" ", 3)[2]
                 known = described.setdefault(family, [])

@@ -7,16 +7,19 @@ is refused, named in the log, and the old one goes on serving.
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from serving import bundle
-from serving.bundle import Bundle, BundleError
+from serving.bundle import Bundle, BundleError, UnreadableBundle
 from serving.errors import NotFound, StartupError
 from serving.host import event_loop
 from serving.metrics.registry import Metrics
 from serving.models.model import Model
-from serving.models.version_folders import State, identity, scan, state_of
+from serving.models.version_folders import Found, State, identity, scan, state_of
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,20 @@ Announce = Callable[[Model | None, Model | None], Awaitable[None]]
 
 _REPLACED_S = 600.0
 """Seconds that calls which began on a version get once it is replaced. Streams have no end of their own."""
+
+
+_RETRY_S = 60.0
+"""Between two tries of a version that failed for another reason than its files: storage, memory."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    state: State
+    """The version's files as they were then; a change of any is a new try."""
+    reason: str
+    """Told once."""
+    again_at: float
+    """When the same files are tried again, as ``time.monotonic`` has it; never, if the fault is theirs."""
 
 
 class Repository:
@@ -38,8 +55,9 @@ class Repository:
         self._metrics = metrics
         self._models: dict[str, Model] = {}
         self._refreshing = asyncio.Lock()
-        self._refused: dict[Path, tuple[State, str]] = {}
-        """Versions that were refused, as they were then, and why; a reason is told once."""
+        self._refused: dict[Path, _Refusal] = {}
+        self._unreadable: dict[str, str] = {}
+        """Folders of which it was said that they cannot be looked into."""
         self._identity: tuple[int, int] | None = None
         """Of the root, when models were found in it."""
         self._missing = False
@@ -84,10 +102,11 @@ class Repository:
             found = scan(self._root)
         except OSError as exc:
             raise StartupError(f"--repository {self._root}: cannot be read: {exc.strerror}") from None
-        if not found:
+        self._tell_unreadable(found)
+        if not found.versions:
             raise StartupError(f"--repository {self._root}: no <model>/<version>/{bundle.MANIFEST} in it")
         self._identity = identity(self._root)
-        for name, versions in found.items():
+        for name, versions in found.versions.items():
             if problem := await self._serve_best(name, versions):
                 raise StartupError(problem)
 
@@ -106,16 +125,17 @@ class Repository:
             found = await self._found()
             if found is None:
                 return
+            self._tell_unreadable(found)
             before = dict(self._models)
-            for name, versions in found.items():
+            for name, versions in found.versions.items():
                 await self._serve_best(name, versions)
-            for name in set(self._models) - set(found):
-                old = self._models.pop(name)
-                log.warning("model %s withdrawn: its folder is gone", name)
-                await self._announce(old, None)
-                self._close(old)
-            for gone in [path for path in self._refused if path not in found.get(path.parent.name, ())]:
-                del self._refused[gone]
+            for name in set(self._models) - set(found.versions) - set(found.unreadable):
+                await self._withdraw(name)
+            for path in list(self._refused):
+                if path not in found.versions.get(path.parent.name, ()):
+                    del self._refused[path]
+                    if path.parent.name not in found.versions:
+                        self._metrics.refused_versions.labels(path.parent.name).set(0)
             if self._models != before:
                 event_loop.spare_collector()
 
@@ -126,15 +146,29 @@ class Repository:
         await asyncio.gather(*self._closing, return_exceptions=True)
         await asyncio.gather(*(model.aclose() for model in self._models.values()))
 
-    async def _found(self) -> dict[str, list[Path]] | None:
-        """What is in the folder; None if that cannot be told, and everything goes on as it is."""
+    async def _withdraw(self, name: str) -> None:
+        old = self._models.pop(name)
+        log.warning("model %s withdrawn: its folder is gone", name)
         try:
+            await self._announce(old, None)
+        finally:
+            self._close(old)
+
+    async def _found(self) -> Found | None:
+        """What is in the folder; None if that cannot be told, and everything goes on as it is."""
+        problem: str | None = None
+        found, before, after = Found({}, {}), None, None
+        try:
+            before = await asyncio.to_thread(identity, self._root)
             found = await asyncio.to_thread(scan, self._root)
-            seen = await asyncio.to_thread(identity, self._root)
-            problem = "is not there" if seen is None else None
+            after = await asyncio.to_thread(identity, self._root)
+        except FileNotFoundError:
+            problem = "is not there"
         except OSError as exc:
-            found, seen, problem = {}, None, f"cannot be read: {exc.strerror}"
-        if not found and seen not in (None, self._identity):
+            problem = f"cannot be read: {exc.strerror}"
+        if not problem and (before != after or not after):
+            problem = "is being replaced"
+        if not problem and not found.versions and after != self._identity:
             problem = "is another folder now, and empty"
         if problem and self._models:
             if not self._missing:
@@ -143,8 +177,13 @@ class Repository:
             return None
         if self._missing:
             log.info("repository %s is back", self._root)
-        self._missing, self._identity = False, seen
+        self._missing, self._identity = False, after
         return found
+
+    def _tell_unreadable(self, found: Found) -> None:
+        for name in set(found.unreadable) - set(self._unreadable):
+            log.warning("%s cannot be looked into: %s", self._root / name, found.unreadable[name])
+        self._unreadable = found.unreadable
 
     async def _serve_best(self, name: str, versions: list[Path]) -> str | None:
         """Serve the highest version that can be served; returns the first problem if none can."""
@@ -161,26 +200,29 @@ class Repository:
             if old and path == old.bundle.root:
                 return None
             state = await asyncio.to_thread(state_of, path)
-            refused_as, told = self._refused.get(path, (None, None))
-            if refused_as == state:
+            refusal = self._refused.get(path)
+            if refusal and refusal.state == state and time.monotonic() < refusal.again_at:
                 continue
             try:
                 new = await self._load(await asyncio.to_thread(_read, path, name))
             except Exception as exc:  # whatever a version does, it is that version's fault alone
                 reason = _reason(exc)
-                self._refused[path] = state, reason
+                self._refused[path] = _Refusal(state, reason, time.monotonic() + _retry_s(exc))
                 problem = problem or f"{name} version {path.name}: {reason}"
-                if reason != told:  # while it is copied in, say
+                if not refusal or reason != refusal.reason:  # while it is copied in it fails again and again
                     self._metrics.reloads.labels(name, "refused").inc()
                     log.error("%s version %s refused: %s", name, path.name, reason)
                 continue
             self._refused.pop(path, None)
             self._models[name] = new
-            await self._announce(old, new)
+            try:
+                await self._announce(old, new)
+            finally:
+                if old:
+                    self._close(old)
             self._metrics.reloads.labels(name, "ok").inc()
             if old:
                 log.info("model %s: version %d took the place of %d", name, new.version, old.version)
-                self._close(old)
             return None
         return problem
 
@@ -196,10 +238,9 @@ async def _finish(model: Model) -> None:
     closing = asyncio.create_task(model.aclose())
     try:
         await asyncio.wait([closing], timeout=_REPLACED_S)
+    finally:  # the time is over, or the server stops
         model.is_ending = True
-    except asyncio.CancelledError:
-        model.is_ending = True
-    await closing
+        await asyncio.shield(closing)
 
 
 def _read(path: Path, name: str) -> Bundle:
@@ -210,6 +251,11 @@ def _read(path: Path, name: str) -> Bundle:
             f"version {read.manifest.version}"
         )
     return read
+
+
+def _retry_s(exc: Exception) -> float:
+    lies_in_the_files = isinstance(exc, BundleError) and not isinstance(exc, UnreadableBundle)
+    return math.inf if lies_in_the_files else _RETRY_S
 
 
 def _reason(exc: Exception) -> str:

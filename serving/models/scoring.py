@@ -101,9 +101,6 @@ class Scorer:
         shares = np.linspace(0.0, 1.0, len(self._quantiles))
         return np.interp(nelbo, self._quantiles, shares).astype(np.float32)
 
-    async def aclose(self) -> None:
-        await asyncio.gather(self._blocks.aclose(), self._singles.aclose())
-
     async def _noise(self, seed: int, first: int, rows: int, background: Background) -> Rows:
         def drawn(part: slice) -> Rows:
             return standard_normal(seed, first + part.start, part.stop - part.start, self._latents).astype(
@@ -138,13 +135,19 @@ class Scorer:
         """
         in_blocks = noise.shape[1] // BLOCK * BLOCK
         parts = [(self._blocks, noise[:, :in_blocks], BLOCK), (self._singles, noise[:, in_blocks:], 1)]
-        answers = await asyncio.gather(
-            *(
+        tasks = [
+            asyncio.create_task(
                 queue.submit(*_rows(images, some, each), timeout_s=time_remaining(), continues=continues)
-                for queue, some, each in parts
-                if some.size
             )
-        )
+            for queue, some, each in parts
+            if some.size
+        ]
+        try:
+            answers = await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:  # nobody waits for the other any more
+                task.cancel()
+            raise
         sums = np.zeros((2, len(images)))
         weights = []
         for distortion, rate, log_weight in answers:

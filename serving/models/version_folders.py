@@ -1,42 +1,57 @@
 """What is in a repository's folder: which versions of which models, and whether one has changed."""
 
 import os
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from serving.bundle import MANIFEST, version_number
 
-State = frozenset[tuple[str, int, int]]
-"""Name, size and time of change of every file of a version."""
+State = frozenset[tuple[str, int, int, int, int]]
+"""Name, size, inode and times of writing and of change of every file of a version."""
 
 
-def scan(root: Path) -> dict[str, list[Path]]:
-    """Model name → its version folders, highest first. Folders without a manifest are not finished.
+@dataclass(frozen=True)
+class Found:
+    versions: dict[str, list[Path]]
+    """Model name → its version folders, highest first."""
+    unreadable: dict[str, str]
+    """Folders of which it cannot be told what is in them, and why."""
+
+
+def scan(root: Path) -> Found:
+    """What is in a repository. Folders without a manifest are not finished, those with a dot are nobody's.
 
     Raises:
-        OSError: the folder, or one in it, cannot be looked at; what is in it is then not known.
+        OSError: the root cannot be looked at.
     """
-    found: dict[str, list[Path]] = {}
+    versions: dict[str, list[Path]] = {}
+    unreadable: dict[str, str] = {}
     for model in _folders(root):
-        versions = [
-            path for path in _folders(model) if version_number(path.name) and (path / MANIFEST).exists()
-        ]
-        if versions and not model.name.startswith("."):
-            found[model.name] = sorted(versions, key=lambda path: -int(path.name))
-    return dict(sorted(found.items()))
+        try:
+            numbered = [path for path in _folders(model) if version_number(path.name)]
+        except FileNotFoundError:  # gone in this moment
+            continue
+        except OSError as exc:
+            unreadable[model.name] = exc.strerror or type(exc).__name__
+            continue
+        finished = [path for path in numbered if (path / MANIFEST).exists()]
+        if finished:
+            versions[model.name] = sorted(finished, key=lambda path: -int(path.name))
+    return Found(dict(sorted(versions.items())), unreadable)
 
 
 def state_of(version: Path) -> State:
-    """Differs whenever a file is added, removed, replaced or written to."""
+    """Differs whenever a file is added, removed, replaced or written to, its times kept or not."""
     files = []
     for folder, _, names in os.walk(version):
         for name in names:
+            path = os.path.join(folder, name)
             try:
-                seen = os.stat(os.path.join(folder, name))
+                seen = os.stat(path)
             except OSError:  # gone in this moment, or a link to nothing
-                files.append((os.path.join(folder, name), -1, 0))
+                files.append((path, -1, 0, 0, 0))
             else:
-                files.append((os.path.join(folder, name), seen.st_size, seen.st_mtime_ns))
+                files.append((path, seen.st_size, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns))
     return frozenset(files)
 
 
@@ -49,9 +64,6 @@ def identity(root: Path) -> tuple[int, int] | None:
     return seen.st_dev, seen.st_ino
 
 
-def _folders(parent: Path) -> Iterator[Path]:
-    try:
-        entries = list(os.scandir(parent))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    yield from (Path(entry.path) for entry in entries if entry.is_dir())
+def _folders(parent: Path) -> list[Path]:
+    entries = [entry for entry in os.scandir(parent) if not entry.name.startswith(".")]
+    return [Path(entry.path) for entry in entries if entry.is_dir()]

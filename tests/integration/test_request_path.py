@@ -75,4 +75,4 @@ async def test_a_queued_row_takes_at_most_eight_calls(settings, monkeypatch):
     cuts from there two more, when it was its turn."""
     to_queue, to_graph = await ways_of_one_encode(settings, monkeypatch, graph_takes_s=0.002)
     assert to_queue == TO_THE_QUEUE
-    assert to_graph == ["batching.executors:_begin", "batching.batcher:_take_turn", "batching.batcher:_run"]
+    assert to_graph == ["batching.executors:_work", "batching.batcher:_take_turn", "batching.batcher:_run"]

@@ -15,12 +15,15 @@ class Graph:
 
     def __init__(self):
         self.batches = []
+        self.entered = threading.Event()
+        """Once it has been called."""
         self.gate = threading.Event()
         self.gate.set()
         self.fail_on = None
 
     def __call__(self, feed):
         rows = feed["rows"]
+        self.entered.set()
         self.gate.wait(10)
         self.batches.append(rows[:, 0].tolist())
         if self.fail_on in rows[:, 0]:
@@ -49,13 +52,16 @@ def rows_of(start, count):
     return np.arange(start, start + count, dtype=np.float32)[:, None]
 
 
-async def one_by_one(made, all_rows):
-    """Submit each in a turn of the loop of its own, so that they are not cut together."""
+async def one_by_one(made, all_rows, *, first=None):
+    """Submit each in turns of the loop of its own, so that they are not cut together; the ``first`` of them once the
+    graph is at work on it."""
     tasks = []
     for rows in all_rows:
         tasks.append(asyncio.create_task(made.submit(rows)))
         for _ in range(3):
             await asyncio.sleep(0)
+        if first:
+            await asyncio.to_thread(first.entered.wait, 10)
     return tasks
 
 

@@ -41,7 +41,7 @@ async def test_requests_that_wait_are_batched_together():
     graph = Graph()
     graph.gate.clear()
     made = batcher(graph)
-    tasks = await one_by_one(made, [rows_of(i, 1) for i in range(10)])
+    tasks = await one_by_one(made, [rows_of(i, 1) for i in range(10)], first=graph)
     await until(lambda: made.read("vae_queue_rows") == 9)
     graph.gate.set()
     await asyncio.gather(*tasks)

@@ -1,7 +1,10 @@
+import time
+
 import pytest
 
 from serving.batching.cost_model import LONGEST_BATCH_S, CostModel
 from serving.batching.gathering import Gathering
+from serving.batching.loop_cost import LoopCost
 
 
 def test_waiting_for_a_lock_does_not_make_a_graph_slow():
@@ -38,13 +41,30 @@ def test_cheap_requests_leave_a_core_to_the_loop():
     """Many single rows keep the event loop as busy as an executor; few large requests do not."""
     cost = CostModel(64)
     cost.observe(1, 0.00025)
-    assert cost.executors(64, requests=64, at_hand=4) == 3
-    assert cost.executors(512, requests=8, at_hand=4) == 4
-    assert cost.executors(64, requests=64, at_hand=1) == 1
-    assert cost.executors(2, requests=2, at_hand=4) == 1
+    assert cost.executors(64, loop_s=64 * 0.0001, at_hand=4) == 3
+    assert cost.executors(64, loop_s=64 * 0.00005, at_hand=4) == 4
+    assert cost.executors(512, loop_s=8 * 0.0005, at_hand=4) == 4
+    assert cost.executors(64, loop_s=64 * 0.0001, at_hand=1) == 1
+    assert cost.executors(2, loop_s=2 * 0.0001, at_hand=4) == 1
     slow = CostModel(64)
     slow.observe(1, 0.01)
-    assert slow.executors(2, requests=2, at_hand=2) == 2
+    assert slow.executors(2, loop_s=2 * 0.0001, at_hand=2) == 2
+
+
+def test_loop_cost_is_the_cpu_time_of_the_thread_a_request():
+    """Work raises the mean towards what it takes; sleeping does not."""
+    cost = LoopCost()
+    presumed = cost.seconds
+    for _ in range(32):
+        time.sleep(0.001)
+        cost.came()
+    assert cost.seconds < presumed + 0.0003
+    for _ in range(320):
+        until = time.thread_time() + 0.001
+        while time.thread_time() < until:
+            pass
+        cost.came()
+    assert cost.seconds > 0.0008
 
 
 def test_single_rows_say_nothing_of_full_batches():
@@ -64,7 +84,7 @@ def test_a_size_that_was_never_seen_is_no_reason_to_refuse():
     cost = CostModel(64)
     for _ in range(100):
         cost.observe(1, 0.001)
-    assert cost.seconds(4096) == pytest.approx(64 * 0.001, rel=0.05)
+    assert cost.seconds(4096) == pytest.approx(410 * 0.001, rel=0.05)
     assert cost.batch_rows(4096, 1) == 10
 
 
@@ -94,13 +114,29 @@ def test_a_stall_is_no_pace():
     assert cost.seconds(1) == pytest.approx(0.001, rel=0.05)
 
 
+def test_refusals_change_nothing_but_the_promise():
+    """Neither the size of batches nor where they run follows from what impatient callers ask for, and the promise is
+    as before once a batch has run."""
+    cost = CostModel(64)
+    cost.observe(8, 0.2)
+    before = cost.promised_s(64)
+    assert cost.batch_rows(4096, 1) == 8
+    for _ in range(100):
+        cost.refused()
+    assert cost.batch_rows(4096, 1) == 8
+    assert cost.is_worth_splitting(8)
+    assert not cost.is_short(1)
+    cost.observe(8, 0.2)
+    assert cost.promised_s(64) == pytest.approx(before)
+
+
 def test_refusals_heal_a_wrong_promise():
     """A cost that keeps every request out would never be corrected: each refusal takes a tenth off."""
     cost = CostModel(64)
     cost.observe(1, 1.0)
     refusals = 0
-    while cost.seconds(1) > 0.1:
-        cost.age()
+    while cost.promised_s(1) > 0.1:
+        cost.refused()
         refusals += 1
     assert 10 < refusals < 40
 
@@ -111,7 +147,7 @@ def test_nothing_is_known_before_the_first_batch():
     assert not cost.is_short(1)
     assert not cost.rows_to_gather
     assert cost.batch_rows(1000, 2) == 64
-    assert cost.executors(1, requests=1, at_hand=2) == 2
+    assert cost.executors(1, loop_s=0.0001, at_hand=2) == 2
 
 
 def arrive(gathering, gaps, start=0.0):
