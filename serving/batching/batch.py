@@ -66,11 +66,11 @@ class Batch:
         """The rows of all parts, by the name of the graph's input."""
         if len(self.parts) == 1:
             entry, part = self.parts[0]
-            arrays = [rows[part] for rows in entry.rows]
-        else:
-            pieces = zip(*([rows[part] for rows in entry.rows] for entry, part in self.parts), strict=True)
-            arrays = [np.concatenate(piece) for piece in pieces]
-        return dict(zip(inputs, arrays, strict=True))
+            return {name: rows[part] for name, rows in zip(inputs, entry.rows, strict=True)}
+        return {
+            name: np.concatenate([entry.rows[place][part] for entry, part in self.parts])
+            for place, name in enumerate(inputs)
+        }
 
     def split(self) -> None:
         """Give every entry the outputs of its rows."""

@@ -62,6 +62,15 @@ class _Curve:
         """The same, but no guess at sizes beyond those that are known: a smaller batch takes no longer."""
         return self.seconds(min(rows, self._points[-1][0])) if self._points else 0.0
 
+    def rows_within(self, seconds: float) -> int:
+        """The most rows that take less than so many seconds."""
+        size, taken = 0, 0.0
+        for larger, more in self._points:
+            if more >= seconds:
+                return size + int((seconds - taken) / (more - taken) * (larger - size))
+            size, taken = larger, more
+        return int(size * seconds / taken) if taken else size
+
     def shift(self, rows: int, seconds: float) -> None:
         """Move the curve by so many seconds at so many rows; of the two sizes there the nearer moves more."""
         points = list(self._points)
@@ -105,6 +114,9 @@ class CostModel:
         self._quickest = _Curve()
         self._is_known = False
         self._doubt = 1.0
+        self._short_rows = 0
+        self._undivided_rows = 0
+        """What follows from the quickest curve for every request, worked out once a batch."""
         self.rows_to_gather = 0
         """So few rows should wait for a request that is about to come; 0 of a graph that is not that fast."""
 
@@ -119,7 +131,9 @@ class CostModel:
         else:  # until now it was guessed from batches of other sizes
             self._typical.add(rows, seconds)
             self._quickest.add(rows, min(seconds, quickest or seconds))
-        self.rows_to_gather = _GATHERED_ROWS if self.is_short(1) else 0
+        self._short_rows = self._quickest.rows_within(_HAND_OVER_S)
+        self._undivided_rows = self._quickest.rows_within(_WORTH_SPLITTING_S)
+        self.rows_to_gather = _GATHERED_ROWS if self._short_rows else 0
 
     def seconds(self, rows: int) -> float:
         """Expected at least for so many rows on one executor, in batches as they are cut; 0 if unknown."""
@@ -160,8 +174,8 @@ class CostModel:
 
     def is_worth_splitting(self, rows: int) -> bool:
         """Whether so many rows are work for several executors; unknown before the first batch, so yes."""
-        return not self._is_known or self._quickest.seconds(rows) >= _WORTH_SPLITTING_S
+        return rows > self._undivided_rows or not self._is_known
 
     def is_short(self, rows: int) -> bool:
         """Whether running so many rows takes less than handing them to another thread."""
-        return self._is_known and self._quickest.seconds(rows) < _HAND_OVER_S
+        return rows <= self._short_rows
