@@ -136,6 +136,7 @@ def _repository(
         for service in ("", SERVICE):
             await health_servicer.set(service, _SERVING if repository.models else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
+        metrics.watch_latents(known.name, new.drift if new else None)
         if new:
             pools = [pool.name for pool in new.manifest.pools]
             metrics.start_model(new.name, methods=METHODS, sources=sampling.SOURCES, pools=pools)

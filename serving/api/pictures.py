@@ -23,11 +23,17 @@ async def read(
     message: tensors_pb2.Images, field: str, spec: ImageSpec, max_rows: int, background: Background
 ) -> Rows:
     """float32 [rows, C, H, W] in the model's value range. Raises InvalidInput."""
-    shape = message.tensor.shape
     if message.HasField("png"):
-        work = len(message.png.files) * math.prod(spec.shape) * _PNG_WORK
-    else:  # as much as it says that there is; whether that is so is checked with the rest
-        work = min(max(shape[0], 1), max_rows) * math.prod(spec.shape) if shape else 0
+        files = tensors.row_files(message, field, max_rows)
+
+        def unpacked(part: slice) -> Rows:
+            return tensors.from_files(files[part], field, spec, part.start)
+
+        work = math.prod(spec.shape) * _PNG_WORK
+        return np.concatenate(await background.pieces(len(files), work, unpacked))
+    shape = message.tensor.shape
+    # As much as it says that there is; whether that is so is checked with the rest.
+    work = min(max(shape[0], 1), max_rows) * math.prod(spec.shape) if shape else 0
     if background.is_little(work):
         return tensors.to_images(message, field, spec, max_rows)
     (rows,) = await background.pieces(1, work, lambda _: tensors.to_images(message, field, spec, max_rows))

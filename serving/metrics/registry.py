@@ -4,9 +4,10 @@ Label sets that are known in advance are created at once, so that a scrape shows
 first event instead of nothing.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry, Gauge, Info, make_wsgi_app
@@ -30,6 +31,25 @@ RELOAD_OUTCOMES = ("ok", "refused")
 
 UNKNOWN = "_unknown"
 """Label of a request for a model that is not served: client text never becomes a label."""
+
+
+class LatentFigures(Protocol):
+    """What is known of the posteriors of live traffic; NaN where nothing is."""
+
+    def mean_shift(self) -> float: ...
+
+    def variance_log_ratio(self) -> float: ...
+
+    def kl(self) -> float: ...
+
+    def active_units(self) -> float: ...
+
+
+class _NoFigures:
+    def mean_shift(self) -> float:
+        return math.nan
+
+    variance_log_ratio = kl = active_units = mean_shift
 
 
 class _OfWorker:
@@ -65,6 +85,7 @@ class Metrics:
         self._batching()
         self._models()
         self._latent_space()
+        self.rejected.labels(UNKNOWN, "calls")
 
     def page(self) -> Any:
         """A WSGI application that shows them all."""
@@ -124,29 +145,22 @@ class Metrics:
         self.onnxruntime = Info("vae_onnxruntime", "ONNX Runtime in use.", registry=r)
 
     def _latent_space(self) -> None:
-        """Of Encode traffic."""
+        """Of what the encoder is given: Encode, Reconstruct, and images to walk between or to sample near."""
         r, model = self.registry, ("model",)
-        drift = "Encode traffic against the training set's posterior means."
+        drift = "Posterior means of live images against the training set's."
         self.latent_drift = Gauge("vae_latent_drift", drift, (*model, "statistic"), registry=r)
-        kl = "KL(q(z|x) || N(0, I)), the rate, of Encode traffic, nats per image; NaN for a learned prior."
+        kl = "KL(q(z|x) || N(0, I)), the rate, of live images, nats per image; NaN for a learned prior."
         self.posterior_kl = Gauge("vae_posterior_kl_nats", kl, model, registry=r)
-        active = "Latents whose posterior mean varies in Encode traffic."
+        active = "Latents whose posterior mean varies over live images."
         self.active_units = Gauge("vae_active_units", active, model, registry=r)
 
-    def watch_latents(
-        self,
-        model: str,
-        *,
-        mean_shift: Callable[[], float],
-        variance_log_ratio: Callable[[], float],
-        kl: Callable[[], float],
-        active_units: Callable[[], float],
-    ) -> None:
-        """Ask these for the figures of a model's Encode traffic at each scrape."""
-        self.latent_drift.labels(model, "mean_shift").set_function(mean_shift)
-        self.latent_drift.labels(model, "variance_log_ratio").set_function(variance_log_ratio)
-        self.posterior_kl.labels(model).set_function(kl)
-        self.active_units.labels(model).set_function(active_units)
+    def watch_latents(self, model: str, figures: LatentFigures | None) -> None:
+        """Ask these for the figures of a model's posteriors at each scrape; without any they are NaN."""
+        shown = figures or _NoFigures()
+        self.latent_drift.labels(model, "mean_shift").set_function(shown.mean_shift)
+        self.latent_drift.labels(model, "variance_log_ratio").set_function(shown.variance_log_ratio)
+        self.posterior_kl.labels(model).set_function(shown.kl)
+        self.active_units.labels(model).set_function(shown.active_units)
 
     def calls_by_code(self) -> dict[str, int]:
         """Calls answered since the start, by the name of their code."""

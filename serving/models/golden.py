@@ -34,8 +34,10 @@ _TENSORS: dict[Role, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Graph to the golden tensors that it takes and those that it gives."""
 
 
-def prove_parity(bundle: Bundle, sessions: Mapping[Role, Session]) -> None:
+def prove_parity(bundle: Bundle, sessions: Mapping[Role, Session], rows_at_once: Mapping[Role, int]) -> None:
     """Run the golden inputs of every graph and compare; a bundle without golden rows is taken as it is.
+
+    ``rows_at_once`` is how many each graph may be given.
 
     Raises:
         BundleError: naming the tensor and how far it is off.
@@ -45,7 +47,8 @@ def prove_parity(bundle: Bundle, sessions: Mapping[Role, Session]) -> None:
     try:
         golden = load(bundle.content(FILE))
         answers = {
-            role: session(*(golden[name] for name in _TENSORS[role][0])) for role, session in sessions.items()
+            role: _answers(session, [golden[name] for name in _TENSORS[role][0]], rows_at_once[role])
+            for role, session in sessions.items()
         }
     except (SafetensorError, KeyError) as exc:
         raise BundleError(f"{FILE}: cannot be used: {exc}") from None
@@ -57,6 +60,13 @@ def prove_parity(bundle: Bundle, sessions: Mapping[Role, Session]) -> None:
         allowed = TOLERANCE + REDUCED_TOLERANCE[precisions[role]]
         for name, came in zip(_TENSORS[role][1], outputs, strict=True):
             _compare(name, golden.get(name), came, allowed, score_of=pixels if role == "score" else None)
+
+
+def _answers(session: Session, inputs: list[Rows], at_once: int) -> list[Rows]:
+    """The graph's outputs for all rows, so many at once."""
+    parts = [slice(start, start + at_once) for start in range(0, len(inputs[0]), at_once)]
+    pieces = [session(*(array[part] for array in inputs)) for part in parts]
+    return [np.concatenate(outputs) for outputs in zip(*pieces, strict=True)]
 
 
 def _compare(name: str, wanted: Rows | None, came: Rows, allowed: float, *, score_of: int | None) -> None:

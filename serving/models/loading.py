@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 _MEMORY_BYTES = 1 << 30
 """What the batches of one graph may take; larger ones are never run."""
 _LONG_ENOUGH_S = 0.1
-"""After a batch that takes so long no larger one is tried: the cost model will not ask for one."""
+"""A batch that takes so long is as large as any needs to be: one row behind it waits for it."""
 _FEWEST_ROWS = 8
-"""But for so many, which the cost model asks for however long they take."""
+"""But so many a batch may have however long they take, as the cost model has it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Loaded:
 
 
 def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
-    """Load every graph, re-prove parity with PyTorch and warm up.
+    """Load every graph, warm up and re-prove parity with PyTorch.
 
     Raises:
         BundleError: the bundle must not be served.
@@ -65,12 +65,14 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
         role: Session(bundle.content(graph.file), graph, provider, role=role)
         for role, graph in manifest.graphs.items()
     }
-    prove_parity(bundle, sessions)
     graphs: dict[str, LoadedGraph] = {}
+    rows_at_once: dict[Role, int] = {}
     for queue, (role, weight, zeros) in _queues(manifest).items():
         if role in sessions:
             rows, measured = _warm_up(sessions[role], queue, zeros, max(1, max_batch_rows // weight))
             graphs[queue] = LoadedGraph(sessions[role], weight, rows, measured)
+            rows_at_once[role] = min(rows, rows_at_once.get(role, rows))
+    prove_parity(bundle, sessions, rows_at_once)
     return Loaded(bundle, graphs, _pools(bundle, latents), _reference(bundle, latents))
 
 
@@ -100,7 +102,8 @@ def _warm_up(
     """Run batches of 1, 2, 4 … rows: how many a batch may have, and the rows and seconds of each that ran.
 
     Each size runs twice, because the first time ONNX Runtime plans its memory. It keeps what a batch has
-    taken, so the growth so far tells what the next size would take.
+    taken, so the growth so far tells what the next size would take. Where the second run grows too, it is
+    the traffic beside it that does, and the size says nothing of memory.
 
     Raises:
         BundleError: the graph cannot run a batch.
@@ -111,18 +114,20 @@ def _warm_up(
         batch, before = zeros(rows), resident_bytes()
         try:
             session(*batch)
+            between = resident_bytes()
             started = time.perf_counter()
             session(*batch)
         except Exception as exc:  # ONNX Runtime's exceptions share no other base
             words = " ".join(str(exc).split())[:200]
             raise BundleError(f"the {queue} cannot run a batch of {rows} rows: {words}") from None
         measured.append((rows, time.perf_counter() - started))
-        grown += max(0, resident_bytes() - before)
-        if rows < max_rows and 2 * grown > _MEMORY_BYTES:
+        first, second = between - before, resident_bytes() - between
+        grown += first if first > 0 and second < first // 4 else 0
+        if rows == max_rows or (measured[-1][1] > _LONG_ENOUGH_S and rows >= _FEWEST_ROWS):
+            return rows, measured
+        if 2 * grown > _MEMORY_BYTES:
             log.warning("%s: batches of at most %d rows, which take %d MiB", queue, rows, grown >> 20)
             return rows, measured
-        if rows == max_rows or (measured[-1][1] > _LONG_ENOUGH_S and rows >= _FEWEST_ROWS):
-            return max_rows, measured
         rows = min(2 * rows, max_rows)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +57,10 @@ class Model:
         room = limits.max_message_bytes - _HEADER_BYTES
         self.max_rows = min(limits.max_rows, max(1, room // row_bytes(self.manifest)))
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
+        learned = "prior" in loaded.graphs
+        reference = loaded.reference
+        self.drift = DriftMonitor(reference, learned_prior=learned) if reference else None
+        """None for a bundle that does not say what its training set looks like."""
         self._limits, self._executors, self._metrics = limits, executors, metrics
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
@@ -132,21 +135,12 @@ class Model:
             most_executors=self._executors.count if self.provider.name == "cpu" else 1,
             metrics=GraphMetrics(self._metrics, self.name, name),
             measured=graph.measured,
-            watch=self._drift_watch(loaded) if name == "encoder" else None,
+            watch=self._watch if name == "encoder" and self.drift else None,
         )
 
-    def _drift_watch(self, loaded: Loaded) -> Callable[[Outputs], None] | None:
-        if loaded.reference is None:
-            return None
-        monitor = DriftMonitor(loaded.reference, learned_prior="prior" in loaded.graphs)
-        self._metrics.watch_latents(
-            self.name,
-            mean_shift=monitor.mean_shift,
-            variance_log_ratio=monitor.variance_log_ratio,
-            kl=monitor.kl,
-            active_units=monitor.active_units,
-        )
-        return lambda posteriors: monitor.update(*posteriors)
+    def _watch(self, posteriors: Outputs) -> None:
+        assert self.drift
+        self.drift.update(*posteriors)
 
     def _scorer(self, loaded: Loaded) -> Scorer:
         quantiles = loaded.reference.score_quantiles if loaded.reference else None

@@ -77,8 +77,10 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", crc)))
 
 
-def from_png(files: Sequence[bytes], shape: tuple[int, int, int]) -> Pixels:
+def from_png(files: Sequence[bytes], shape: tuple[int, int, int], first: int = 0) -> Pixels:
     """PNG files as [B, C, H, W]; every one must have ``shape`` (C, H, W) with 8 bits a channel.
+
+    ``first`` is the number that errors give to the first of them.
 
     Nothing is resized or converted. The header is looked at first, so a small file that claims a huge
     image is refused before any memory is taken for it.
@@ -90,11 +92,12 @@ def from_png(files: Sequence[bytes], shape: tuple[int, int, int]) -> Pixels:
     if channels not in _COLOUR_TYPES:
         raise ValueError(f"PNG: want a model of 1 or 3 channels, this one has {channels}")
     pixels = np.empty((len(files), height, width, channels), np.uint8)
-    for index, file in enumerate(files):
+    for row, file in enumerate(files):
+        index = first + row
         _check_header(index, file, shape)
         try:
             with Image.open(io.BytesIO(file), formats=["PNG"]) as image:
-                pixels[index] = np.asarray(image).reshape(height, width, channels)
+                pixels[row] = np.asarray(image).reshape(height, width, channels)
         except Exception as exc:  # Pillow raises half a dozen kinds for a broken file
             raise BadPng(index, "cannot be decoded; want a whole PNG file") from exc
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))

@@ -47,13 +47,24 @@ def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) ->
         _check_range(rows, f"{field}.tensor.data", spec)
         return rows
     if form == "png":
-        files = message.png.files
-        _check_rows(len(files), f"{field}.png.files", max_rows)
-        try:
-            return formats.to_float32(formats.from_png(files, spec.shape), spec.value_range)
-        except ValueError as exc:
-            raise InvalidInput(f"{field}.png.files", str(exc)) from None
+        files = row_files(message, field, max_rows)
+        return from_files(files, field, spec)
     raise InvalidInput(field, "want a tensor or PNG files, came nothing")
+
+
+def row_files(message: pb.Images, field: str, max_rows: int) -> Sequence[bytes]:
+    """The PNG files of a message that has them, of a number that may be asked for."""
+    files: Sequence[bytes] = message.png.files
+    _check_rows(len(files), f"{field}.png.files", max_rows)
+    return files
+
+
+def from_files(files: Sequence[bytes], field: str, spec: ImageSpec, first: int = 0) -> Rows:
+    """float32 [rows, C, H, W] of PNG files, of which the first is number ``first`` of a request."""
+    try:
+        return formats.to_float32(formats.from_png(files, spec.shape, first), spec.value_range)
+    except ValueError as exc:
+        raise InvalidInput(f"{field}.png.files", str(exc)) from None
 
 
 def image_format(value: int, spec: ImageSpec) -> int:

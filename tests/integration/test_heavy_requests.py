@@ -12,6 +12,7 @@ from serving.latent import noise
 from serving.models import scoring
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
+from serving.wire import images, tensors
 from tests.support import toy
 
 IMAGES = np.random.default_rng(3).random((60, *toy.IMAGE_SHAPE), np.float32)
@@ -44,6 +45,14 @@ async def everything(client):
     }
 
 
+def recorded(function, threads):
+    def call(*arguments):
+        threads.append(threading.current_thread())
+        return function(*arguments)
+
+    return call
+
+
 async def test_answers_are_the_same_in_pieces(settings, monkeypatch):
     """Every method gives the same whether its work is done at once or in many small pieces on other threads; in
     pieces the loop's thread draws no noise and writes no file."""
@@ -51,7 +60,7 @@ async def test_answers_are_the_same_in_pieces(settings, monkeypatch):
         at_once = await everything(client)
         monkeypatch.setattr(background, "_SMALL", 0)
         monkeypatch.setattr(background, "_PIECE", 700)
-        drawers = []
+        drawers, writers = [], []
         draw = noise.standard_normal
 
         def watched(*arguments):
@@ -60,10 +69,14 @@ async def test_answers_are_the_same_in_pieces(settings, monkeypatch):
 
         for module in ("serving.api.sampling", "serving.models.scoring"):
             monkeypatch.setattr(f"{module}.standard_normal", watched)
+        for module, name in ((images, "to_png"), (images, "to_uint8"), (tensors, "from_files")):
+            monkeypatch.setattr(module, name, recorded(getattr(module, name), writers))
         in_pieces = await everything(client)
     assert scoring.standard_normal is watched
     assert len(drawers) > 20
     assert threading.main_thread() not in drawers
+    assert len(writers) > 30
+    assert threading.main_thread() not in writers
     for name, wanted in at_once.items():
         exact = name not in ("nll", "probabilities")  # sums, whose order may differ with the batch
         compare = np.testing.assert_array_equal if exact else np.testing.assert_allclose

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import shutil
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -122,6 +124,78 @@ async def test_a_repository_that_cannot_be_seen_withdraws_nothing(
     shutil.rmtree(repository / "other")
     await server.repository.refresh()
     assert versions(server) == {"toy": 2}
+
+
+async def test_a_folder_that_cannot_be_looked_into_stops_nothing(server, repository, monkeypatch, caplog):
+    """`lost+found` of a volume, or a model whose permissions went wrong: said once, the others are reloaded, and what
+    was served from it goes on."""
+    toy.make_bundle(repository, name="other")
+    await server.repository.refresh()
+    (repository / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def denied(path):
+        if os.path.basename(path) in ("lost+found", "other"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("serving.models.version_folders.os.scandir", denied)  # the tests may run as root
+    toy.make_bundle(repository, version=2, seed=1)
+    for _ in range(3):
+        await server.repository.refresh()
+    assert versions(server) == {"other": 1, "toy": 2}
+    told = [message for message in caplog.messages if "cannot be looked into" in message]
+    assert len(told) == 2
+
+
+async def test_a_file_repaired_with_its_time_kept_is_tried_again(server, repository):
+    """`rsync -t` and `touch -r` keep the time of writing; the version is tried again all the same."""
+    decoder = toy.make_bundle(repository, version=2, seed=1).root / "decoder.onnx"
+    good, times = decoder.read_bytes(), decoder.stat()
+    decoder.write_bytes(good[:-1] + b"x")
+    os.utime(decoder, ns=(times.st_atime_ns, times.st_mtime_ns))
+    await server.repository.refresh()
+    assert versions(server) == {"toy": 1}
+    decoder.write_bytes(good)
+    os.utime(decoder, ns=(times.st_atime_ns, times.st_mtime_ns))
+    await server.repository.refresh()
+    assert versions(server) == {"toy": 2}
+
+
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), MemoryError()])
+async def test_what_is_no_fault_of_the_files_is_tried_again(server, repository, monkeypatch, failure, caplog):
+    """Storage that hiccups, memory that is short: the same files are tried again after a while, and told of once."""
+    monkeypatch.setattr("serving.models.repository._RETRY_S", 0.0)
+    toy.make_bundle(repository, version=2, seed=1)
+    read, tries = Path.read_bytes, []
+
+    def failing(self):
+        if self.parent.name == "2" and self.name == "decoder.onnx" and len(tries) < 3:
+            tries.append(self)
+            raise failure
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    for _ in range(3):
+        await server.repository.refresh()
+        assert versions(server) == {"toy": 1}
+    await server.repository.refresh()
+    assert versions(server) == {"toy": 2}
+    assert sum("toy version 2 refused" in message for message in caplog.messages) == 1
+
+
+async def test_a_refused_version_whose_folder_is_removed_is_no_alert_any_more(server, repository):
+    """The gauge goes back to 0, also when the model itself is gone with it."""
+    for name in ("toy", "other"):
+        bad = toy.make_bundle(repository, name=name, version=2).root
+        (bad / "decoder.onnx").write_bytes(b"x")
+    await server.repository.refresh()
+    read = server.metrics.registry.get_sample_value
+    assert [read("vae_refused_versions", {"model": name}) for name in ("toy", "other")] == [1, 1]
+    shutil.rmtree(repository / "toy" / "2")
+    shutil.rmtree(repository / "other")
+    await server.repository.refresh()
+    assert [read("vae_refused_versions", {"model": name}) for name in ("toy", "other")] == [0, 0]
 
 
 def of_few_rows(content):

@@ -169,7 +169,7 @@ def test_a_page_of_workers_can_be_read_in_both_formats():
         addresses = []
         for worker in (0, 1):
             metrics = Metrics(worker)
-            metrics.start_model("toy", methods=["Encode"], sources=["prior"], pools=['it\'s "x"'])
+            metrics.start_model("toy", methods=["Encode"], sources=["prior"], pools=['it\'s "x"', "a\u2028b"])
             addresses.append(stack.enter_context(metrics_server("127.0.0.1:0", metrics.page())))
         address = stack.enter_context(
             metrics_server("127.0.0.1:0", worker_pages.joined_pages(lambda: addresses))

@@ -95,13 +95,7 @@ def test_drift_is_zero_at_home_and_grows_away():
     )
     metrics = Metrics()
     monitor = DriftMonitor(reference)
-    metrics.watch_latents(
-        "toy",
-        mean_shift=monitor.mean_shift,
-        variance_log_ratio=monitor.variance_log_ratio,
-        kl=monitor.kl,
-        active_units=monitor.active_units,
-    )
+    metrics.watch_latents("toy", monitor)
     assert np.isnan(monitor.mean_shift())
 
     rng = np.random.default_rng(0)
@@ -119,3 +113,6 @@ def test_drift_is_zero_at_home_and_grows_away():
     assert abs(monitor.mean_shift() - 3.0) < 0.1
     drift = metrics.registry.get_sample_value("vae_latent_drift", {"model": "toy", "statistic": "mean_shift"})
     assert abs(drift - 3.0) < 0.1
+    metrics.watch_latents("toy", None)
+    drift = metrics.registry.get_sample_value("vae_latent_drift", {"model": "toy", "statistic": "mean_shift"})
+    assert np.isnan(drift)
