@@ -1,4 +1,4 @@
-"""Latent drift: the posterior of live Encode traffic against the training set's.
+"""Latent drift: the posteriors of live images against the training set's.
 
 Moments are kept with exponential forgetting over about ``WINDOW_ROWS`` rows and turned into
 statistics when somebody asks, so that each batch pays for sums alone.
