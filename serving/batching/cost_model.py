@@ -9,8 +9,8 @@ import math
 from bisect import bisect_left
 
 LONGEST_BATCH_S = 0.01
-"""Batches are kept shorter than this, so that a single row behind them does not wait long. With 20 ms as many
-requests of `conv_64x8`, and single rows beside them wait twice as long (decisions, batching)."""
+"""Batches are kept shorter than this, so that a single row behind them does not wait long. With 20 ms
+`conv_64x8` makes as many requests, and single rows beside it wait twice as long."""
 _FEWEST_ROWS = 8
 """A batch may always have this many rows, however slow the graph: a limit, not a gain that was measured."""
 _WORTH_SPLITTING_S = 0.001
@@ -24,8 +24,8 @@ _HAND_OVER_S = 0.00025
 joins the queue while it runs there, so rows that take less had better wait for others in the first place.
 Without it `mlp_1x1` fell from 1,464 to 1,050 requests a second."""
 _GATHERED_ROWS = 64
-"""Waiting for more lengthens the batch and saves next to nothing a row. Without gathering `mlp_1x64` made 7,500
-requests a second instead of 16,600 on a quiet host."""
+"""Waiting for more lengthens the batch and saves next to nothing a row. Without gathering `mlp_1x64` made
+7,500 requests a second instead of 16,600 on a quiet host."""
 _SMOOTHING = 0.1
 """Weight of the newest batch in what is typical."""
 _OUTLIER = 10.0

@@ -10,8 +10,8 @@ _QUIET_TURNS = 60
 """Turns of the event loop without a request after which none is about to come; one without any event takes
 a microsecond or two on uvloop."""
 _COMPANY = 1.5
-"""Requests found by looking out, the first among them, from which on it pays. Without this a lone caller waits
-for others in vain: `mlp_1x1` fell from 1,464 to 1,143 requests a second."""
+"""Requests found by looking out, the first among them, from which on it pays. Without this a lone caller
+waits for others in vain: `mlp_1x1` fell from 1,464 to 1,143 requests a second."""
 _TRY_EVERY = 16
 """Requests after which looking out is tried again where it did not pay."""
 
