@@ -40,36 +40,38 @@ class _Curve:
     """Seconds of a batch by its rows. One thread changes it, and any may read it meanwhile."""
 
     def __init__(self) -> None:
-        self._points: tuple[tuple[int, float], ...] = ()
-        """Rows and seconds, ascending, at most one for each power of two; replaced as a whole."""
+        self._points: dict[int, float] = {}
+        """Rows to seconds, ascending, at most one for each power of two. A new one makes a new dictionary."""
 
     def knows(self, rows: int) -> bool:
         """Whether a batch of about that size was seen."""
-        return any(_power(size) == _power(rows) for size, _ in self._points)
+        return rows in self._points or _power(rows) in map(_power, self._points)
 
     def add(self, rows: int, seconds: float) -> None:
         """The first batch of about its size."""
-        self._points = tuple(sorted((*self._points, (rows, seconds))))
+        self._points = dict(sorted({**self._points, rows: seconds}.items()))
 
     def seconds(self, rows: int) -> float:
         """In proportion beyond the sizes that are known; 0 if none is."""
         points = self._points
+        known = points.get(rows)
+        if known is not None:
+            return known
         if not points:
             return 0.0
-        low, high, share = _place(points, rows)
+        low, high, share = _between(points, rows)
         if low == high:
-            size, seconds = points[low]
-            return seconds * rows / size
-        return points[low][1] + (points[high][1] - points[low][1]) * share
+            return points[low] * rows / low
+        return points[low] + (points[high] - points[low]) * share
 
     def at_least(self, rows: int) -> float:
         """The same, but no guess at sizes beyond those that are known: a smaller batch takes no longer."""
-        return self.seconds(min(rows, self._points[-1][0])) if self._points else 0.0
+        return self.seconds(min(rows, max(self._points))) if self._points else 0.0
 
     def rows_within(self, seconds: float) -> int:
         """The most rows that take less than so many seconds."""
         size, taken = 0, 0.0
-        for larger, more in self._points:
+        for larger, more in self._points.items():
             if more >= seconds:
                 return size + int((seconds - taken) / (more - taken) * (larger - size))
             size, taken = larger, more
@@ -77,16 +79,19 @@ class _Curve:
 
     def shift(self, rows: int, seconds: float) -> None:
         """Move the curve by so many seconds at so many rows; of the two sizes there the nearer moves more."""
-        points = list(self._points)
-        low, high, share = _place(self._points, rows)
-        step = seconds / (share * share + (1.0 - share) * (1.0 - share))
-        moves = {low: step * (1.0 - share), high: step * share}
+        if rows in self._points:
+            self._move(rows, seconds)
+            return
+        low, high, share = _between(self._points, rows)
         if low == high:
-            moves = {low: seconds * points[low][0] / rows}
-        for place, move in moves.items():
-            size, before = points[place]
-            points[place] = size, max(before + move, 0.0)
-        self._points = tuple(points)
+            self._move(low, seconds * low / rows)
+            return
+        step = seconds / (share * share + (1.0 - share) * (1.0 - share))
+        self._move(low, step * (1.0 - share))
+        self._move(high, step * share)
+
+    def _move(self, size: int, seconds: float) -> None:
+        self._points[size] = max(self._points[size] + seconds, 0.0)
 
 
 def _power(rows: int) -> int:
@@ -94,15 +99,15 @@ def _power(rows: int) -> int:
     return (rows - 1).bit_length()
 
 
-def _place(points: tuple[tuple[int, float], ...], rows: int) -> tuple[int, int, float]:
-    """Indices of the points that so many rows lie between, and how far on the way, 0 to 1."""
-    high = bisect_left(points, (rows,))
-    if high == len(points):
-        return high - 1, high - 1, 0.0
-    if high == 0 or points[high][0] == rows:
-        return high, high, 0.0
-    before, after = points[high - 1][0], points[high][0]
-    return high - 1, high, (rows - before) / (after - before)
+def _between(points: dict[int, float], rows: int) -> tuple[int, int, float]:
+    """The sizes that so many rows lie between, and how far on the way, 0 to 1; one size twice at either end."""
+    sizes = list(points)
+    place = bisect_left(sizes, rows)
+    if place in (0, len(sizes)):
+        end = sizes[0] if place == 0 else sizes[-1]
+        return end, end, 0.0
+    low, high = sizes[place - 1], sizes[place]
+    return low, high, (rows - low) / (high - low)
 
 
 class CostModel:
