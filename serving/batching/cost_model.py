@@ -100,7 +100,7 @@ def _power(rows: int) -> int:
 
 
 def _between(points: dict[int, float], rows: int) -> tuple[int, int, float]:
-    """The sizes that so many rows lie between, and how far on the way, 0 to 1; one size twice at either end."""
+    """The sizes that so many rows lie between, and how far on the way, 0 to 1; at either end one twice."""
     sizes = list(points)
     place = bisect_left(sizes, rows)
     if place in (0, len(sizes)):
