@@ -34,20 +34,23 @@ _TENSORS: dict[Role, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Graph to the golden tensors that it takes and those that it gives."""
 
 
-def prove_parity(bundle: Bundle, sessions: Mapping[Role, Session], rows_at_once: Mapping[Role, int]) -> None:
+def prove_parity(
+    bundle: Bundle, sessions: Mapping[Role, Session], rows_at_once: Mapping[Role, int] | None = None
+) -> None:
     """Run the golden inputs of every graph and compare; a bundle without golden rows is taken as it is.
 
-    ``rows_at_once`` is how many each graph may be given.
+    ``rows_at_once`` is how many each graph may be given; all, if it is not said.
 
     Raises:
         BundleError: naming the tensor and how far it is off.
     """
     if FILE not in bundle.manifest.files:
         return
+    at_once = rows_at_once or {}
     try:
         golden = load(bundle.content(FILE))
         answers = {
-            role: _answers(session, [golden[name] for name in _TENSORS[role][0]], rows_at_once[role])
+            role: _answers(session, [golden[name] for name in _TENSORS[role][0]], at_once.get(role))
             for role, session in sessions.items()
         }
     except (SafetensorError, KeyError) as exc:
@@ -62,8 +65,9 @@ def prove_parity(bundle: Bundle, sessions: Mapping[Role, Session], rows_at_once:
             _compare(name, golden.get(name), came, allowed, score_of=pixels if role == "score" else None)
 
 
-def _answers(session: Session, inputs: list[Rows], at_once: int) -> list[Rows]:
+def _answers(session: Session, inputs: list[Rows], at_once: int | None) -> list[Rows]:
     """The graph's outputs for all rows, so many at once."""
+    at_once = at_once or len(inputs[0])
     parts = [slice(start, start + at_once) for start in range(0, len(inputs[0]), at_once)]
     pieces = [session(*(array[part] for array in inputs)) for part in parts]
     return [np.concatenate(outputs) for outputs in zip(*pieces, strict=True)]
