@@ -18,7 +18,8 @@ def parse(address: str) -> tuple[str, int]:
     is_bracketed = host.startswith("[") and host.endswith("]")
     if (":" in host or "[" in host or "]" in host) and not is_bracketed:
         raise ValueError(wanted)
-    if not (digits.isascii() and digits.isdecimal() and int(digits) <= _HIGHEST_PORT):
+    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(_HIGHEST_PORT))
+    if not is_number or int(digits) > _HIGHEST_PORT:
         raise ValueError(f"want a port from 0 to {_HIGHEST_PORT}")
     return host.strip("[]"), int(digits)
 
@@ -27,7 +28,7 @@ def obstacle(address: str) -> str | None:
     """Why a server cannot listen there, in the system's words; None if it can."""
     host, port = parse(address)
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as exc:
         return f"no such host: {exc.strerror}"
     problem: str | None = None

@@ -29,6 +29,7 @@ def test_every_setting_is_described():
         (["--provider", "tpu"], r"--provider \(VAE_PROVIDER\): .*'cuda'.* came 'tpu'"),
         (["--address", "nowhere"], r"--address \(VAE_ADDRESS\): want host:port.* came 'nowhere'"),
         (["--address", "127.0.0.1:99999"], r"--address \(VAE_ADDRESS\): want a port from 0 to 65535"),
+        (["--address", f"127.0.0.1:{'9' * 5000}"], r"--address \(VAE_ADDRESS\): want a port from 0 to 65535"),
         (["--address", "::1:0"], r"--address .*brackets around an IPv6 address"),
         (["--address", "a b:1"], r"--address .*want host:port"),
         (["--metrics-address", "127.0.0.1:65536"], r"--metrics-address .*want a port from 0 to 65535"),
