@@ -155,10 +155,10 @@ class Batcher:
     def _is_short_work(self, rows: int) -> bool:
         """With an empty queue: whether nothing runs or is about to come, and so many rows are short work."""
         return (
-            self._cost.is_short(rows)
+            not self._turns
             and rows <= self._max_batch_rows
+            and self._cost.is_short(rows)
             and not self._are_more_to_come()
-            and not self._turns
         )
 
     def _are_more_to_come(self) -> bool:

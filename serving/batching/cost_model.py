@@ -68,15 +68,6 @@ class _Curve:
         """The same, but no guess at sizes beyond those that are known: a smaller batch takes no longer."""
         return self.seconds(min(rows, max(self._points))) if self._points else 0.0
 
-    def rows_within(self, seconds: float) -> int:
-        """The most rows that take less than so many seconds."""
-        size, taken = 0, 0.0
-        for larger, more in self._points.items():
-            if more >= seconds:
-                return size + int((seconds - taken) / (more - taken) * (larger - size))
-            size, taken = larger, more
-        return int(size * seconds / taken) if taken else size
-
     def shift(self, rows: int, seconds: float) -> None:
         """Move the curve by so many seconds at so many rows; of the two sizes there the nearer moves more."""
         if rows in self._points:
@@ -123,9 +114,6 @@ class CostModel:
         self._quickest = _Curve()
         self._is_known = False
         self._doubt = 1.0
-        self._short_rows = 0
-        self._undivided_rows = 0
-        """What follows from the quickest curve for every request, worked out once a batch."""
         self.rows_to_gather = 0
         """So few rows should wait for a request that is about to come; 0 of a graph that is not that fast."""
 
@@ -140,9 +128,7 @@ class CostModel:
         else:  # until now it was guessed from batches of other sizes
             self._typical.add(rows, seconds)
             self._quickest.add(rows, min(seconds, quickest or seconds))
-        self._short_rows = self._quickest.rows_within(_HAND_OVER_S)
-        self._undivided_rows = self._quickest.rows_within(_WORTH_SPLITTING_S)
-        self.rows_to_gather = _GATHERED_ROWS if self._short_rows else 0
+        self.rows_to_gather = _GATHERED_ROWS if self.is_short(1) else 0
 
     def seconds(self, rows: int) -> float:
         """Expected at least for so many rows on one executor, in batches as they are cut; 0 if unknown."""
@@ -183,8 +169,8 @@ class CostModel:
 
     def is_worth_splitting(self, rows: int) -> bool:
         """Whether so many rows are work for several executors; unknown before the first batch, so yes."""
-        return rows > self._undivided_rows or not self._is_known
+        return not self._is_known or self._quickest.seconds(rows) >= _WORTH_SPLITTING_S
 
     def is_short(self, rows: int) -> bool:
         """Whether running so many rows takes less than handing them to another thread."""
-        return rows <= self._short_rows
+        return self._is_known and self._quickest.seconds(rows) < _HAND_OVER_S

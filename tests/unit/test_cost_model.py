@@ -1,10 +1,8 @@
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serving.batching.cost_model import LONGEST_BATCH_S, CostModel, _Curve
+from serving.batching.cost_model import LONGEST_BATCH_S, CostModel
 from serving.batching.gathering import Gathering
 from serving.batching.loop_cost import LoopCost
 
@@ -191,19 +189,3 @@ def test_gathering_are_quiet_after_some_turns_without_one():
     gathering.came(0.1)
     turns = next(turn for turn in range(1000) if gathering.quiet())
     assert 20 < turns < 100
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 64), st.floats(1e-6, 0.02)), min_size=1, max_size=30),
-    st.floats(1e-5, 0.01),
-)
-def test_rows_within_a_time_are_those_whose_time_is_less(batches, limit):
-    """Whatever was observed: so many rows take less than the limit, and one more than they as much or more, up to
-    rounding and where the curve rises."""
-    curve = _Curve()
-    for rows, seconds in sorted(batches):
-        if not curve.knows(rows):
-            curve.add(rows, max(seconds, curve.seconds(rows)))
-    rows = curve.rows_within(limit)
-    assert not rows or curve.seconds(rows) <= limit * 1.001
-    assert curve.seconds(rows + 2) >= limit * 0.999
