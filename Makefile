@@ -30,7 +30,7 @@ demo: $(INSTALLED)  ## Train on digits, export, serve, call, draw demo/*.png
 	$(BIN)/python -m demo
 
 test: $(INSTALLED)  ## Run the tests, but for the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(INSTALLED)  ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
