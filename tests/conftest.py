@@ -2,12 +2,17 @@ import os
 from pathlib import Path
 
 import grpc
+import hypothesis
 import pytest
 
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from serving.server import Running, running
 from serving.settings import Settings
 from tests.support import toy
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

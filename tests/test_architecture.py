@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import patience
+
 ROOT = Path(__file__).parent.parent
 MAX_README = 200
 MAX_MODULE = 300
@@ -99,7 +101,7 @@ def imports_without(module: str, blocked: tuple[str, ...], then: str = "") -> No
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience.SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

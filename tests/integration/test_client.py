@@ -16,7 +16,7 @@ from serving.client.__main__ import main
 from serving.latent.noise import standard_normal
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1 import vae_service_pb2_grpc
-from tests.support import toy
+from tests.support import patience, toy
 from tests.support.process import serving
 
 IMAGES = np.random.default_rng(3).random((25, *toy.IMAGE_SHAPE), np.float32)
@@ -207,7 +207,7 @@ class Unsteady(vae_service_pb2_grpc.VaeServiceServicer):
         return pb.ListModelsResponse()
 
     def GetModel(self, request, context):
-        self.released.wait(10)
+        self.released.wait(patience.SECONDS)
         return pb.GetModelResponse()
 
 
@@ -314,7 +314,7 @@ def test_command_line_errors(address, tmp_path, arguments, status, message):
         env={"VAE_ADDRESS": address},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience.SECONDS,
         check=False,
     )
     assert (done.returncode, done.stdout) == (status, "")
@@ -327,7 +327,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(address):
     arguments = [sys.executable, "-m", "serving.client", "models", "--address", address]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
-        assert (process.wait(timeout=30), process.stderr.read()) == (0, "")
+        assert (process.wait(timeout=patience.SECONDS), process.stderr.read()) == (0, "")
 
 
 def test_interpolate(client):

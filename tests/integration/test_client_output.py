@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from serving.client.__main__ import main
-from tests.support import toy
+from tests.support import patience, toy
 from tests.support.process import serving
 
 IMAGES = np.random.default_rng(3).random((25, *toy.IMAGE_SHAPE), np.float32)
@@ -70,7 +70,7 @@ def test_output_that_cannot_be_written(address, tmp_path, arguments, unbuffered)
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=patience.SECONDS,
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "vae-client: standard output: No space left on device\n")
@@ -94,7 +94,7 @@ def test_a_terminal_without_the_letters(address, tmp_path):
         env=os.environ | {"VAE_ADDRESS": address, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience.SECONDS,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

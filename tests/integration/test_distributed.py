@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_fit import TINY, fit, load_step, one_thread, rows  # noqa: F401 (a fixture)
+from tests.support import patience
 from training.runs import checkpoint
 from training.runs.training_log import read_rows
 
@@ -74,7 +75,7 @@ def test_torchrun_goes_on_with_the_run_of_one_process(alone, tmp_path):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=patience.SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -90,7 +91,7 @@ def test_a_signal_to_any_process_stops_all_and_one_goes_on(alone, tmp_path):
     while processes[1].poll() is None and len(read_rows(run / "log.jsonl")) < 3:
         time.sleep(0.01)
     processes[1].send_signal(signal.SIGTERM)
-    (out, err), (silent, _) = (process.communicate(timeout=60) for process in processes)
+    (out, err), (silent, _) = (process.communicate(timeout=patience.SECONDS) for process in processes)
     assert [process.returncode for process in processes] == [143, 143], err
     assert f"stopped   at step {load_step(run)} of 300, saved" in out
     assert silent == ""
@@ -101,7 +102,7 @@ def test_a_signal_to_any_process_stops_all_and_one_goes_on(alone, tmp_path):
 def test_one_process_says_what_is_wrong_and_all_end(alone):
     """A run that exists is refused in one line by rank 0; the others end with the same code and in silence."""
     processes = start_two(alone, *TINY, *LENGTH)
-    (_, err), (silent, quiet) = (process.communicate(timeout=60) for process in processes)
+    (_, err), (silent, quiet) = (process.communicate(timeout=patience.SECONDS) for process in processes)
     assert [process.returncode for process in processes] == [2, 2]
     assert err.startswith("vae-train: error: --run ")
     assert err.count("\n") == 1

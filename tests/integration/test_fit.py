@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support import patience
 from training.__main__ import main
 from training.config import FitConfig
 from training.data import load
@@ -114,7 +115,7 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(straight, tmp_path, capsys
     while process.poll() is None and len(read_rows(run / "log.jsonl")) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=patience.SECONDS)
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
     printed = shlex.split(out.splitlines()[-1])

@@ -1,7 +1,5 @@
 """Interpolation and streams on a real socket."""
 
-import asyncio
-
 import grpc
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from serving.pb.vae.v1 import tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.wire.tensors import from_array
 from tests.support import toy
+from tests.support.patience import until
 
 
 def array(tensor):
@@ -35,25 +34,19 @@ async def test_a_stream_is_the_same_rows_as_one_sample(stub):
 
 
 async def test_a_reader_who_stops_stops_the_work(stub, server):
-    """Nothing is drawn for a stream that nobody reads: the server holds a few responses, no more."""
+    """Nothing is drawn for a stream that nobody reads: the server holds a few responses, no more, while another
+    that is read goes on."""
+    registry = server.metrics.registry
     call = stub.SampleStream(pb.SampleStreamRequest(sample=pb.SampleRequest(count=10**9)))
     assert (await call.read()).first_row == 0
-    await asyncio.sleep(0.5)
-    registry = server.metrics.registry
-
-    def drawn():
-        return registry.get_sample_value("vae_samples_total", {"model": "toy", "source": "prior"})
-
-    held = drawn()
-    await asyncio.sleep(0.5)
-    assert drawn() == held < 200_000
+    other = stub.SampleStream(pb.SampleStreamRequest(sample=pb.SampleRequest(count=300_000, pool="one")))
+    async for _ in other:
+        pass
+    assert registry.get_sample_value("vae_samples_total", {"model": "toy", "source": "pool"}) == 300_000
+    assert registry.get_sample_value("vae_samples_total", {"model": "toy", "source": "prior"}) < 200_000
     call.cancel()
-    for _ in range(100):
-        await asyncio.sleep(0.02)
-        labels = {"model": "toy", "method": "SampleStream"}
-        if registry.get_sample_value("vae_inflight_requests", labels) == 0:
-            break
-    assert registry.get_sample_value("vae_inflight_requests", labels) == 0
+    labels = {"model": "toy", "method": "SampleStream"}
+    await until(lambda: registry.get_sample_value("vae_inflight_requests", labels) == 0)
 
 
 @pytest.mark.parametrize("path", [pb.INTERPOLATION_PATH_LINEAR, pb.INTERPOLATION_PATH_SPHERICAL])

@@ -17,8 +17,14 @@ from serving.bundle import BundleError
 from serving.errors import StartupError
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
-from tests.support import toy
+from tests.support import patience, toy
 from tests.support.bundles import reseal, rewrite_manifest
+
+
+@pytest.fixture
+def settings(settings):
+    """Nobody looks at the repository but the test."""
+    return settings.model_copy(update={"reload_s": 0.0})
 
 
 def versions(server):
@@ -70,7 +76,7 @@ async def test_a_stream_holds_up_no_reload(server, stub, repository):
     for version in (2, 3):
         toy.make_bundle(repository, version=version, seed=version)
         toy.make_bundle(repository, name="other", version=version, seed=version)
-        await asyncio.wait_for(server.repository.refresh(), 10)
+        await asyncio.wait_for(server.repository.refresh(), patience.SECONDS)
     assert versions(server) == {"other": 3, "toy": 3}
     assert (await stream.read()).model.version == 1
     stream.cancel()

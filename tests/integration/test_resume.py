@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from tests.integration.test_distributed import start_two
 from tests.integration.test_fit import TINY, assert_same_runs, fit, load_step, one_thread  # noqa: F401 (a fixture)
+from tests.support import patience
 from training.fit import loop
 from training.runs import Run, checkpoint, trained_steps
 from training.runs.training_log import TrainingLog, read_rows
@@ -210,6 +211,6 @@ def test_two_processes_resume_a_conv_run_bit_for_bit(tmp_path):
             shutil.copytree(straight, resumed)
             checkpoint.files(resumed / "checkpoints")[0].unlink()
         processes = start_two(run, *options)
-        errors = [process.communicate(timeout=120)[1] for process in processes]
+        errors = [process.communicate(timeout=patience.SECONDS)[1] for process in processes]
         assert [process.returncode for process in processes] == [0, 0], errors
     assert_same_runs(resumed, straight)

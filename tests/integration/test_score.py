@@ -16,6 +16,7 @@ from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from serving.server import running
 from serving.wire.tensors import from_array
 from tests.support import toy
+from tests.support.patience import until
 
 IMAGES = np.random.default_rng(3).random((23, *toy.IMAGE_SHAPE), np.float32)
 NAMES = ("nelbo", "distortion", "rate", "nll", "quantile")
@@ -92,18 +93,13 @@ async def test_the_largest_request_starves_nobody(stub, server):
     large = stub.Score(request(samples=MAX_SAMPLES))
     read = server.metrics.registry.get_sample_value
     labels = {"model": "scoring", "method": "Score"}
-    while not read("vae_inflight_requests", labels):  # noqa: ASYNC110  # it is the server's, not ours
-        await asyncio.sleep(0.005)
+    await until(lambda: read("vae_inflight_requests", labels))
     for seed in range(5):
-        await asyncio.wait_for(stub.Score(request(IMAGES[:1], samples=1, seed=seed)), 5)
+        await stub.Score(request(IMAGES[:1], samples=1, seed=seed))
         assert read("vae_queue_rows", {"model": "scoring", "graph": "score"}) * BLOCK <= 1024
     assert not large.done()
     large.cancel()
-    for _ in range(200):
-        await asyncio.sleep(0.02)
-        if not read("vae_inflight_requests", labels):
-            break
-    assert read("vae_inflight_requests", labels) == 0
+    await until(lambda: read("vae_inflight_requests", labels) == 0)
     assert read("vae_requests_total", labels | {"code": "OK"}) == 5
 
 

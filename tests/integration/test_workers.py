@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -21,7 +20,8 @@ from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
-from tests.support import process
+from tests.support import patience, process
+from tests.support.patience import wait_until
 
 
 def scrape(server):
@@ -44,7 +44,9 @@ async def sample(address, calls):
     """Each call on a connection of its own, so that the workers share them."""
     for seed in range(calls):
         async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            await VaeServiceStub(channel).Sample(pb.SampleRequest(count=2, seed=seed), timeout=20)
+            await VaeServiceStub(channel).Sample(
+                pb.SampleRequest(count=2, seed=seed), timeout=patience.SECONDS
+            )
 
 
 def children(pid):
@@ -66,13 +68,10 @@ def test_workers_share_a_port_and_are_restarted(repository):
         assert sorted(counted(server)) == ["0", "1"]
         first, second = children(server.process.pid)
         os.kill(first, signal.SIGKILL)
-        end = time.monotonic() + 30
-        while len(alive := children(server.process.pid)) < 2 or first in alive:
-            assert time.monotonic() < end, "the killed worker was not replaced"
-            time.sleep(0.1)
+        wait_until(lambda: len(alive := children(server.process.pid)) == 2 and first not in alive)
+        alive = children(server.process.pid)
         assert second in alive
-        while scrape(server).count("vae_requests_total{") == 0:
-            time.sleep(0.1)
+        wait_until(lambda: scrape(server).count("vae_requests_total{"))
         asyncio.run(sample(server.grpc_address, 5))
         assert server.terminate() == 0
         assert not any(Path(f"/proc/{worker}").exists() for worker in alive)
@@ -88,10 +87,7 @@ def test_workers_listen_together(repository, tmp_path):
     command = process.command(repository, "--workers", "3", "--address", f"127.0.0.1:{port}")
     with log.open("w") as stderr, subprocess.Popen(command, stdout=stderr, stderr=stderr) as server:
         try:
-            end = time.monotonic() + 60
-            while not accepts(port):
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.002)
+            wait_until(lambda: accepts(port), explain=log.read_text)
             assert log.read_text().count("model toy version 1 ready") == 3
         finally:
             server.terminate()
@@ -105,11 +101,9 @@ def test_workers_can_be_stopped_while_they_start(repository, tmp_path):
         log.open("w") as stderr,
         subprocess.Popen(process.command(repository, "--workers", "2"), stderr=stderr) as server,
     ):
-        end = time.monotonic() + 60
-        while not children(server.pid):
-            assert time.monotonic() < end, log.read_text()
+        wait_until(lambda: children(server.pid), explain=log.read_text)
         server.terminate()
-        assert server.wait(30) == 0, log.read_text()
+        assert server.wait(patience.SECONDS) == 0, log.read_text()
 
 
 def test_workers_do_not_outlive_their_supervisor(repository):
@@ -117,10 +111,7 @@ def test_workers_do_not_outlive_their_supervisor(repository):
     with process.serving(repository, "--workers", "2") as server:
         workers = children(server.process.pid)
         server.process.kill()
-        end = time.monotonic() + 20
-        while any(Path(f"/proc/{worker}").exists() for worker in workers):
-            assert time.monotonic() < end, "a worker is still there"
-            time.sleep(0.1)
+        wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
 def test_workers_do_not_share_a_taken_port(repository):

@@ -8,6 +8,7 @@ import numpy as np
 from serving.batching.batcher import Batcher
 from serving.batching.executors import Executors
 from serving.metrics.registry import GraphMetrics, Metrics
+from tests.support import patience
 
 
 class Graph:
@@ -24,7 +25,7 @@ class Graph:
     def __call__(self, feed):
         rows = feed["rows"]
         self.entered.set()
-        self.gate.wait(10)
+        self.gate.wait(patience.SECONDS)
         self.batches.append(rows[:, 0].tolist())
         if self.fail_on in rows[:, 0]:
             raise RuntimeError("secret text of the runtime")
@@ -61,13 +62,5 @@ async def one_by_one(made, all_rows, *, first=None):
         for _ in range(3):
             await asyncio.sleep(0)
         if first:
-            await asyncio.to_thread(first.entered.wait, 10)
+            await asyncio.to_thread(first.entered.wait, patience.SECONDS)
     return tasks
-
-
-async def until(condition):
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come true")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tests.support import patience
+
 READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+)")
 
 
@@ -20,7 +22,7 @@ class Server:
     grpc_address: str
     metrics_address: str
 
-    def terminate(self, timeout_s: float = 30) -> int:
+    def terminate(self, timeout_s: float = patience.SECONDS) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
 
@@ -55,6 +57,6 @@ def serving(repository: Path, *flags: str, stderr: IO[str] | None = None) -> Ite
 def refused(repository: Path, *flags: str) -> tuple[int, str]:
     """Exit code and the last line on stderr of a server that does not start."""
     done = subprocess.run(
-        command(repository, *flags), capture_output=True, text=True, timeout=60, check=False
+        command(repository, *flags), capture_output=True, text=True, timeout=patience.SECONDS, check=False
     )
     return done.returncode, done.stderr.strip().splitlines()[-1]

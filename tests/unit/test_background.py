@@ -12,6 +12,7 @@ from serving.api import sampling
 from serving.host import background as module
 from serving.host.background import Background
 from serving.latent import interpolation
+from tests.support import patience
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ async def test_work_that_nobody_waits_for_ends_with_its_piece(background):
     def piece(part):
         begun.append(part.start)
         first.set()
-        gate.wait(10)
+        gate.wait(patience.SECONDS)
 
     task = asyncio.create_task(background.pieces(1000, module._PIECE, piece))
     await asyncio.to_thread(first.wait, 10)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from serving.batching.executors import Executors
 from serving.errors import ExecutionFailed
-from tests.support.graphs import Graph, batcher, one_by_one, rows_of, until
+from tests.support import patience
+from tests.support.graphs import Graph, batcher, one_by_one, rows_of
+from tests.support.patience import until, wait_until
 
 
 @settings(max_examples=40, deadline=None)
@@ -120,8 +122,7 @@ async def test_an_executor_goes_on_while_the_loop_is_held_up():
     made = batcher(slow, max_batch_rows=1)
     await made.submit(rows_of(0, 1))
     tasks = await one_by_one(made, [rows_of(i, 1) for i in range(1, 6)])
-    time.sleep(0.2)  # noqa: ASYNC251  # hold up the loop
-    assert len(graph.batches) == 6
+    wait_until(lambda: len(graph.batches) == 6)  # this holds up the loop
     await asyncio.gather(*tasks)
     await made.aclose()
 
@@ -258,6 +259,6 @@ async def test_a_short_request_of_which_a_part_is_cut_is_answered_whole():
     for _ in range(100):  # it has become slow, or seems to have: batches are cut to 8 rows
         made._cost._typical.shift(64, 1.0)
     assert made._cost.batch_rows(40, 1) == 8
-    doubled, _ = await asyncio.wait_for(made.submit(rows_of(0, 40)), 10)
+    doubled, _ = await asyncio.wait_for(made.submit(rows_of(0, 40)), patience.SECONDS)
     assert doubled.ravel().tolist() == [2 * row for row in range(40)]
-    await asyncio.wait_for(made.aclose(), 10)
+    await asyncio.wait_for(made.aclose(), patience.SECONDS)

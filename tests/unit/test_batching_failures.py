@@ -12,7 +12,9 @@ from serving.batching.batcher import Batcher
 from serving.batching.executors import Executors
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.metrics.registry import GraphMetrics, Metrics
-from tests.support.graphs import Graph, batcher, one_by_one, rows_of, until
+from tests.support import patience
+from tests.support.graphs import Graph, batcher, one_by_one, rows_of
+from tests.support.patience import until
 
 
 async def test_cancelled_while_queued_is_never_run():
@@ -87,7 +89,7 @@ async def test_rows_that_do_not_fit_together_fail_and_the_queue_lives_on(executo
     assert [type(failure) for failure in failures] == [ExecutionFailed, ExecutionFailed]
     doubled, _ = await made.submit(rows_of(1, 2))
     assert doubled.ravel().tolist() == [2, 4]
-    await asyncio.wait_for(made.aclose(), 10)
+    await asyncio.wait_for(made.aclose(), patience.SECONDS)
 
 
 async def test_outputs_that_cannot_be_split_fail_and_the_queue_lives_on():
@@ -103,7 +105,7 @@ async def test_outputs_that_cannot_be_split_fail_and_the_queue_lives_on():
         await made.submit(rows_of(0, 16))
     doubled, _ = await made.submit(rows_of(1, 2))
     assert doubled.ravel().tolist() == [2, 4]
-    await asyncio.wait_for(made.aclose(), 10)
+    await asyncio.wait_for(made.aclose(), patience.SECONDS)
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.002])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support import patience
 from training.__main__ import main
 from training.config import FitConfig
 from training.data import Dataset, load
@@ -328,7 +329,7 @@ def test_help_and_results_that_cannot_be_written(tmp_path):
                     stderr=subprocess.PIPE,
                     env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
                     text=True,
-                    timeout=120,
+                    timeout=patience.SECONDS,
                     check=False,
                 )
             assert (done.returncode, done.stderr) == (

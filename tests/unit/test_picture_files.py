@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from serving.pictures.picture_files import Look, PictureError, in_channels, look, read
+from tests.support import patience
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 RGB = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
@@ -292,4 +293,4 @@ def test_numpy_and_pillow_are_enough():
     blocked = ("grpc", "google", "pydantic", "torch", "onnxruntime", "safetensors")
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
     code += "\n".join(f"import serving.pictures.{name}" for name in modules)
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=patience.SECONDS)
