@@ -77,7 +77,8 @@ def read_arrays(path: Path, names: Sequence[str]) -> ArrayFile:
     except OSError as exc:
         raise ArrayError(f"cannot be read: {exc.strerror or exc}") from None
     except Exception as exc:  # zipfile, zlib and numpy raise half a dozen kinds for a broken file
-        text = "it holds Python objects" if "pickle" in str(exc) else " ".join(str(exc).split())
+        is_pickled = "pickle" in str(exc) or "Python objects" in str(exc)
+        text = "it holds Python objects" if is_pickled else " ".join(str(exc).split())
         raise ArrayError(f"cannot be read as .npy or .npz: {text or type(exc).__name__}") from None
 
 

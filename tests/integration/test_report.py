@@ -4,6 +4,7 @@ import html
 import io
 import re
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
+from serving.bundle import PoolEntry, Pools
 from training.__main__ import main
 from training.evaluate import Metrics
 from training.evaluate.latents.probes import cluster_agreement
 from training.evaluate.run_evaluation import add_group
 from training.evaluate.tables import Group
+from training.report.pictures import canvas, latent_map
 from training.report.pictures.canvas import strip, strip_png, tile
 from training.report.pictures.latent_walks import line
 from training.runs import Run, load_run
@@ -256,3 +259,21 @@ def test_lines_meet_both_ends():
     way = line(start, end, 5)
     torch.testing.assert_close(way[:, 1, 2], torch.tensor([0, 0.25, 0.5, 0.75, 1]))
     assert way.shape == (5, 2, 3)
+
+
+def test_no_name_hides_another_in_the_map():
+    """Where the centres of several pools coincide, their names stand beside one another."""
+    names = ("3", "8", "5", "10", "far")
+    entries = [PoolEntry(name=name, rows=10, aggregate=False) for name in names]
+    means = np.array([[0, 0], [0, 0], [0.1, 0], [0, 0.02], [3, 3]], np.float32)
+    pools = Pools(np.full(5, 0.2, np.float32), means, np.stack([np.eye(2, dtype=np.float32)] * 5))
+    made = canvas.figure(8.4, 6.6)
+    ax = made.add_axes((0.08, 0.085, 0.9, 0.895))
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.scatter([-4, 4], [-4, 4])
+    latent_map._draw_pools(ax, entries, pools, (np.zeros(2), np.eye(2)), {})
+    made.draw_without_rendering()
+    assert [text.get_text() for text in ax.texts] == [*names]
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert ax.texts[-1].get_position() == (3, 3)

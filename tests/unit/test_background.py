@@ -85,3 +85,19 @@ async def test_a_walk_in_pieces_is_the_walk(background, monkeypatch):
         whole = interpolation.walk(points, 5, spherical=spherical)
         walked = await sampling.walk(points, 5, spherical=spherical, background=background)
         np.testing.assert_array_equal(walked, whole)
+
+
+async def test_rows_share_the_matrices_of_the_pools(background):
+    """However long a row takes: one row at a time, each piece would read the matrix of every pool for it alone."""
+    sizes = []
+
+    class Pools:
+        kinds = tuple("0123456789")
+
+        def probabilities(self, mean):
+            sizes.append(len(mean))
+            return np.full((len(mean), 10), 0.1, np.float32)
+
+    means = np.zeros((200, 1024), np.float32)
+    assert (await sampling.pool_probabilities(means, Pools(), background)).shape == (200, 10)
+    assert sizes == [64, 64, 64, 8]

@@ -126,7 +126,9 @@ def test_a_spoiled_stream_of_deflate_is_one_line(tmp_path):
 
 
 def test_pickles_are_not_opened(tmp_path):
-    """Nor is it said how one would."""
+    """Nor is it said how one would, or that an ``.npy`` file is mapped."""
     np.savez(tmp_path / "a.npz", images=np.array([{}], object))
-    with pytest.raises(ArrayError, match=r"it holds Python objects$"):
-        read_arrays(tmp_path / "a.npz", ("images",))
+    np.save(tmp_path / "a.npy", np.array([{}], object))
+    for name in ("a.npz", "a.npy"):
+        with pytest.raises(ArrayError, match=r": it holds Python objects$"):
+            read_arrays(tmp_path / name, ("images",))

@@ -1,6 +1,7 @@
 """The latent space in two dimensions: where each label's images lie, with the pools fitted to them."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ NAMED_LABELS = 30
 """More labels than this are coloured but not named, unless their names are short."""
 SHORT_NAME = 3
 """Letters of a name that fits into the map."""
+NAME_GAP = 0.02
+"""Between the centres of names for each letter and one more, in widths or heights of all points."""
+PUSHES = 50
 DEVIATIONS = 2.0
 """Ellipses are drawn at this many standard deviations: they hold 86 % of a pool."""
 
@@ -83,26 +87,44 @@ def _draw_pools(
     plane: tuple[Doubles, Doubles],
     colours: dict[str, Any],
 ) -> None:
-    """An ellipse a pool. Short names stand at its centre, longer ones in a legend.
+    """An ellipse a pool. Short names stand at its centre or close by, longer ones in a legend.
 
     Pools that were found have no label's colour, so they get their own.
     """
     centre, axes = plane
     shown = [(i, entry) for i, entry in enumerate(entries) if entry.name != UNKNOWN]
     kinds = [(i, entry) for i, entry in shown if not entry.aggregate or len(entries) == 1]
-    brief = max(len(entry.name) for _, entry in kinds) <= SHORT_NAME
+    longest = max(len(entry.name) for _, entry in kinds)
+    brief = longest <= SHORT_NAME
+    means = np.stack([(pools.mean[i].astype(np.float64) - centre) @ axes for i, _ in kinds])
+    extent = float(np.ptp(ax.dataLim.get_points(), axis=0).max())
+    places = moved_apart(means, NAME_GAP * (1 + longest) * extent) if len(kinds) <= NAMED_LABELS else means
     handles = []
-    for own, (i, entry) in zip(_colours(len(kinds)), kinds, strict=True):
-        mean = (pools.mean[i].astype(np.float64) - centre) @ axes
+    for own, mean, place, (i, entry) in zip(_colours(len(kinds)), means, places, kinds, strict=True):
         lower = axes.T @ pools.cholesky[i].astype(np.float64)
         colour = INK if entry.aggregate else colours.get(entry.name, own)
         handles.append(_ellipse(ax, mean, lower @ lower.T, edgecolor=colour, linewidth=1.9))
         if brief:
-            name = ax.text(mean[0], mean[1], entry.name, size=14, weight="bold", color=colour)
+            name = ax.text(place[0], place[1], entry.name, size=14, weight="bold", color=colour)
             name.set(ha="center", va="center", path_effects=[withStroke(linewidth=3.5, foreground="white")])
     if not brief and len(kinds) <= NAMED_LABELS:
         names = [legend_name(entry.name) for _, entry in kinds]
         ax.legend(handles, names, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
+
+
+def moved_apart(points: Doubles, gap: float) -> Doubles:
+    """The points [N, 2], those nearer to one another than ``gap`` pushed apart: no name hides another."""
+    moved = points.copy()
+    for _ in range(PUSHES):
+        for i, j in combinations(range(len(moved)), 2):
+            way = moved[j] - moved[i]
+            distance = float(np.linalg.norm(way))
+            if distance < gap:
+                direction = way / distance if distance > 0 else np.array([1.0, 0.0])
+                push = (gap - distance) / 2 * direction
+                moved[i] -= push
+                moved[j] += push
+    return moved
 
 
 def _ellipse(ax: Axes, mean: Doubles, covariance: Doubles, **style: Any) -> Ellipse:
