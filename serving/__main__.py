@@ -16,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if sys.platform == "win32":
             raise StartupError("want Linux or macOS: the server is started and stopped by Unix signals")
+        from serving.host import descriptors  # which Windows lacks
+
+        descriptors.keep_standard_ones()
         chosen = settings.from_command_line(sys.argv[1:] if arguments is None else arguments)
         logs.configure(chosen.log_format, chosen.log_level)
         logging.getLogger("serving").info("settings: %s", chosen.describe())
@@ -35,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_ready(server: "Running") -> None:
     """Scripts read this line to learn the ports."""
-    print(f"vaeserve ready: grpc={server.grpc_address} metrics={server.metrics_address}", flush=True)
+    logs.say(f"vaeserve ready: grpc={server.grpc_address} metrics={server.metrics_address}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,26 @@ Every message is written for the caller: it names the field, what was wanted and
 
 from typing import ClassVar
 
+_QUOTED = 100
+"""Letters of what a caller sent that are said back."""
+_LONGEST_BYTES = 400
+"""Of one text of an error. It travels up to four times, in headers that hold some 8 kB, and letters beyond
+ASCII take three times as many bytes there."""
+
+
+def quoted(text: str) -> str:
+    """What a caller sent, fit to be said back: in quotes, without control characters, not too long."""
+    if len(text) <= _QUOTED:
+        return repr(text)
+    return f"{text[:_QUOTED]!r}… ({len(text)} letters)"
+
+
+def _short(text: str) -> str:
+    raw = text.encode(errors="replace")
+    if len(raw) <= _LONGEST_BYTES:
+        return text
+    return f"{raw[:_LONGEST_BYTES].decode(errors='ignore')}…"
+
 
 class StartupError(Exception):
     """The service cannot start as configured; one line, fit to be shown."""
@@ -21,6 +41,9 @@ class ServingError(Exception):
     reason: ClassVar[str]
     """UPPER_SNAKE identifier, stable for programs (google.rpc.ErrorInfo.reason)."""
 
+    def __init__(self, description: str) -> None:
+        super().__init__(_short(description))
+
 
 class InvalidInput(ServingError):
     """The request itself is wrong; sending it again is no use."""
@@ -30,7 +53,7 @@ class InvalidInput(ServingError):
     def __init__(self, field: str, description: str) -> None:
         super().__init__(f"{field}: {description}")
         self.field = field
-        self.description = description
+        self.description = _short(description)
 
 
 class NotFound(ServingError):
@@ -41,7 +64,7 @@ class NotFound(ServingError):
     def __init__(self, kind: str, name: str, description: str) -> None:
         super().__init__(description)
         self.kind = kind
-        self.name = name
+        self.name = name[:_QUOTED]
 
 
 class NotOffered(ServingError):
@@ -70,6 +93,12 @@ class TooManyCalls(Overloaded):
     reason = "TOO_MANY_CALLS"
 
 
+class RequestUnfinished(ServingError):
+    """The request's message was not here in time."""
+
+    reason = "REQUEST_UNFINISHED"
+
+
 class DeadlineUnreachable(ServingError):
     """The caller's deadline would pass before an answer could be ready."""
 
@@ -86,6 +115,12 @@ class Unauthenticated(ServingError):
     """The call carries no token, or a wrong one."""
 
     reason = "UNAUTHENTICATED"
+
+
+class OutputNotFinite(ServingError):
+    """The model answers these rows with NaN or infinity; others it may answer well."""
+
+    reason = "OUTPUT_NOT_FINITE"
 
 
 class ExecutionFailed(ServingError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnxruntime as ort
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
 
 from serving.api import sampling
 from serving.api.frame import METHODS, SERVICE, Frame
@@ -17,15 +17,18 @@ from serving.api.servicer import VaeService
 from serving.batching.executors import Executors
 from serving.bundle import Bundle
 from serving.doors import grpc as grpc_door
+from serving.doors.secrets import Secrets
+from serving.doors.standard_services import Health
 from serving.host import event_loop
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
+from serving.host.descriptors import connections_that_fit
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
 from serving.models import providers
 from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
-from serving.settings import Settings, read_token
+from serving.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,7 @@ async def running(
     worker: int | None = None,
 ) -> AsyncIterator[Running]:
     """Everything started, models warm, ports bound; leaving undoes the steps in reverse order."""
+    connections = connections_that_fit(settings.max_connections)
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics(worker)
         metrics.onnxruntime.info({"version": ort.__version__})
@@ -89,35 +93,38 @@ async def running(
         threads = settings.threads or max(1, available_cpus() // settings.workers)
         background = Background(threads)
         stack.callback(background.shutdown)
-        health_servicer = health.aio.HealthServicer()
+        health = Health()
         executors = Executors(threads)
         stack.callback(executors.shutdown)
-        repository = _repository(settings, executors, metrics, health_servicer)
+        repository = _repository(settings, executors, metrics, health)
         servicer = VaeService(repository, metrics, background)
-        frame = Frame(servicer, repository, metrics, read_token(settings), settings.max_calls)
-        server = grpc_door.new_server(settings, frame, health_servicer)
+        frame = Frame(servicer, repository, metrics, settings.max_calls)
+        secrets = Secrets(settings, lambda changed: frame.require(changed.token))
+        frame.require(secrets.token)
+        if secrets.pem:
+            metrics.watch_certificate(secrets.seconds_left)
+        server = grpc_door.new_server(settings, connections, frame, health)
         stack.push_async_callback(repository.aclose)
         await repository.start()
         await may_listen()
-        grpc_address = grpc_door.bind(server, settings)
+        grpc_address = grpc_door.bind(server, settings, secrets)
         await server.start()
-        stack.push_async_callback(_stop, server, frame, health_servicer, settings)
+        stack.push_async_callback(_stop, server, frame, health, settings)
+        await stack.enter_async_context(_background(secrets.watch()))
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
         yield Running(grpc_address, metrics_address, repository, metrics)
 
 
-async def _stop(server: Any, frame: Frame, health_servicer: Any, settings: Settings) -> None:
+async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -> None:
     """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
-    await health_servicer.enter_graceful_shutdown()
+    health.enter_shutdown()
     await asyncio.sleep(settings.drain_s)
     await frame.drain(settings.grace_s)
     await server.stop(_CLOSE_S)
 
 
-def _repository(
-    settings: Settings, executors: Executors, metrics: Metrics, health_servicer: Any
-) -> Repository:
+def _repository(settings: Settings, executors: Executors, metrics: Metrics, health: Health) -> Repository:
     provider = providers.choose(settings.provider)
     limits = Limits(
         max_batch_rows=settings.max_batch_rows,
@@ -132,9 +139,9 @@ def _repository(
     async def announce(old: Model | None, new: Model | None) -> None:
         known = new or old
         assert known is not None
-        await health_servicer.set(known.name, _SERVING if new else _NOT_SERVING)
+        health.set(known.name, _SERVING if new else _NOT_SERVING)
         for service in ("", SERVICE):
-            await health_servicer.set(service, _SERVING if repository.models else _NOT_SERVING)
+            health.set(service, _SERVING if repository.models else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
         metrics.watch_latents(known.name, new.drift if new else None)
         if new:

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     )
     max_rows: PositiveInt = Field(4096, description="rows that one request may carry or ask for")
     max_calls: PositiveInt = Field(1024, description="calls in progress; more are refused")
+    max_streams: PositiveInt = Field(
+        100, description="calls in progress of one connection; clients hold back what is more"
+    )
+    max_connections: PositiveInt = Field(1000, description="connections to gRPC; more are closed")
+    request_s: PositiveFloat = Field(60.0, description="seconds in which a request's message must be here")
     max_message_mib: PositiveInt = Field(64, description="size limit of a gRPC message, MiB")
     reload_s: NonNegativeFloat = Field(
         5.0, description="seconds between looks at the repository for new versions; 0 never looks again"
@@ -80,7 +85,10 @@ class Settings(BaseSettings):
         None, description="PEM authorities that client certificates must be from"
     )
     auth_token_file: Path | None = Field(
-        None, description="file with the bearer token that calls must carry; health and reflection need none"
+        None, description="file with the bearer token that calls must carry; health needs none"
+    )
+    reflection: Literal["on", "off", "token"] = Field(
+        "token", description="who may ask for the API by reflection: all, nobody, or who has the token"
     )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")

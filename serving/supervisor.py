@@ -9,6 +9,7 @@ before they listen: a client that connects early would otherwise find one worker
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 import threading
@@ -55,6 +56,7 @@ def supervise(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    _be_somewhere()
     with ExitStack() as stack:
         address = stack.enter_context(_reserved(settings.address))
         own = settings.model_copy(update={"address": address, "metrics_address": "127.0.0.1:0"})
@@ -69,12 +71,20 @@ def supervise(settings: Settings) -> int:
             pages = joined_pages(lambda: [worker.metrics_address for worker in workers])
             metrics_address = stack.enter_context(metrics_server(settings.metrics_address, pages))
             # Scripts read this line to learn the ports.
-            print(f"vaeserve ready: grpc={address} metrics={metrics_address}", flush=True)  # noqa: T201
+            logs.say(f"vaeserve ready: grpc={address} metrics={metrics_address}")
             _keep_alive(workers, own, stop)
         finally:
             codes = _drain(workers)
     log.info("all workers stopped: exit codes %s", codes)
     return 0 if not any(codes) else 1
+
+
+def _be_somewhere() -> None:
+    """A process whose working directory was deleted cannot start others."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        os.chdir("/")
 
 
 def _start(settings: Settings, numbers: Sequence[int], stop: threading.Event) -> list[_Worker]:

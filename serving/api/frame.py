@@ -1,7 +1,8 @@
 """Around every call of our API: authenticate, parse, count, time, turn what goes wrong into an error of ours.
 
-It takes the raw bytes itself, so that a request that is not a protobuf message is the caller's error like
-any other. Which transport a call came by is the door's business (``serving.doors``).
+A call is admitted before its message is read, for what is refused should have cost nothing. The message is
+raw bytes, so that one that is no protobuf message is the caller's error like any other. Which transport a
+call came by is the door's business (``serving.doors``).
 """
 
 import asyncio
@@ -53,31 +54,34 @@ class Call(Protocol):
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
         """Keys in small letters."""
 
+    async def read(self) -> bytes:
+        """The request's message. Raises InvalidInput if there is none, RequestUnfinished, TooManyCalls."""
+
     async def write(self, response: bytes) -> None:
         """Send one of several responses, once the reader can take it. Raises CallerLeft."""
 
 
 Behaviour = Callable[[Any, Call], Awaitable[bytes | None]]
 """A method of the servicer: request and call to the serialised response; None if it was written."""
-Answer = Callable[[bytes, Call], Awaitable[bytes | None]]
-"""The same for the request's bytes. Raises ServingError or CallerLeft."""
+Answer = Callable[[Call], Awaitable[bytes | None]]
+"""The same, request and all. Raises ServingError or CallerLeft."""
 
 
 class Frame:
-    """See the module. ``token`` is what calls must carry, if there is one."""
+    """See the module."""
 
-    def __init__(
-        self, servicer: Any, repository: Repository, metrics: Metrics, token: str | None, max_calls: int
-    ) -> None:
+    def __init__(self, servicer: Any, repository: Repository, metrics: Metrics, max_calls: int) -> None:
         self._repository = repository
         self._metrics = metrics
-        self._credentials = f"Bearer {token}".encode() if token else None
+        self._credentials: bytes | None = None
         self._active = 0
         self._max_calls = max_calls
         self._draining = False
-        self._guarded = token is not None
-        """Whether calls have anything to be refused for."""
         self.answers = {method: self._answer(getattr(servicer, method), method) for method in METHODS}
+
+    def require(self, token: str | None) -> None:
+        """What calls must carry from here on, if anything."""
+        self._credentials = f"Bearer {token}".encode() if token else None
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls and wait for those in progress, at most ``grace_s`` seconds.
@@ -85,7 +89,7 @@ class Frame:
         A call that gRPC holds but has not handed over when the server stops is cancelled by gRPC, and
         its client cannot know whether it was begun. Refused here it is told UNAVAILABLE, and retries.
         """
-        self._draining = self._guarded = True
+        self._draining = True
         end = time.monotonic() + grace_s
         while self._active and time.monotonic() < end:  # noqa: ASYNC110  # an event would cost every call
             await asyncio.sleep(_DRAIN_POLL_S)
@@ -98,17 +102,18 @@ class Frame:
         label = self._repository.label
         series_of = cache(lambda model: CallMetrics(self._metrics, model, method))
 
-        async def answer(raw: bytes, call: Call) -> bytes | None:
+        async def answer(call: Call) -> bytes | None:
             started = time.perf_counter()
             series: CallMetrics | None = None
             code = "CANCELLED"
             self._active += 1
             try:
-                if self._guarded:
-                    self._admit(call)
+                self.admit(call)
                 if self._active > self._max_calls:
-                    raise self._too_many_calls()
-                request = _parse(request_type, raw)
+                    raise TooManyCalls(
+                        f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
+                    )
+                request = _parse(request_type, await call.read())
                 name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
                 series = series_of(name)
                 series.inflight += 1
@@ -117,6 +122,8 @@ class Frame:
                 return response
             except ServingError as exc:
                 code = code_of(exc)
+                if isinstance(exc, TooManyCalls):
+                    self._metrics.rejected.labels(UNKNOWN, "calls").inc()
                 raise
             except CallerLeft:
                 raise
@@ -134,11 +141,8 @@ class Frame:
 
         return answer
 
-    def _too_many_calls(self) -> TooManyCalls:
-        self._metrics.rejected.labels(UNKNOWN, "calls").inc()
-        return TooManyCalls(f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S)
-
-    def _admit(self, call: Call) -> None:
+    def admit(self, call: Call) -> None:
+        """Raises ShuttingDown, Unauthenticated."""
         if self._draining:
             raise ShuttingDown("this server is shutting down")
         if self._credentials is None:

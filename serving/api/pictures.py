@@ -31,9 +31,7 @@ async def read(
 
         work = math.prod(spec.shape) * _PNG_WORK
         return np.concatenate(await background.pieces(len(files), work, unpacked))
-    shape = message.tensor.shape
-    # As much as it says that there is; whether that is so is checked with the rest.
-    work = min(max(shape[0], 1), max_rows) * math.prod(spec.shape) if shape else 0
+    work = tensors.rows_said(message, max_rows) * math.prod(spec.shape)
     if background.is_little(work):
         return tensors.to_images(message, field, spec, max_rows)
     (rows,) = await background.pieces(1, work, lambda _: tensors.to_images(message, field, spec, max_rows))

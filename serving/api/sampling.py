@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.api import pictures
-from serving.errors import InvalidInput, NotFound
+from serving.errors import InvalidInput, NotFound, quoted
 from serving.host.background import Background
 from serving.latent import interpolation
 from serving.latent.noise import WORK_A_VALUE, standard_normal
@@ -78,10 +78,17 @@ class Source:
     """Whether a graph has worked for the request already."""
     background: Background
 
-    async def draw(
-        self, first_row: int, rows: int, timeout_s: float | None, *, continues: bool = False
-    ) -> Rows:
-        """float32 latents [rows, *latent_shape]."""
+    @property
+    def first_graph(self) -> str:
+        """The first that works on what is drawn."""
+        return "prior" if self._goes_through_the_prior else "decoder"
+
+    @property
+    def _goes_through_the_prior(self) -> bool:
+        return self.pool is None and self.centre is None and self.model.has_learned_prior
+
+    async def noise(self, first_row: int, rows: int) -> Rows:
+        """float32 [rows, *latent_shape]: latents already, but for a learned prior."""
         work = self.model.latents * (WORK_A_VALUE + (self.model.latents if self.pool else 0))
         by_itself = _POOL_STEP * self.model.latents if self.pool else 0
         if self.background.is_little(by_itself + rows * work):
@@ -95,10 +102,13 @@ class Source:
                 least_rows=_POOL_ROWS if self.pool else 1,
             )
             latents = np.concatenate(pieces)
-        latents = latents.reshape(rows, *self.model.manifest.latent_shape)
-        if self.pool is None and self.centre is None:
-            return _finite(await self.model.prior_latents(latents, timeout_s, continues=continues))
-        return latents
+        return latents.reshape(rows, *self.model.manifest.latent_shape)
+
+    async def latents(self, noise: Rows, timeout_s: float | None) -> Rows:
+        """What ``noise`` gave, as latents: float32 [rows, *latent_shape]."""
+        if not self._goes_through_the_prior:
+            return noise
+        return _finite(await self.model.prior_latents(noise, timeout_s, continues=True))
 
     def _drawn(self, first_row: int, part: slice) -> Rows:
         """[rows of the part, Z]; of the prior its noise."""
@@ -125,7 +135,7 @@ async def open_source(
     if kind == "pool" and (model.pools is None or request.pool not in model.pools):
         known = ", ".join(entry.name for entry in model.manifest.pools) or "none"
         raise NotFound(
-            "pool", request.pool, f"pool: no pool {request.pool!r} in {model.name}; there are: {known}"
+            "pool", request.pool, f"pool: no pool {quoted(request.pool)} in {model.name}; there are: {known}"
         )
     centre = None
     if kind == "neighbourhood":
@@ -133,7 +143,6 @@ async def open_source(
         centre = await _centre(request.neighbourhood, model, timeout_s, background)
     pool = request.pool if kind == "pool" else None
     is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") == "image"
-    is_admitted |= kind == "prior" and model.has_learned_prior
     return Source(model, seed_of(request), spread, pool, centre, is_admitted, background)
 
 

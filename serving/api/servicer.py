@@ -4,6 +4,7 @@ Every method gives its response serialised: those with tensors are written by ``
 """
 
 from collections.abc import AsyncGenerator, Awaitable
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,8 @@ class VaeService:
     async def Encode(self, request: pb.EncodeRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             first_row = sampling.first_row_of(request)
-            images = await self._read(request.images, model)
-            mean, log_var = await model.encode(images, call.time_remaining())
+            images = await self._admitted(request.images, model, call)
+            mean, log_var = await model.encode(images, call.time_remaining(), continues=True)
             fields = [
                 _served(model),
                 replies.tensor(pb.EncodeResponse.MEAN_FIELD_NUMBER, mean),
@@ -101,8 +102,8 @@ class VaeService:
     async def Reconstruct(self, request: pb.ReconstructRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
-            images = await self._read(request.images, model)
-            mean, _ = await model.encode(images, call.time_remaining())
+            images = await self._admitted(request.images, model, call)
+            mean, _ = await model.encode(images, call.time_remaining(), continues=True)
             decoded = await model.decode(mean, call.time_remaining(), continues=True)
             return replies.join(
                 _served(model),
@@ -154,11 +155,13 @@ class VaeService:
                 raise InvalidInput(
                     "steps", f"want 1 to {longest} between {len(points)} points, came {request.steps}"
                 )
-            latents = await sampling.walk(
-                points, request.steps, spherical=spherical, background=self._background
-            )
             encoded = request.WhichOneof("points") == "images"
-            images = await model.decode(latents, call.time_remaining(), continues=encoded)
+            rows = 1 + request.steps * (len(points) - 1)
+            with nullcontext() if encoded else model.expect("decoder", rows, call.time_remaining()):
+                latents = await sampling.walk(
+                    points, request.steps, spherical=spherical, background=self._background
+                )
+            images = await model.decode(latents, call.time_remaining(), continues=True)
             return replies.join(
                 _served(model),
                 await self._images(pb.InterpolateResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
@@ -188,9 +191,13 @@ class VaeService:
     ) -> list[tuple[replies.Part, ...]]:
         """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
         model = source.model
-        latents = await source.draw(first, rows, call.time_remaining(), continues=continues)
-        admitted = continues or source.is_admitted
-        images = await model.decode(latents, call.time_remaining(), continues=admitted)
+        if continues or source.is_admitted:
+            noise = await source.noise(first, rows)
+        else:
+            with model.expect(source.first_graph, rows, call.time_remaining()):
+                noise = await source.noise(first, rows)
+        latents = await source.latents(noise, call.time_remaining())
+        images = await model.decode(latents, call.time_remaining(), continues=True)
         self._count(request, rows, model)
         fields = [
             _served(model),
@@ -205,9 +212,9 @@ class VaeService:
         """The latents that a way passes through, at least two."""
         form = request.WhichOneof("points")
         if form == "images":
-            images = await self._read(request.images, model)
+            images = await self._admitted(request.images, model, call)
             _at_least_two(len(images), "images")
-            points, _ = await model.encode(images, call.time_remaining())
+            points, _ = await model.encode(images, call.time_remaining(), continues=True)
             return points
         if form == "latents":
             shape = model.manifest.latent_shape
@@ -224,6 +231,11 @@ class VaeService:
 
     def _resolve(self, ref: models_pb2.ModelRef) -> Model:
         return self._repository.resolve(ref.name, ref.version)
+
+    async def _admitted(self, message: tensors_pb2.Images, model: Model, call: Call) -> Rows:
+        """Images for the encoder, which are not read before there is a place for them."""
+        with model.expect("encoder", tensors.rows_said(message, model.max_rows), call.time_remaining()):
+            return await self._read(message, model)
 
     def _read(self, message: tensors_pb2.Images, model: Model) -> Awaitable[Rows]:
         spec = model.manifest.image

@@ -20,9 +20,11 @@ CODES: dict[type[errors.ServingError], str] = {
     errors.NotOffered: "FAILED_PRECONDITION",
     errors.Overloaded: "RESOURCE_EXHAUSTED",
     errors.TooManyCalls: "RESOURCE_EXHAUSTED",
+    errors.RequestUnfinished: "DEADLINE_EXCEEDED",
     errors.DeadlineUnreachable: "DEADLINE_EXCEEDED",
     errors.ShuttingDown: "UNAVAILABLE",
     errors.Unauthenticated: "UNAUTHENTICATED",
+    errors.OutputNotFinite: "OUT_OF_RANGE",
     errors.ExecutionFailed: "INTERNAL",
 }
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.errors import OutputNotFinite
+
 Rows = NDArray[np.float32]
 Outputs = Sequence[Rows]
 Run = Callable[[dict[str, Rows]], Outputs]
@@ -59,6 +61,8 @@ class Batch:
     seconds: float = 0.0
     """How long the graph took."""
     outputs: Outputs = ()
+    is_finite: bool = True
+    """Whether all of them are."""
     failure: Exception | None = None
     """Why there are no outputs."""
 
@@ -77,8 +81,20 @@ class Batch:
         start = 0
         for entry, part in self.parts:
             stop = start + part.stop - part.start
-            entry.answer(part, [output[start:stop] for output in self.outputs])
+            outputs = [output[start:stop] for output in self.outputs]
+            if self.is_finite or all_finite(outputs):
+                entry.answer(part, outputs)
+            else:
+                entry.fail(
+                    OutputNotFinite(
+                        "the model gives NaN or infinity for some of these rows; want other values"
+                    )
+                )
             start = stop
+
+
+def all_finite(outputs: Outputs) -> bool:
+    return all(np.isfinite(output).all() for output in outputs)
 
 
 def check_rows(outputs: Outputs, rows: int) -> None:

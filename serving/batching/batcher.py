@@ -16,12 +16,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from serving.batching.batch import Batch, Entry, Outputs, Rows, Run, check_rows
+from serving.batching.batch import Batch, Entry, Outputs, Rows, Run, all_finite, check_rows
 from serving.batching.cost_model import CostModel
 from serving.batching.executors import Executors
 from serving.batching.gathering import Gathering
 from serving.batching.loop_cost import LoopCost
-from serving.batching.queue import Queue
+from serving.batching.queue import Expected, Queue
 from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
 from serving.metrics.registry import GraphMetrics
 
@@ -119,6 +119,14 @@ class Batcher:
             if entry.waiting:  # cancelled: the rows no longer count
                 self._queue.withdraw(entry)
 
+    def expect(self, rows: int, timeout_s: float | None) -> Expected:
+        """Admit rows that have yet to be made, and keep their place; ``submit`` them as what continues.
+
+        Raises: as ``submit`` when it refuses.
+        """
+        self._admit(rows, timeout_s, continues=False)
+        return Expected(self._queue, rows)
+
     async def aclose(self) -> None:
         """Answer everything that was accepted."""
         self._closing = True
@@ -129,7 +137,8 @@ class Batcher:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
         if timeout_s is None or not rows:
             return
-        needed_s = self._cost.promised_s(self._queue.rows + rows) / self._most_executors
+        waiting = self._queue.rows + self._queue.expected
+        needed_s = self._cost.promised_s(waiting + rows) / self._most_executors
         if needed_s > timeout_s:
             self._metrics.rejected("deadline")
             if timeout_s > 0.0:
@@ -142,7 +151,7 @@ class Batcher:
     def _admit(self, rows: int, timeout_s: float | None, *, continues: bool) -> None:
         if self._closing:
             raise ShuttingDown("this server is shutting down")
-        waiting = self._queue.rows
+        waiting = self._queue.rows + self._queue.expected
         # A request larger than the whole queue is taken when nothing else waits.
         if not continues and waiting and waiting + rows > self._max_queue_rows:
             self._metrics.rejected("queue_full")
@@ -253,6 +262,7 @@ class Batcher:
             batch.outputs = self._graph(feed)
             batch.seconds = time.perf_counter() - started
             check_rows(batch.outputs, batch.rows)
+            batch.is_finite = all_finite(batch.outputs)
         except Exception as exc:  # whatever it was, the callers must hear of it
             batch.failure = exc
 

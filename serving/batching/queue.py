@@ -15,6 +15,8 @@ class Queue:
 
     def __init__(self) -> None:
         self.rows = 0
+        self.expected = 0
+        """Rows that were admitted and are still being made: see ``Expected``."""
         self._entries: deque[Entry] = deque()
         self._lock = threading.Lock()
 
@@ -56,3 +58,23 @@ class Queue:
             self.rows -= batch.rows
         batch.is_full = batch.rows == limit
         return batch
+
+
+class Expected:
+    """A place in a queue for rows whose noise is being drawn, or whose images are being read.
+
+    Without it many callers would be admitted to one free place, and refused when the work was done.
+    """
+
+    __slots__ = ("_queue", "_rows")
+
+    def __init__(self, queue: Queue, rows: int) -> None:
+        self._queue = queue
+        self._rows = rows
+
+    def __enter__(self) -> None:
+        self._queue.expected += self._rows
+
+    def __exit__(self, *_: object) -> None:
+        """The rows are there, and are queued next; or they never will be."""
+        self._queue.expected -= self._rows

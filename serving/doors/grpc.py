@@ -1,35 +1,54 @@
 """The gRPC door: bytes, deadline and cancellation in; bytes or a status out."""
 
-import asyncio
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from serving.api.frame import METHODS, SERVICE, STREAMED, Answer, Frame
-from serving.api.status import code_of, to_status
-from serving.errors import CallerLeft, ServingError, StartupError
-from serving.host import tls
+from serving.api.frame import METHODS, SERVICE, STREAMED, Frame
+from serving.doors.bodies import Bodies
+from serving.doors.grpc_call import handler
+from serving.doors.secrets import Secrets
+from serving.doors.standard_services import Health, StandardServices
+from serving.errors import StartupError
 from serving.host.sockets import obstacle
-from serving.settings import Settings, read_file
+from serving.settings import Settings
 
 _SHORTEST_PING_MS = 5_000
 """Between the pings of a client while nothing is sent to it; one that pings more often is cut off."""
-_UNREAD_S = 300.0
-"""How long a response may wait for its reader: what stands behind it, a replaced model say, waits as well."""
-DETAILS_KEY = "grpc-status-details-bin"
-"""Trailing metadata in which clients of all languages look for a ``google.rpc.Status``."""
+_KEEPALIVE_MS = 60_000
+_KEEPALIVE_TIMEOUT_MS = 20_000
+"""Without a word for so long the other end is asked whether it is there, and taken for gone if it does not
+say so, or does not take what was sent to it."""
+_UNCOMPRESSED = 1
+"""A set of one: messages as they are. Tensors hardly shrink, and 2 MB of gzip became 2.3 GiB."""
 
 
-def new_server(settings: Settings, frame: Frame, health_servicer: Any) -> Any:
-    """A server that answers our API, health and reflection; neither bound nor started."""
-    limit = settings.max_message_mib << 20
+def new_server(settings: Settings, connections: int, frame: Frame, health: Health) -> Any:
+    """A server that answers our API, health and reflection; neither bound nor started.
+
+    ``connections`` is how many it may have.
+    """
+    server = grpc.aio.server(options=_options(settings, connections))
+    bodies = Bodies(settings.request_s, settings.max_message_mib << 20)
+    server.add_generic_rpc_handlers(
+        (_Handlers(frame, bodies), StandardServices(frame, health, bodies, settings.reflection))
+    )
+    return server
+
+
+def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
     options = [
         # Two servers on one port would share it in silence; workers do so on purpose.
         ("grpc.so_reuseport", int(settings.workers > 1)),
-        ("grpc.max_receive_message_length", limit),
+        ("grpc.max_receive_message_length", settings.max_message_mib << 20),
         ("grpc.max_send_message_length", -1),
+        ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+        # Or gRPC resets what a client sends before it has heard of the limit, or while it is slow to free.
+        ("grpc.http.overload_protection", 0),
+        ("grpc.max_allowed_incoming_connections", connections),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
         # Clients ask whether the way is still there while nothing is called: see serving.client.channel.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _SHORTEST_PING_MS),
@@ -37,19 +56,15 @@ def new_server(settings: Settings, frame: Frame, health_servicer: Any) -> Any:
     if settings.max_connection_age_s:
         options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)))
         options.append(("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)))
-    server = grpc.aio.server(options=options)
-    server.add_generic_rpc_handlers((_Handlers(frame),))
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return server
+    return options
 
 
-def bind(server: Any, settings: Settings) -> str:
+def bind(server: Any, settings: Settings, secrets: Secrets) -> str:
     """The address with the port that is really bound. Raises StartupError."""
     host = settings.address.rpartition(":")[0]
     try:
-        if settings.tls_certificate:
-            port = server.add_secure_port(settings.address, _credentials(settings))
+        if secrets.pem:
+            port = server.add_secure_port(settings.address, _credentials(secrets))
         else:
             port = server.add_insecure_port(settings.address)
     except RuntimeError:
@@ -65,9 +80,10 @@ def bind(server: Any, settings: Settings) -> str:
 class _Handlers(grpc.GenericRpcHandler):
     """A handler a method, and no gRPC interceptor: those cost every call two more coroutines."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, bodies: Bodies) -> None:
         self._handlers = {
-            f"/{SERVICE}/{method}": _handler(frame.answers[method], method) for method in METHODS
+            f"/{SERVICE}/{method}": handler(frame.answers[method], bodies, streamed=method in STREAMED)
+            for method in METHODS
         }
 
     def service(self, handler_call_details: Any) -> Any:
@@ -75,48 +91,15 @@ class _Handlers(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
-class _Streamed:
-    """A call whose responses are written one by one."""
+def _credentials(secrets: Secrets) -> Any:
+    """For every connection what is in force when it is made."""
 
-    def __init__(self, context: Any) -> None:
-        self._write = context.write
-        self.time_remaining = context.time_remaining
-        self.invocation_metadata = context.invocation_metadata
+    def configuration() -> Any:
+        pem = secrets.pem
+        assert pem
+        return grpc.ssl_server_certificate_configuration(
+            [(pem.key, pem.certificate)], root_certificates=pem.client_ca
+        )
 
-    async def write(self, response: bytes) -> None:
-        """Raises CallerLeft, also of one that is there and does not read."""
-        try:
-            async with asyncio.timeout(_UNREAD_S):
-                await self._write(response)
-        except (grpc.aio.BaseError, TimeoutError):  # the former is how gRPC says that the other end is gone
-            raise CallerLeft from None
-
-
-def _handler(answer: Answer, method: str) -> Any:
-    async def handle(raw: bytes, context: Any) -> bytes | None:
-        try:
-            return await answer(raw, _Streamed(context) if method in STREAMED else context)
-        except CallerLeft:
-            raise asyncio.CancelledError from None  # what gRPC itself does to calls that it knows are over
-        except ServingError as exc:
-            error = exc
-        status = to_status(error)
-        trailers = ((DETAILS_KEY, status.SerializeToString()),)
-        await context.abort(grpc.StatusCode[code_of(error)], status.message, trailers)
-        raise AssertionError("abort raises")
-
-    if method in STREAMED:
-        return grpc.unary_stream_rpc_method_handler(handle)
-    return grpc.unary_unary_rpc_method_handler(handle)
-
-
-def _credentials(settings: Settings) -> Any:
-    assert settings.tls_certificate
-    assert settings.tls_key
-    key, certificate, client_ca = (
-        read_file(settings, name) for name in ("tls_key", "tls_certificate", "tls_client_ca")
-    )
-    tls.check(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    return grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=client_ca, require_client_auth=client_ca is not None
-    )
+    wants_certificates = secrets.pem is not None and secrets.pem.client_ca is not None
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, wants_certificates)

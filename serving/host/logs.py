@@ -1,10 +1,18 @@
-"""Log lines on stderr: text for people, JSON for collectors."""
+"""Log lines on stderr, text for people, JSON for collectors; and the one line on stdout, for scripts."""
 
+import errno
 import json
 import logging
+import os
 import sys
+import time
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Literal
+
+_WHILE_S = 10.0
+_A_FEW = 10
+"""Lines of one kind in such a while."""
 
 
 class _Json(logging.Formatter):
@@ -20,9 +28,51 @@ class _Json(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class Sparing(logging.Filter):
+    """Of warnings and errors from one line of code a few in a while, and later how many were left out.
+
+    What strangers send must not fill the disk of the host.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: defaultdict[tuple[str, int], _Kind] = defaultdict(_Kind)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        kind = self._kinds[record.pathname, record.lineno]
+        now = time.monotonic()
+        if now - kind.since >= _WHILE_S:
+            left_out, kind.since, kind.count = max(kind.count - _A_FEW, 0), now, 0
+            if left_out:
+                record.msg = f"{record.getMessage()} (and {left_out} more like it in the time before)"
+                record.args = ()
+        kind.count += 1
+        return kind.count <= _A_FEW
+
+
+class _Kind:
+    def __init__(self) -> None:
+        self.since = -_WHILE_S
+        self.count = 0
+
+
+def say(line: str) -> None:
+    """On stdout. That it cannot be written, on a full disk say, is no reason not to serve."""
+    try:
+        if sys.stdout is None:  # and another file may have its number by now
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())  # leaves nothing that fails again at the end
+    except OSError as exc:
+        logging.getLogger(__name__).warning("stdout: %s: %s", exc.strerror, line)
+
+
 def configure(form: Literal["text", "json"], level: str) -> None:
     """Send everything to stderr in the given form."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_Json() if form == "json" else text)
+    handler.addFilter(Sparing())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)

@@ -3,6 +3,8 @@
 import ssl
 from pathlib import Path
 
+from cryptography import x509
+
 from serving.errors import StartupError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -17,12 +19,12 @@ def check(certificate: Path, key: Path, client_ca: Path | None) -> None:
     ):
         if path is None:
             continue
-        content = path.read_bytes()
+        content = _read(setting, path)
         if content.startswith(_BYTE_ORDER_MARK):
             raise StartupError(f"{setting} {path}: want PEM text, it begins with a byte order mark")
         if b"-----BEGIN " not in content:
             raise StartupError(f"{setting} {path}: want PEM text, there is no -----BEGIN in it")
-    if b"ENCRYPTED" in key.read_bytes():
+    if b"ENCRYPTED" in _read("--tls-key", key):
         raise StartupError(f"--tls-key {key}: want a key without a pass phrase, this one has one")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")  # how strong they must be is for the transport to say
@@ -39,6 +41,22 @@ def check(certificate: Path, key: Path, client_ca: Path | None) -> None:
             context.load_verify_locations(cafile=client_ca)
         except ssl.SSLError as exc:
             raise StartupError(f"--tls-client-ca {client_ca}: {_words(exc)}") from None
+
+
+def _read(setting: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise StartupError(f"{setting} {path}: cannot be read: {exc.strerror}") from None
+
+
+def expires(certificates: bytes) -> float:
+    """Seconds since 1970 at which the first certificate of a PEM chain ends. Raises StartupError."""
+    try:
+        chain = x509.load_pem_x509_certificates(certificates)
+    except ValueError:
+        raise StartupError("--tls-certificate: want X.509 certificates, cannot read when they end") from None
+    return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
 
 
 def _words(exc: ssl.SSLError) -> str:

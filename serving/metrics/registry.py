@@ -6,7 +6,7 @@ first event instead of nothing.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import prometheus_client as prometheus
@@ -161,6 +161,11 @@ class Metrics:
         self.latent_drift.labels(model, "variance_log_ratio").set_function(shown.variance_log_ratio)
         self.posterior_kl.labels(model).set_function(shown.kl)
         self.active_units.labels(model).set_function(shown.active_units)
+
+    def watch_certificate(self, seconds_left: Callable[[], float]) -> None:
+        """Ask this at each scrape."""
+        left = "Seconds until the TLS certificate expires."
+        Gauge("vae_tls_certificate_expiry_seconds", left, registry=self.registry).set_function(seconds_left)
 
     def calls_by_code(self) -> dict[str, int]:
         """Calls answered since the start, by the name of their code."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from serving.batching.batch import Outputs
 from serving.batching.batcher import Batcher
 from serving.batching.executors import Executors
+from serving.batching.queue import Expected
 from serving.bundle import Bundle, Manifest
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
@@ -83,9 +84,15 @@ class Model:
         if not self._leases:
             self._unused.set()
 
-    async def encode(self, images: Rows, timeout_s: float | None) -> tuple[Rows, Rows]:
+    def expect(self, graph: str, rows: int, timeout_s: float | None) -> Expected:
+        """See ``Batcher.expect``."""
+        return self._queues[graph].expect(rows, timeout_s)
+
+    async def encode(
+        self, images: Rows, timeout_s: float | None, *, continues: bool = False
+    ) -> tuple[Rows, Rows]:
         """[rows, C, H, W] → mean and log-variance of the posterior, [rows, *latent_shape] each."""
-        mean, log_var = await self._encoder.submit(images, timeout_s=timeout_s)
+        mean, log_var = await self._encoder.submit(images, timeout_s=timeout_s, continues=continues)
         if (self._scale, self._shift) != (1.0, 0.0):
             log_var = log_var + np.float32(2.0 * math.log(abs(self._scale)))
         return self._shown(mean), log_var

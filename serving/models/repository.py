@@ -15,7 +15,7 @@ from pathlib import Path
 
 from serving import bundle
 from serving.bundle import Bundle, BundleError, UnreadableBundle
-from serving.errors import NotFound, StartupError
+from serving.errors import NotFound, StartupError, quoted
 from serving.host import event_loop
 from serving.metrics.registry import Metrics
 from serving.models.model import Model
@@ -85,7 +85,7 @@ class Repository:
         if model is not None:
             missing = f"model.version: no version {version}; in service: {served}"
             raise NotFound("model", f"{model.name}/{version}", missing)
-        wanted = f"no model {name!r}" if name else "want a model name"
+        wanted = f"no model {quoted(name)}" if name else "want a model name"
         raise NotFound("model", name, f"model.name: {wanted}; in service: {served}")
 
     def label(self, name: str) -> str | None:

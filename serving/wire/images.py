@@ -22,6 +22,8 @@ _IHDR = struct.Struct(">IIBBBBB")
 """Width, height, bit depth, colour type, compression, filter, interlace (PNG specification, 11.2.1)."""
 _COLOUR_TYPES = {1: 0, 3: 2}
 """PNG colour type by number of channels: grey and RGB."""
+_MODES = {1: "L", 3: "RGB"}
+"""Pillow's names for them."""
 _UP = 2
 """The row filter that keeps the difference to the row above."""
 
@@ -97,6 +99,8 @@ def from_png(files: Sequence[bytes], shape: tuple[int, int, int], first: int = 0
         _check_header(index, file, shape)
         try:
             with Image.open(io.BytesIO(file), formats=["PNG"]) as image:
+                if image.size != (width, height) or image.mode != _MODES[channels]:
+                    raise ValueError("a second header says otherwise")
                 pixels[row] = np.asarray(image).reshape(height, width, channels)
         except Exception as exc:  # Pillow raises half a dozen kinds for a broken file
             raise BadPng(index, "cannot be decoded; want a whole PNG file") from exc

@@ -21,6 +21,8 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     pb.DATA_TYPE_UINT8: np.dtype("u1"),
 }
+_FEW_AXES = 8
+"""Of a shape that is said back."""
 _FEW_VALUES = 4096
 """BLAS may start threads for more."""
 _IMAGE_FORMATS = frozenset(pb.ImageFormat.values())
@@ -50,6 +52,14 @@ def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) ->
         files = row_files(message, field, max_rows)
         return from_files(files, field, spec)
     raise InvalidInput(field, "want a tensor or PNG files, came nothing")
+
+
+def rows_said(message: pb.Images, max_rows: int) -> int:
+    """How many rows a message says it has, at most as many as it may; whether it has them is to be seen."""
+    if message.HasField("png"):
+        return min(len(message.png.files), max_rows)
+    shape = message.tensor.shape
+    return min(max(shape[0], 0), max_rows) if shape else 0
 
 
 def row_files(message: pb.Images, field: str, max_rows: int) -> Sequence[bytes]:
@@ -101,10 +111,13 @@ def _to_array(
         wanted = " or ".join(pb.DataType.Name(known) for known in dtypes)
         came = pb.DataType.Name(tensor.dtype) if tensor.dtype in pb.DataType.values() else tensor.dtype
         raise InvalidInput(f"{field}.dtype", f"want {wanted}, came {came}")
+    if len(tensor.shape) != 1 + len(row_shape):
+        axes = len(tensor.shape)
+        shown = f"{tensor.shape[:]}" if axes <= _FEW_AXES else f"{axes} axes"
+        raise InvalidInput(f"{field}.shape", f"want {_named(row_shape)}, came {shown}")
     shape = tensor.shape[:]  # a list; several times as fast as iterating over it
     if tuple(shape[1:]) != row_shape:
-        wanted = ", ".join(map(str, ("rows", *row_shape)))
-        raise InvalidInput(f"{field}.shape", f"want [{wanted}], came {shape}")
+        raise InvalidInput(f"{field}.shape", f"want {_named(row_shape)}, came {shape}")
     _check_rows(shape[0], f"{field}.shape", max_rows)
     data = tensor.data  # a copy each time it is looked at
     size = math.prod(shape) * dtype.itemsize
@@ -114,6 +127,10 @@ def _to_array(
     if dtype.kind == "f" and not _all_finite(rows):
         raise InvalidInput(f"{field}.data", "want finite values, came NaN or infinity")
     return rows
+
+
+def _named(row_shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, ('rows', *row_shape)))}]"
 
 
 def _all_finite(rows: Rows) -> bool:

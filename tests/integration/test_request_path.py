@@ -18,7 +18,7 @@ from tests.support import toy
 
 SERVING = str(Path(__file__).parents[2] / "serving")
 TO_THE_QUEUE = [
-    "doors.grpc:handle",
+    "doors.grpc_call:handle",
     "api.frame:answer",
     "api.servicer:Encode",
     "models.model:encode",

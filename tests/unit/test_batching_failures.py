@@ -10,7 +10,7 @@ import pytest
 
 from serving.batching.batcher import Batcher
 from serving.batching.executors import Executors
-from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
+from serving.errors import DeadlineUnreachable, ExecutionFailed, OutputNotFinite, Overloaded, ShuttingDown
 from serving.metrics.registry import GraphMetrics, Metrics
 from tests.support import patience
 from tests.support.graphs import Graph, batcher, one_by_one, rows_of
@@ -222,3 +222,33 @@ async def test_closing_answers_what_was_accepted_and_refuses_the_rest():
     answers = await asyncio.gather(*tasks)
     await closing
     assert [doubled[0].item() for doubled, _ in answers] == [2 * i for i in range(20)]
+
+
+async def test_rows_that_give_no_number_fail_alone():
+    """NaN or infinity in the outputs is told to whose rows gave it, and not sent as if it were an answer; those who
+    shared the batch are answered."""
+    graph = Graph()
+    graph.gate.clear()
+    made = batcher(graph)
+    endless = np.full((1, 1), np.inf, np.float32)
+    rows = [rows_of(1, 1), rows_of(2, 2), endless, rows_of(3, 1)]
+    tasks = await one_by_one(made, rows, first=graph)
+    graph.gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(graph.batches) == 2
+    assert isinstance(answers.pop(2), OutputNotFinite)
+    assert [doubled[0, 0] for doubled, _ in answers] == [2, 4, 6]
+    await made.aclose()
+
+
+async def test_rows_that_are_being_made_have_their_place():
+    """They count as waiting until they are queued or given up; who asked before them is not refused after them."""
+    made = batcher(Graph(), max_queue_rows=10)
+    with made.expect(6, None):
+        with pytest.raises(Overloaded), made.expect(5, None):
+            pytest.fail("there is no room for so many")
+        with pytest.raises(Overloaded):
+            await made.submit(rows_of(0, 5))
+        await made.submit(rows_of(0, 4))
+    assert len((await made.submit(rows_of(0, 10), continues=True))[0]) == 10
+    await made.aclose()

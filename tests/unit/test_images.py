@@ -31,6 +31,18 @@ def with_header(width: int, height: int) -> bytes:
     return file[:12] + ihdr + struct.pack(">I", zlib.crc32(ihdr)) + file[33:]
 
 
+def with_second_header(width: int, height: int, colour: int = 0) -> bytes:
+    """A PNG whose first header is as wanted, and whose second is what a reader goes by."""
+    file = png()
+    ihdr = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    pixels = zlib.compress(bytes((width + 1) * height if width < 100 else 9))
+    second = b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (ihdr, b"IDAT" + pixels)
+    )
+    return file[:33] + second + file[-12:]
+
+
 @given(pixels, ranges)
 def test_uint8_survives_float32(batch, value_range):
     """uint8 to float32 and back is the identity in any range, and the ends of the range are exact."""
@@ -71,6 +83,9 @@ def test_png_is_lossless(batch):
         pytest.param(png(mode="I;16"), "came 16-bit grey", id="16 bits"),
         pytest.param(with_header(60_000, 60_000), "came 60000 x 60000", id="bomb"),
         pytest.param(with_header(5, 40), "came 40 x 5", id="taller than it claims"),
+        pytest.param(with_second_header(2, 10), "cannot be decoded", id="a second header, as many pixels"),
+        pytest.param(with_second_header(13_000, 13_000), "cannot be decoded", id="a bomb in a second header"),
+        pytest.param(with_second_header(5, 4, 2), "cannot be decoded", id="colour in a second header"),
     ],
 )
 def test_bad_png_is_named(file, message):

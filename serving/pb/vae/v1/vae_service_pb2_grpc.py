@@ -29,9 +29,12 @@ class VaeServiceStub(object):
     """VaeService samples from, encodes with and decodes with variational
     autoencoders. Every call takes and gives many rows.
 
-    Errors carry google.rpc.ErrorInfo always (domain "vaeserve"), and BadRequest,
-    ResourceInfo or RetryInfo where they fit. Only UNAVAILABLE is worth a blind
-    retry; RESOURCE_EXHAUSTED with RetryInfo is worth one after the delay.
+    Errors of this service carry google.rpc.ErrorInfo (domain "vaeserve"), and
+    BadRequest, ResourceInfo or RetryInfo where they fit. Those that gRPC gives by
+    itself have a code and a message alone: an unknown method, a message that is
+    too large or compressed, a call cancelled by a server that stops. Only
+    UNAVAILABLE is worth a blind retry; RESOURCE_EXHAUSTED with RetryInfo is worth
+    one after the delay.
     """
 
     def __init__(self, channel):
@@ -91,9 +94,12 @@ class VaeServiceServicer(object):
     """VaeService samples from, encodes with and decodes with variational
     autoencoders. Every call takes and gives many rows.
 
-    Errors carry google.rpc.ErrorInfo always (domain "vaeserve"), and BadRequest,
-    ResourceInfo or RetryInfo where they fit. Only UNAVAILABLE is worth a blind
-    retry; RESOURCE_EXHAUSTED with RetryInfo is worth one after the delay.
+    Errors of this service carry google.rpc.ErrorInfo (domain "vaeserve"), and
+    BadRequest, ResourceInfo or RetryInfo where they fit. Those that gRPC gives by
+    itself have a code and a message alone: an unknown method, a message that is
+    too large or compressed, a call cancelled by a server that stops. Only
+    UNAVAILABLE is worth a blind retry; RESOURCE_EXHAUSTED with RetryInfo is worth
+    one after the delay.
     """
 
     def Sample(self, request, context):
@@ -223,9 +229,12 @@ class VaeService(object):
     """VaeService samples from, encodes with and decodes with variational
     autoencoders. Every call takes and gives many rows.
 
-    Errors carry google.rpc.ErrorInfo always (domain "vaeserve"), and BadRequest,
-    ResourceInfo or RetryInfo where they fit. Only UNAVAILABLE is worth a blind
-    retry; RESOURCE_EXHAUSTED with RetryInfo is worth one after the delay.
+    Errors of this service carry google.rpc.ErrorInfo (domain "vaeserve"), and
+    BadRequest, ResourceInfo or RetryInfo where they fit. Those that gRPC gives by
+    itself have a code and a message alone: an unknown method, a message that is
+    too large or compressed, a call cancelled by a server that stops. Only
+    UNAVAILABLE is worth a blind retry; RESOURCE_EXHAUSTED with RetryInfo is worth
+    one after the delay.
     """
 
     @staticmethod

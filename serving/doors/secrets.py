@@ -1,0 +1,116 @@
+"""Certificates, keys and tokens: read, proven, and read again when their files change.
+
+What a file holds is in force until the file holds something better: one that is missing, half written or
+wrong is told of once, and changes nothing.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.errors import StartupError
+from serving.host import tls
+from serving.settings import Settings, read_file, read_token
+
+log = logging.getLogger(__name__)
+
+_FILES = ("auth_token_file", "tls_certificate", "tls_key", "tls_client_ca")
+_LOOK_S = 5.0
+_SOON_S = 14 * 86_400.0
+_WARN_EVERY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Pem:
+    """What a TLS server shows, and whom it asks."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+    expires: float
+    """Seconds since 1970: the earliest end of the chain's certificates."""
+
+
+class Secrets:
+    """Belongs to the event loop, but for ``pem``, which gRPC's threads may read.
+
+    Raises:
+        StartupError: a file cannot be used.
+    """
+
+    def __init__(self, settings: Settings, changed: Callable[["Secrets"], None]) -> None:
+        """``changed`` is called when something else is in force."""
+        self._settings = settings
+        self._changed = changed
+        self._seen = self._state()
+        self._warned = -math.inf
+        self.token = read_token(settings)
+        self.pem = _pem(settings)
+        self._warn_of_the_end()
+
+    async def watch(self) -> None:
+        """Look at the files again and again."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Look once."""
+        state = await asyncio.to_thread(self._state)
+        if state != self._seen:
+            self._seen = state
+            try:
+                self.token, self.pem = await asyncio.to_thread(
+                    lambda: (read_token(self._settings), _pem(self._settings))
+                )
+            except StartupError as exc:
+                log.error("%s; what was there before stays in force", exc)
+            else:
+                log.info("certificates and tokens were read again")
+                self._changed(self)
+        self._warn_of_the_end()
+
+    def seconds_left(self) -> float:
+        """Until the certificate expires; below 0 once it has. Raises ValueError without TLS."""
+        if not self.pem:
+            raise ValueError("no TLS, no certificate")
+        return self.pem.expires - time.time()
+
+    def _state(self) -> list[tuple[int, int, int] | None]:
+        """Something else whenever a file is: also when a link of a mounted volume leads elsewhere."""
+        return [_signature(getattr(self._settings, name)) for name in _FILES]
+
+    def _warn_of_the_end(self) -> None:
+        if not self.pem or self.seconds_left() > _SOON_S or time.monotonic() - self._warned < _WARN_EVERY_S:
+            return
+        self._warned = time.monotonic()
+        days = self.seconds_left() / 86_400
+        when = f"expires in {days:.1f} days" if days > 0 else f"expired {-days:.1f} days ago"
+        log.warning("--tls-certificate %s: %s", self._settings.tls_certificate, when)
+
+
+def _signature(path: Path | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _pem(settings: Settings) -> Pem | None:
+    if not settings.tls_certificate:
+        return None
+    assert settings.tls_key
+    key, certificate, client_ca = (
+        read_file(settings, name) for name in ("tls_key", "tls_certificate", "tls_client_ca")
+    )
+    assert key
+    assert certificate
+    tls.check(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    return Pem(certificate, key, client_ca, tls.expires(certificate))

@@ -1,0 +1,104 @@
+"""Certificates and tokens are renewed while the server runs, and nobody is left without."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+import trustme
+
+from serving.doors import secrets
+from serving.server import running
+from tests.support.patience import until
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch):
+    monkeypatch.setattr(secrets, "_LOOK_S", 0.02)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return {"tls_certificate": tmp_path / "chain.pem", "tls_key": tmp_path / "key.pem"}
+
+
+def put(paths, authority, days=300.0):
+    ends = datetime.now(UTC) + timedelta(days=days)
+    issued = authority.issue_cert("localhost", not_after=ends)
+    paths["tls_key"].write_bytes(issued.private_key_pem.bytes())
+    paths["tls_certificate"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+
+
+async def trusts(server, authority):
+    """Whether a new connection of a client that knows this authority alone is answered."""
+    credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+    address = f"localhost:{server.grpc_address.rpartition(':')[2]}"
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.secure_channel(address, credentials, options) as channel:
+        call = channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+        code = await call.code()
+    assert code in {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    return code == grpc.StatusCode.OK
+
+
+async def until_true(ask):
+    while not await ask():  # noqa: ASYNC110  # the answer is the server's
+        await asyncio.sleep(0.02)
+
+
+async def test_a_certificate_that_is_renewed_is_shown_to_who_connects_next(settings, paths, caplog):
+    """Without a restart; a key that does not fit, as between two copies, changes nothing and is told of."""
+    old, new = trustme.CA(), trustme.CA()
+    put(paths, old)
+    async with running(settings.model_copy(update=paths)) as server:
+        assert await trusts(server, old)
+        whole = paths["tls_key"].read_bytes()
+        paths["tls_key"].write_bytes(new.issue_cert("localhost").private_key_pem.bytes())
+        await until(lambda: "want the key of the certificate" in caplog.text)
+        assert await trusts(server, old)
+        paths["tls_key"].write_bytes(whole)
+        put(paths, new)
+        await until_true(lambda: trusts(server, new))
+        assert not await trusts(server, old)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(100.0, None), (3.0, "expires in 3.0 days"), (-2.0, "expired 2.0 days")]
+)
+async def test_the_end_of_a_certificate_is_seen_coming(settings, paths, caplog, days, words):
+    """A gauge of the seconds that are left, and a warning from 14 days ahead, once."""
+    put(paths, trustme.CA(), days)
+    async with running(settings.model_copy(update=paths)) as server:
+        left = server.metrics.registry.get_sample_value("vae_tls_certificate_expiry_seconds")
+        assert left == pytest.approx(days * 86_400, abs=300)
+        await asyncio.sleep(0.1)
+    warnings = [message for message in caplog.messages if "expire" in message]
+    assert len(warnings) == bool(words)
+    assert not words or words in warnings[0]
+
+
+async def test_a_token_that_is_changed_is_wanted_from_then_on(settings, tmp_path, caplog):
+    """The old one is refused; an empty or missing file is told of, and the token before it still holds."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    async with running(settings.model_copy(update={"auth_token_file": file})) as server:
+
+        async def answers(token):
+            metadata = (("authorization", f"Bearer {token}"),)
+            async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+                code = await channel.unary_unary("/vae.v1.VaeService/ListModels")(
+                    b"", metadata=metadata
+                ).code()
+            assert code in {grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED}
+            return code == grpc.StatusCode.OK
+
+        assert await answers("first")
+        file.write_text("second")
+        await until_true(lambda: answers("second"))
+        assert not await answers("first")
+        file.write_text("")
+        await until(lambda: "want content, the file is empty" in caplog.text)
+        file.unlink()
+        await until(lambda: "cannot be read: No such file" in caplog.text)
+        assert await answers("second")
+        assert not await answers("")
