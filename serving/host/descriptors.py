@@ -20,6 +20,7 @@ def keep_standard_ones() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest that is free, which is this one
+            os.set_inheritable(number, True)  # by the workers
 
 
 def connections_that_fit(wanted: int) -> int:

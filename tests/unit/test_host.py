@@ -82,9 +82,9 @@ def serving_with(repository, shell, *flags):
         lines = []
         for line in server.stderr:
             lines.append(line)
-            if "stdout:" in line or "error:" in line:
+            if "stdout:" in line:
+                server.terminate()
                 break
-        server.terminate()
         lines += server.stderr.readlines()
     return server.returncode, "".join(lines)
 
