@@ -6,6 +6,20 @@ Every message is written for the caller: it names the field, what was wanted and
 
 from typing import ClassVar
 
+_LONGEST = 400
+"""Letters of a line about something from outside."""
+
+
+def plain(text: str, most: int = _LONGEST) -> str:
+    """One line of printable characters, so many at most: no name of a file forges a line of the log."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def quoted(value: object) -> str:
+    """The same in quotes, 100 characters at most."""
+    return f"'{plain(str(value), 98)}'"
+
 
 class StartupError(Exception):
     """The service cannot start as configured; one line, fit to be shown."""
