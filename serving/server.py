@@ -20,6 +20,7 @@ from serving.doors import grpc as grpc_door
 from serving.host import event_loop
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
+from serving.host.memory import limit_bytes
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
 from serving.models import providers
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_LOAD_MEMORY_BYTES = 2 << 30
 _CLOSE_S = 1.0
 """Seconds for the last answers to leave once nothing is in progress."""
 
@@ -140,7 +142,7 @@ def _repository(
         max_queue_rows=settings.max_queue_rows,
         max_rows=settings.max_rows,
         max_message_bytes=settings.max_message_mib << 20,
-        loading=Bounds(settings.load_timeout_s, settings.load_memory_mib << 20),
+        loading=Bounds(settings.load_timeout_s, _load_memory_bytes(settings)),
     )
 
     async def load(path: Path, nothing_to_lose: bool) -> Model:
@@ -168,6 +170,12 @@ def _repository(
 
     repository = Repository(settings.repository, load, announce, metrics)
     return repository
+
+
+def _load_memory_bytes(settings: Settings) -> int:
+    if settings.load_memory_mib:
+        return settings.load_memory_mib << 20
+    return int(min(_LOAD_MEMORY_BYTES, limit_bytes() / 2))
 
 
 @contextlib.asynccontextmanager

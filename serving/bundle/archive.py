@@ -88,14 +88,19 @@ def seal(target: Path, body: ManifestBody, files: Mapping[str, bytes]) -> Bundle
     return read(target)
 
 
-def read(root: Path) -> Bundle:
-    """Read and verify a bundle.
+def read(root: Path, most_bytes: int | None = None) -> Bundle:
+    """Read and verify a bundle. What its files take together is known before they are read.
 
     Raises:
         BundleError: naming the file or key, what was wanted and what came.
     """
     raw = short_file(root, MANIFEST, _LONGEST_MANIFEST)
     manifest = _parse(root, raw)
+    size = sum(entry.size for entry in manifest.files.values())
+    if most_bytes is not None and size > most_bytes:
+        raise BundleError(
+            f"{root}: its files take {size} bytes, want at most {most_bytes}; --load-memory-mib"
+        )
     for name, entry in manifest.files.items():
         verify(root, name, entry)
     return Bundle(root, manifest, hashlib.sha256(raw).hexdigest())

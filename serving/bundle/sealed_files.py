@@ -39,16 +39,20 @@ class Entry(Protocol):
 
 def contents(root: Path, name: str, entry: Entry) -> bytes:
     """The bytes of a file, if they are those that were sealed."""
-    pieces: list[bytes] = []
-    for piece in _verified(root, name, entry):
-        pieces.append(piece)
-    return b"".join(pieces)
+    with _sized(root, name, entry) as file:
+        content = file.read(entry.size)
+        _compare(root / name, entry, hashlib.sha256(content).hexdigest())
+    return content
 
 
 def verify(root: Path, name: str, entry: Entry) -> None:
     """The same without keeping them."""
-    for _ in _verified(root, name, entry):
-        pass
+    digest, left = hashlib.sha256(), entry.size
+    with _sized(root, name, entry) as file:
+        while left and (piece := file.read(min(left, _PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+        _compare(root / name, entry, digest.hexdigest())
 
 
 def short_file(root: Path, name: str, most: int) -> bytes:
@@ -60,17 +64,16 @@ def short_file(root: Path, name: str, most: int) -> bytes:
         return file.read(most)
 
 
-def _verified(root: Path, name: str, entry: Entry) -> Iterator[bytes]:
-    path, digest, left = root / name, hashlib.sha256(), entry.size
+@contextmanager
+def _sized(root: Path, name: str, entry: Entry) -> Iterator[BinaryIO]:
     with _opened(root, name) as file:
         size = os.fstat(file.fileno()).st_size
         if size != entry.size:
-            raise BundleError(f"{path}: want {entry.size} bytes, came {size}")
-        while left and (piece := file.read(min(left, _PIECE))):
-            digest.update(piece)
-            left -= len(piece)
-            yield piece
-    came = digest.hexdigest()
+            raise BundleError(f"{root / name}: want {entry.size} bytes, came {size}")
+        yield file
+
+
+def _compare(path: Path, entry: Entry, came: str) -> None:
     if came != entry.sha256:
         raise BundleError(f"{path}: want sha256 {entry.sha256[:12]}…, came {came[:12]}…")
 
@@ -85,7 +88,7 @@ def _opened(root: Path, name: str) -> Iterator[BinaryIO]:
         if not stat.S_ISREG(os.stat(real).st_mode):  # to open a device may do something
             raise BundleError(f"{path}: want a regular file")
         descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb", buffering=0) as file:
+        with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # swapped in between
                 raise BundleError(f"{path}: want a regular file")
             yield file

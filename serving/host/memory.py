@@ -1,9 +1,22 @@
 """How much memory a process takes."""
 
+import math
 import os
 import resource
 import sys
 from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def limit_bytes(cgroup: Path = _CGROUP) -> float:
+    """What the cgroup may take (v2, then v1); infinite when there is no limit."""
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return int((cgroup / file).read_text())
+        except (OSError, ValueError):  # not that version, or "max"
+            continue
+    return math.inf
 
 
 def resident_bytes(process: int | None = None) -> int:

@@ -11,12 +11,13 @@ from serving.batching.batch import Outputs
 from serving.bundle import BundleError, Manifest, Role
 from serving.errors import plain
 from serving.latent.pool_set import PoolSet
-from serving.models.scoring import BLOCK
 from serving.models.session import Session
 
 Rows = NDArray[np.float32]
 Shape = tuple[int, ...]
 
+BLOCK = 16
+"""Samples of an image in a row of the queue ``score``."""
 _POOLS_TRIED = 64
 _FAR = 10.0
 """Standard deviations that noise does not reach: once in 10^23 values."""

@@ -48,9 +48,9 @@ class Loaded:
     reference: Reference | None
 
 
-def read_version(path: Path) -> Bundle:
+def read_version(path: Path, most_bytes: int) -> Bundle:
     """The bundle in a version's folder. Raises BundleError, also if it is another model's or version's."""
-    found = read(path)
+    found = read(path, most_bytes)
     name, version = path.parent.name, path.name
     if (found.manifest.name, found.manifest.version) != (name, int(version)):
         came = f"{found.manifest.name} version {found.manifest.version}"

@@ -169,7 +169,7 @@ async def load_model(
     started = time.perf_counter()
 
     def work() -> Loaded:
-        return load(read_version(path), provider, limits.max_batch_rows)
+        return load(read_version(path, limits.loading.memory_bytes), provider, limits.max_batch_rows)
 
     if nothing_to_lose:
         loaded = await within(limits.loading, work)

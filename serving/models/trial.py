@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 _LOOK_S = 0.02
 """Between two looks at the memory: some tens of MiB are touched in it."""
-_NICE = 10
-"""The server's own threads go first."""
 _LATE_S = 5.0
 """After which the tried process ends itself, if the server is not there to do it."""
 _CODE = Path(__file__).parents[2]
@@ -75,7 +73,8 @@ async def try_out(path: Path, provider: Provider, max_batch_rows: int, bounds: B
 
 def _start(path: Path, provider: Provider, max_batch_rows: int, bounds: Bounds) -> "subprocess.Popen[bytes]":
     """``main`` in a process that shares nothing with this one: a fork would take gRPC's locks along."""
-    arguments = [path.absolute(), provider.name, max_batch_rows, bounds.timeout_s + _LATE_S]
+    latest_s = bounds.timeout_s + _LATE_S
+    arguments = [path.absolute(), provider.name, max_batch_rows, bounds.memory_bytes, latest_s]
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
@@ -110,15 +109,14 @@ def _crash(code: int) -> BundleError:
 
 def main(arguments: list[str]) -> None:
     """The other process. Whatever comes of it is one line of JSON."""
-    path, provider, max_batch_rows, latest_s = arguments
+    path, provider, max_batch_rows, memory_bytes, latest_s = arguments
     signal.setitimer(signal.ITIMER_REAL, float(latest_s))
-    os.nice(_NICE)
     with suppress(OSError):  # where memory runs out, this process is the one to go
         Path("/proc/self/oom_score_adj").write_text("1000")
     known: dict[str, ProviderName] = {"cpu": "cpu", "cuda": "cuda"}
     answer: dict[str, object]
     try:
-        read = read_version(Path(path))
+        read = read_version(Path(path), int(memory_bytes))
         load(read, Provider(known[provider], "asked for"), int(max_batch_rows))
         answer = {"digest": read.digest}
     except Exception as exc:

@@ -184,6 +184,17 @@ def file_named(name):
     )
 
 
+def declared(name, size):
+    """A sparse file, and a manifest that says so."""
+
+    def spoil(root):
+        (root / name).touch()
+        os.truncate(root / name, size)
+        key("files", name, to={"size": size, "sha256": "0" * 64})(root)
+
+    return spoil
+
+
 def grown(file, size):
     return lambda root: os.truncate(root / file, size)
 

@@ -26,7 +26,7 @@ NAN = float("nan")
 
 
 def loaded(root):
-    return load(read_version(root), CPU, 16)
+    return load(read_version(root, 1 << 30), CPU, 16)
 
 
 def refusal(root):
@@ -53,6 +53,7 @@ FILES = {
     "a link to nothing": (swapped("manifest.json", lambda p: p.symlink_to("nothing")), "cannot be read: No such file"),
     "a link to itself": (swapped("encoder.onnx", lambda p: p.symlink_to(p)), "cannot be read: "),
     "a sparse file": (hostile.grown("encoder.onnx", 1 << 40), "want 1\\d+ bytes, came 1099511627776|came 1099511627776"),
+    "gigabytes, as declared": (hostile.declared("extra.bin", 8 << 30), "its files take 85899\\d+ bytes, want at most"),
     "a sparse manifest": (hostile.grown("manifest.json", 1 << 40), "want at most 4194304 bytes, came 1099511627776"),
     "a manifest of blanks": (hostile.text(lambda t: t + " " * (5 << 20)), "want at most 4194304 bytes"),
 }  # fmt: skip
