@@ -21,9 +21,9 @@ from typing import TypeVar
 
 from serving.bundle import BundleError, UnreadableBundle
 from serving.host.abandonable import abandonable
-from serving.host.memory import resident_bytes
+from serving.host.memory import private_bytes
 from serving.models.loading import load, read_version
-from serving.models.providers import Provider, ProviderName
+from serving.models.providers import Provider, choose
 from serving.models.refusals import lies_in_the_files, reason
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ async def within(bounds: Bounds, work: Callable[[], T]) -> T:
     Raises:
         UnreadableBundle: beyond a bound. Another time the machine may be less busy.
     """
-    before = resident_bytes()
-    return await _watched(bounds, work, lambda: resident_bytes() - before)
+    before = private_bytes()
+    return await _watched(bounds, work, lambda: private_bytes() - before)
 
 
 async def try_out(path: Path, provider: Provider, max_batch_rows: int, bounds: Bounds) -> str:
@@ -60,7 +60,7 @@ async def try_out(path: Path, provider: Provider, max_batch_rows: int, bounds: B
     """
     process = _start(path, provider, max_batch_rows, bounds)
     try:
-        said, _ = await _watched(bounds, process.communicate, lambda: resident_bytes(process.pid))
+        said, _ = await _watched(bounds, process.communicate, lambda: private_bytes(process.pid))
     finally:
         process.kill()  # nothing, if it has ended; the thread that waits for it sees its end
     if process.returncode:
@@ -113,11 +113,10 @@ def main(arguments: list[str]) -> None:
     signal.setitimer(signal.ITIMER_REAL, float(latest_s))
     with suppress(OSError):  # where memory runs out, this process is the one to go
         Path("/proc/self/oom_score_adj").write_text("1000")
-    known: dict[str, ProviderName] = {"cpu": "cpu", "cuda": "cuda"}
     answer: dict[str, object]
     try:
         read = read_version(Path(path), int(memory_bytes))
-        load(read, Provider(known[provider], "asked for"), int(max_batch_rows))
+        load(read, choose("cuda" if provider == "cuda" else "cpu"), int(max_batch_rows))
         answer = {"digest": read.digest}
     except Exception as exc:
         answer = {"reason": reason(exc), "final": lies_in_the_files(exc)}
