@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from serving import settings
 from serving.errors import StartupError
 from serving.host import logs
+from serving.host.abandonable import leave
 
 if TYPE_CHECKING:
     from serving.server import Running
@@ -32,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         event_loop.run(serve(chosen, _print_ready))
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)
+        leave(2)
         return 2
+    leave(0)
     return 0
 
 

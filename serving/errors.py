@@ -6,18 +6,22 @@ Every message is written for the caller: it names the field, what was wanted and
 
 from typing import ClassVar
 
-_QUOTED = 100
-"""Letters of what a caller sent that are said back."""
+_LONGEST = 400
+"""Letters of a line about something from outside."""
 _LONGEST_BYTES = 400
 """Of one text of an error. It travels up to four times, in headers that hold some 8 kB, and letters beyond
 ASCII take three times as many bytes there."""
 
 
-def quoted(text: str) -> str:
-    """What a caller sent, fit to be said back: in quotes, without control characters, not too long."""
-    if len(text) <= _QUOTED:
-        return repr(text)
-    return f"{text[:_QUOTED]!r}… ({len(text)} letters)"
+def plain(text: str, most: int = _LONGEST) -> str:
+    """One line of printable characters, so many at most: no name of a file forges a line of the log."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def quoted(value: object) -> str:
+    """The same in quotes, 100 characters at most."""
+    return f"'{plain(str(value), 98)}'"
 
 
 def _short(text: str) -> str:
@@ -64,7 +68,7 @@ class NotFound(ServingError):
     def __init__(self, kind: str, name: str, description: str) -> None:
         super().__init__(description)
         self.kind = kind
-        self.name = name[:_QUOTED]
+        self.name = plain(name, 100)
 
 
 class NotOffered(ServingError):

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
@@ -15,7 +16,6 @@ from serving.api import sampling
 from serving.api.frame import METHODS, SERVICE, Frame
 from serving.api.servicer import VaeService
 from serving.batching.executors import Executors
-from serving.bundle import Bundle
 from serving.doors import grpc as grpc_door
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
@@ -23,17 +23,20 @@ from serving.host import event_loop
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
 from serving.host.descriptors import connections_that_fit
+from serving.host.memory import limit_bytes
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
 from serving.models import providers
 from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
+from serving.models.trial import Bounds
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_LOAD_MEMORY_BYTES = 2 << 30
 _CLOSE_S = 1.0
 """Seconds for the last answers to leave once nothing is in progress."""
 
@@ -66,13 +69,28 @@ async def serve(
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    serving = asyncio.current_task()
+    serves = False
+
+    def end() -> None:
+        stop.set()
+        if serving and not serves:  # a version that takes long, or for ever, to load holds up no end
+            serving.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with running(settings, may_listen, worker=worker) as server:
-        event_loop.spare_collector()
-        ready(server)
-        await stop.wait()
-        log.info("stopping: finishing the requests that were accepted")
+        loop.add_signal_handler(number, end)
+    try:
+        async with running(settings, may_listen, worker=worker) as server:
+            serves = True
+            event_loop.spare_collector()
+            ready(server)
+            await stop.wait()
+            log.info("stopping: finishing the requests that were accepted")
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        log.info("stopped before it served")
+        return
     calls = " ".join(f"{code}={count}" for code, count in server.metrics.calls_by_code().items())
     log.info("stopped; calls since the start: %s", calls or "none")
 
@@ -131,10 +149,11 @@ def _repository(settings: Settings, executors: Executors, metrics: Metrics, heal
         max_queue_rows=settings.max_queue_rows,
         max_rows=settings.max_rows,
         max_message_bytes=settings.max_message_mib << 20,
+        loading=Bounds(settings.load_timeout_s, _load_memory_bytes(settings)),
     )
 
-    async def load(bundle: Bundle) -> Model:
-        return await load_model(bundle, provider, limits, executors, metrics)
+    async def load(path: Path, nothing_to_lose: bool) -> Model:
+        return await load_model(path, provider, limits, executors, metrics, nothing_to_lose=nothing_to_lose)
 
     async def announce(old: Model | None, new: Model | None) -> None:
         known = new or old
@@ -158,6 +177,12 @@ def _repository(settings: Settings, executors: Executors, metrics: Metrics, heal
 
     repository = Repository(settings.repository, load, announce, metrics)
     return repository
+
+
+def _load_memory_bytes(settings: Settings) -> int:
+    if settings.load_memory_mib:
+        return settings.load_memory_mib << 20
+    return int(min(_LOAD_MEMORY_BYTES, limit_bytes() / 2))
 
 
 @contextlib.asynccontextmanager

@@ -72,6 +72,14 @@ class Settings(BaseSettings):
     reload_s: NonNegativeFloat = Field(
         5.0, description="seconds between looks at the repository for new versions; 0 never looks again"
     )
+    load_timeout_s: PositiveFloat = Field(
+        60.0, description="seconds that a version may take to load; one that takes longer is refused"
+    )
+    load_memory_mib: PositiveInt | None = Field(
+        None,
+        description="memory that a version may take to load, MiB; one that takes more is refused; "
+        "default: half of the container's limit, at most 2048",
+    )
     grace_s: PositiveFloat = Field(30.0, description="seconds that running requests get at shutdown")
     drain_s: NonNegativeFloat = Field(
         0.0, description="seconds between NOT_SERVING and refusing new requests at shutdown"

@@ -127,6 +127,7 @@ def _work(settings: Settings, number: int, parent: Connection) -> None:
     import sys
 
     from serving.host import event_loop
+    from serving.host.abandonable import leave
     from serving.server import Running, serve
 
     logs.configure(settings.log_format, settings.log_level)
@@ -155,7 +156,9 @@ def _work(settings: Settings, number: int, parent: Connection) -> None:
         event_loop.run(serve(settings, ready, may_listen, worker=number))
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)  # noqa: T201
+        leave(2)
         sys.exit(2)
+    leave(0)
 
 
 def _keep_alive(workers: list[_Worker], settings: Settings, stop: threading.Event) -> None:

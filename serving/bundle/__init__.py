@@ -8,14 +8,13 @@ this package and nothing else of serving; it needs neither gRPC, nor ONNX Runtim
 from serving.bundle.archive import (
     MANIFEST,
     Bundle,
-    BundleError,
-    UnreadableBundle,
     read,
     seal,
     target_path,
     version_number,
 )
-from serving.bundle.latent_statistics import Pools, Reference
+from serving.bundle.graph_file import STANDARD_DOMAINS, check_graph_file, is_random
+from serving.bundle.latent_statistics import Pools, Reference, tensors_of
 from serving.bundle.manifest import (
     FORMAT,
     ROLES,
@@ -31,12 +30,15 @@ from serving.bundle.manifest import (
     Precision,
     Role,
     TrainingSummary,
+    is_model_name,
 )
+from serving.bundle.sealed_files import BundleError, UnreadableBundle
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
     "ROLES",
+    "STANDARD_DOMAINS",
     "Bundle",
     "BundleError",
     "FileEntry",
@@ -54,8 +56,12 @@ __all__ = [
     "Role",
     "TrainingSummary",
     "UnreadableBundle",
+    "check_graph_file",
+    "is_model_name",
+    "is_random",
     "read",
     "seal",
     "target_path",
+    "tensors_of",
     "version_number",
 ]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,16 +13,16 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from serving.bundle.manifest import FORMAT, FileEntry, Manifest, ManifestBody
+from serving.bundle.sealed_files import BundleError, contents, short_file, verify
+from serving.errors import plain, quoted
 
 MANIFEST = "manifest.json"
 
 
-class BundleError(ValueError):
-    """A bundle that cannot be written or must not be served; one line, fit to be shown."""
-
-
-class UnreadableBundle(BundleError):
-    """A file that is there could not be read: the storage's fault, and perhaps another time it can."""
+_LONGEST_MANIFEST = 4 << 20
+"""Bytes. That of ``vae-train`` has some thousands."""
+_LONGEST_NAME = 255
+_LONGEST_KEY = 100
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Bundle:
         """The bytes of one file, checked again, so that what is used is what was sealed."""
         entry = self.manifest.files.get(name)
         if entry is None:
-            raise BundleError(f"{self.root}: no file {name!r} in the manifest")
-        return _verified(self.root / name, entry)
+            raise BundleError(f"{self.root}: no file {quoted(name)} in the manifest")
+        return contents(self.root, name, entry)
 
 
 def version_number(folder: str) -> int | None:
@@ -87,68 +88,73 @@ def seal(target: Path, body: ManifestBody, files: Mapping[str, bytes]) -> Bundle
     return read(target)
 
 
-def read(root: Path) -> Bundle:
-    """Read and verify a bundle.
+def read(root: Path, most_bytes: int | None = None) -> Bundle:
+    """Read and verify a bundle. What its files take together is known before they are read.
 
     Raises:
         BundleError: naming the file or key, what was wanted and what came.
     """
-    try:
-        raw = (root / MANIFEST).read_bytes()
-    except OSError as exc:
-        raise _unreadable(exc)(f"{root}: cannot read {MANIFEST}: {exc.strerror}") from None
+    raw = short_file(root, MANIFEST, _LONGEST_MANIFEST)
     manifest = _parse(root, raw)
+    size = sum(entry.size for entry in manifest.files.values())
+    if most_bytes is not None and size > most_bytes:
+        raise BundleError(
+            f"{root}: its files take {size} bytes, want at most {most_bytes}; --load-memory-mib"
+        )
     for name, entry in manifest.files.items():
-        _verified(root / name, entry)
+        verify(root, name, entry)
     return Bundle(root, manifest, hashlib.sha256(raw).hexdigest())
 
 
 def _parse(root: Path, raw: bytes) -> Manifest:
     where = f"{root}/{MANIFEST}"
-    try:
-        document = json.loads(raw)
-    except ValueError as exc:
-        raise BundleError(f"{where}: not JSON: {exc}") from None
-    found = document.get("format") if isinstance(document, dict) else None
+    found = _format(where, raw)
     if type(found) is not int:
-        raise BundleError(f"{where}: want an object with an integer 'format', came {found!r}")
+        came = type(found).__name__ if isinstance(found, dict | list) else quoted(found)
+        raise BundleError(f"{where}: want an object with an integer 'format', came {came}")
     if found != FORMAT:
         hint = "; upgrade the server" if found > FORMAT else ""
         raise BundleError(f"{where}: format {found}, this server reads format {FORMAT}{hint}")
     try:
         manifest = Manifest.model_validate_json(raw)
-        for name in manifest.files:
-            _inside(name)
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(f"{where}: {key}: {first['msg']}") from None
+        key = plain(".".join(str(part) for part in first["loc"]), _LONGEST_KEY) or "manifest"
+        raise BundleError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+    for name in manifest.files:
+        _inside(name)
     return manifest
 
 
+def _format(where: str, raw: bytes) -> object:
+    """What stands under that key. Looked at before the rest, by a parser that sees a key that comes twice."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise BundleError(f"{where}: the key {quoted(twice)} comes twice")
+        return found
+
+    try:
+        document = json.loads(raw, object_pairs_hook=unique)
+    except BundleError:
+        raise
+    except RecursionError:
+        raise BundleError(f"{where}: is nested too deeply") from None
+    except ValueError as exc:
+        raise BundleError(f"{where}: not JSON: {exc}") from None
+    return document.get("format") if isinstance(document, dict) else None
+
+
 def _inside(name: str) -> str:
-    """Refuse names that would leave the bundle."""
+    """Refuse names that would leave the bundle, or that no file can have."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or name == MANIFEST or "\\" in name:
-        raise BundleError(f"file name {name!r}: want a relative path inside the bundle")
+        raise BundleError(f"file name {quoted(name)}: want a relative path inside the bundle")
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise BundleError(f"file name {quoted(name)}: want at most {_LONGEST_NAME} printable characters")
     return name
-
-
-def _verified(path: Path, entry: FileEntry) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise _unreadable(exc)(f"{path}: cannot be read: {exc.strerror}") from None
-    if len(content) != entry.size:
-        raise BundleError(f"{path}: want {entry.size} bytes, came {len(content)}")
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != entry.sha256:
-        raise BundleError(f"{path}: want sha256 {entry.sha256[:12]}…, came {digest[:12]}…")
-    return content
-
-
-def _unreadable(exc: OSError) -> type[BundleError]:
-    return BundleError if isinstance(exc, FileNotFoundError | IsADirectoryError) else UnreadableBundle
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,14 +8,16 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from serving.bundle.archive import BundleError
+from serving.bundle.sealed_files import BundleError
 
 Floats = NDArray[np.float32]
 
+_POOLS = "pools.safetensors"
 _REFERENCE = "reference.safetensors"
+_LONGEST_HEADER = 1 << 20
+"""Bytes. There are a few tensors in a file."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,15 @@ class Pools:
 
     @classmethod
     def from_bytes(cls, content: bytes, *, pools: int, latents: int) -> Self:
-        """Raises BundleError unless shapes fit the manifest and every value is finite."""
+        """Raises BundleError unless shapes fit the manifest and each is a Gaussian that can be drawn from."""
         shapes = {"weight": (pools,), "mean": (pools, latents), "cholesky": (pools, latents, latents)}
-        return cls(**_checked("pools.safetensors", content, shapes))
+        made = cls(**_checked(_POOLS, content, shapes))
+        if (made.weight < 0).any():
+            raise BundleError(f"{_POOLS}: weight: want no negative share")
+        diagonal = np.diagonal(made.cholesky, axis1=1, axis2=2)
+        if not (diagonal > 0).all() or np.triu(made.cholesky, 1).any():
+            raise BundleError(f"{_POOLS}: cholesky: want lower triangles with a positive diagonal")
+        return made
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Reference:
         """Raises BundleError unless shapes fit the manifest and every value is finite."""
         z = (latents,)
         shapes = {"mean": z, "covariance": (latents, latents), "posterior_variance": z, "kl": z}
-        quantiles = _tensors(_REFERENCE, content).get("score_quantiles")
+        quantiles = tensors_of(_REFERENCE, content).get("score_quantiles")
         if quantiles is not None:
             shapes["score_quantiles"] = (max(2, quantiles.size),)
         checked = _checked(_REFERENCE, content, shapes)
@@ -76,15 +84,19 @@ class Reference:
         return cls(**checked)
 
 
-def _tensors(file: str, content: bytes) -> dict[str, Floats]:
+def tensors_of(file: str, content: bytes) -> dict[str, Floats]:
+    """What is in a safetensors file. Raises BundleError, whatever is wrong with it."""
+    header = int.from_bytes(content[:8], "little")
+    if header > _LONGEST_HEADER:
+        raise BundleError(f"{file}: not a safetensors file: its header would have {header} bytes")
     try:
         return load(content)
-    except SafetensorError as exc:
-        raise BundleError(f"{file}: not a safetensors file: {exc}") from None
+    except Exception as exc:  # a type that numpy does not have is a KeyError, and so on
+        raise BundleError(f"{file}: not a safetensors file: {type(exc).__name__} {exc}") from None
 
 
 def _checked(file: str, content: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Floats]:
-    tensors = _tensors(file, content)
+    tensors = tensors_of(file, content)
     for name, shape in shapes.items():
         tensor = tensors.get(name)
         if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:

@@ -2,21 +2,55 @@
 
 Every key but a graph's precision is required and no other key is allowed, so a manifest that parses says
 everything a reader needs; a later format is refused by its number before anything else is looked at.
+
+Numbers are bounded by what becomes of them: float32 arithmetic, the integers of the wire. What no server
+could answer with is refused here, before a graph is looked at.
 """
 
+import math
+import re
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 FORMAT: Final = 1
 """The manifest format that this code writes and reads."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=1 << 24)]
+Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
+"""As far as the wire's int64 goes."""
+Text = Annotated[str, StringConstraints(max_length=4096)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$")]
+"""One line."""
 Precision = Literal["float32", "int8", "float16"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+_LARGEST = 1e18
+"""Of numbers that images and latents are reckoned with: squares, and quotients of two, are float32."""
+Moderate = Annotated[float, Field(allow_inf_nan=False, ge=-_LARGEST, le=_LARGEST)]
+_MOST_VALUES = 1 << 26
+"""Of an image or a latent: 256 MiB a row."""
+
+
+def is_model_name(text: str) -> bool:
+    return re.fullmatch(_NAME, text) is not None
+
+
+def _not_nought(value: float) -> float:
+    if abs(value) < 1 / _LARGEST:
+        raise ValueError(f"want no number so near to 0, came {value:g}")
+    return value
+
+
+def _bounded(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if math.prod(shape) > _MOST_VALUES:
+        raise ValueError(f"want at most {_MOST_VALUES} values")
+    return shape
 
 
 Role = Literal["encoder", "decoder", "prior", "score"]
@@ -36,16 +70,17 @@ class _Part(BaseModel):
 class ImageSpec(_Part):
     """What the encoder takes and the decoder gives."""
 
-    shape: tuple[Size, Size, Size]
+    shape: Annotated[tuple[Size, Size, Size], AfterValidator(_bounded)]
     """Channels, height, width."""
-    value_range: tuple[Finite, Finite]
+    value_range: tuple[Moderate, Moderate]
     """Smallest and largest value of a float32 pixel."""
     colour: Literal["grey", "rgb", "other"]
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.value_range[0] >= self.value_range[1]:
-            raise ValueError(f"value_range {self.value_range}: want the smaller value first")
+        low, high = (np.float32(value) for value in self.value_range)
+        if not high - low >= 1 / _LARGEST:
+            raise ValueError(f"value_range {self.value_range}: want the smaller value first, in float32")
         return self
 
 
@@ -68,7 +103,7 @@ class Likelihood(_Part):
     """p(x|z)."""
 
     name: Literal["bernoulli", "gaussian"]
-    sigma: Annotated[float, Field(gt=0)] | None
+    sigma: Annotated[Moderate, Field(gt=0), AfterValidator(_not_nought)] | None
     """Standard deviation shared by all pixels; null unless Gaussian."""
     binarisation: Literal["dynamic", "none"]
     """Whether training images were redrawn as Bernoulli samples each time they were shown."""
@@ -77,8 +112,8 @@ class Likelihood(_Part):
 class PoolEntry(_Part):
     """One Gaussian in latent space; its tensors are row i of ``pools.safetensors``."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
-    rows: Annotated[int, Field(ge=0)]
+    name: Label
+    rows: Count
     aggregate: bool
     """True for the pool of all the data, which is no kind of data and so no class."""
 
@@ -93,9 +128,9 @@ class Metric(_Part):
 class Gate(_Part):
     """A check that the model had to pass before it was sealed."""
 
-    name: str
-    wanted: str
-    came: str
+    name: Text
+    wanted: Text
+    came: Text
     passed: bool
     forced: bool
     """True when it failed and the user sealed the bundle all the same."""
@@ -104,21 +139,21 @@ class Gate(_Part):
 class TrainingSummary(_Part):
     """Where the weights come from; all null or empty for a bundle made from foreign graphs."""
 
-    dataset: str
+    dataset: Text
     dataset_sha256: Sha256 | None
-    objective: str
+    objective: Text
     """What was minimised, in words; the first one is "elbo", "beta_elbo", "iwae" or "distortion"."""
     beta: Finite | None
     seed: int | None
     steps: int | None
-    git_commit: str | None
-    versions: dict[str, str]
-    metrics: dict[str, Metric]
+    git_commit: Text | None
+    versions: dict[Text, Text]
+    metrics: dict[Label, Metric]
     gates: tuple[Gate, ...]
 
 
 class FileEntry(_Part):
-    size: Annotated[int, Field(ge=0)]
+    size: Count
     sha256: Sha256
 
 
@@ -127,18 +162,18 @@ class ManifestBody(_Part):
 
     format: Literal[1] = FORMAT
     name: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[Count, Field(ge=1)]
     created: datetime
-    kind: str
+    kind: Text
     """"ae", "vae", "beta_vae" …"""
     image: ImageSpec
-    latent_shape: Annotated[tuple[Size, ...], Field(min_length=1)]
-    latent_scale: Finite
-    latent_shift: Finite
+    latent_shape: Annotated[tuple[Size, ...], Field(min_length=1, max_length=8), AfterValidator(_bounded)]
+    latent_scale: Annotated[Moderate, AfterValidator(_not_nought)]
+    latent_shift: Moderate
     likelihood: Likelihood
     prior: Literal["standard_normal", "flow"]
     graphs: dict[Role, Graph]
-    pools: tuple[PoolEntry, ...]
+    pools: Annotated[tuple[PoolEntry, ...], Field(max_length=4096)]
     training: TrainingSummary
 
     @model_validator(mode="after")
@@ -164,7 +199,7 @@ class ManifestBody(_Part):
 class Manifest(ManifestBody):
     """A whole manifest."""
 
-    files: dict[str, FileEntry]
+    files: Annotated[dict[str, FileEntry], Field(max_length=1024)]
 
     @model_validator(mode="after")
     def _files_listed(self) -> Self:

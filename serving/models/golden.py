@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
-from serving.bundle import Bundle, BundleError, Role
+from serving.bundle import Bundle, BundleError, Role, tensors_of
 from serving.models.session import Session
 
 Rows = NDArray[np.float32]
@@ -47,14 +45,14 @@ def prove_parity(
     if FILE not in bundle.manifest.files:
         return
     at_once = rows_at_once or {}
+    golden = tensors_of(FILE, bundle.content(FILE))
     try:
-        golden = load(bundle.content(FILE))
         answers = {
             role: _answers(session, [golden[name] for name in _TENSORS[role][0]], at_once.get(role))
             for role, session in sessions.items()
         }
-    except (SafetensorError, KeyError) as exc:
-        raise BundleError(f"{FILE}: cannot be used: {exc}") from None
+    except KeyError as exc:
+        raise BundleError(f"{FILE}: want a tensor {exc}") from None
     except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
         raise BundleError(f"{FILE}: the graphs cannot run it: {str(exc)[:200]}") from None
     pixels = math.prod(bundle.manifest.image.shape)
@@ -67,6 +65,8 @@ def prove_parity(
 
 def _answers(session: Session, inputs: list[Rows], at_once: int | None) -> list[Rows]:
     """The graph's outputs for all rows, so many at once."""
+    if not all(len(array) == len(inputs[0]) > 0 for array in inputs):
+        raise ValueError("want at least one row, as many of each tensor")
     at_once = at_once or len(inputs[0])
     parts = [slice(start, start + at_once) for start in range(0, len(inputs[0]), at_once)]
     pieces = [session(*(array[part] for array in inputs)) for part in parts]

@@ -3,22 +3,18 @@
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.bundle import Bundle, BundleError, Manifest, Pools, Reference, Role
+from serving.bundle import Bundle, BundleError, Pools, Reference, Role, check_graph_file, read
 from serving.host.memory import resident_bytes
 from serving.latent.pool_set import PoolSet
+from serving.models.first_run import Queue, queues_of, run, try_out, try_pools
 from serving.models.golden import prove_parity
 from serving.models.providers import Provider
-from serving.models.scoring import BLOCK
 from serving.models.session import Session
-
-Rows = NDArray[np.float32]
-
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +48,16 @@ class Loaded:
     reference: Reference | None
 
 
+def read_version(path: Path, most_bytes: int) -> Bundle:
+    """The bundle in a version's folder. Raises BundleError, also if it is another model's or version's."""
+    found = read(path, most_bytes)
+    name, version = path.parent.name, path.name
+    if (found.manifest.name, found.manifest.version) != (name, int(version)):
+        came = f"{found.manifest.name} version {found.manifest.version}"
+        raise BundleError(f"{path}: want the manifest of {name} version {version}, came {came}")
+    return found
+
+
 def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
     """Load every graph, warm up and re-prove parity with PyTorch.
 
@@ -61,44 +67,31 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
     """
     manifest = bundle.manifest
     latents = math.prod(manifest.latent_shape)
-    sessions: dict[Role, Session] = {
-        role: Session(bundle.content(graph.file), graph, provider, role=role)
-        for role, graph in manifest.graphs.items()
-    }
+    sessions = {role: _session(bundle, role, provider) for role in manifest.graphs}
     graphs: dict[str, LoadedGraph] = {}
     rows_at_once: dict[Role, int] = {}
-    for queue, (role, weight, zeros) in _queues(manifest).items():
+    for name, queue in queues_of(manifest).items():
+        role = queue.role
         if role in sessions:
-            rows, measured = _warm_up(sessions[role], queue, zeros, max(1, max_batch_rows // weight))
-            graphs[queue] = LoadedGraph(sessions[role], weight, rows, measured)
+            rows, measured = _warm_up(sessions[role], queue, max(1, max_batch_rows // queue.weight))
+            graphs[name] = LoadedGraph(sessions[role], queue.weight, rows, measured)
             rows_at_once[role] = min(rows, rows_at_once.get(role, rows))
+            try_out(sessions[role], queue, rows, is_fast=measured[-1][1] < _LONG_ENOUGH_S)
     prove_parity(bundle, sessions, rows_at_once)
-    return Loaded(bundle, graphs, _pools(bundle, latents), _reference(bundle, latents))
+    pools = _pools(bundle, latents)
+    if pools:
+        try_pools(pools, manifest, sessions["decoder"], rows_at_once["decoder"])
+    return Loaded(bundle, graphs, pools, _reference(bundle, latents))
 
 
-_Zeros = Callable[[int], tuple[Rows, ...]]
-"""So many rows of input for a graph."""
+def _session(bundle: Bundle, role: Role, provider: Provider) -> Session:
+    graph = bundle.manifest.graphs[role]
+    content = bundle.content(graph.file)
+    check_graph_file(graph.file, content)
+    return Session(content, graph, provider, role=role)
 
 
-def _queues(manifest: Manifest) -> dict[str, tuple[Role, int, _Zeros]]:
-    """The graph of each queue, the weight of its rows and an input for it."""
-    image, latent = manifest.image.shape, manifest.latent_shape
-
-    def zeros(*shapes: tuple[int, ...]) -> _Zeros:
-        return lambda rows: tuple(np.zeros((rows, *shape), np.float32) for shape in shapes)
-
-    return {
-        "encoder": ("encoder", 1, zeros(image)),
-        "decoder": ("decoder", 1, zeros(latent)),
-        "prior": ("prior", 1, zeros(latent)),
-        "score": ("score", BLOCK, zeros(image, (BLOCK, *latent))),
-        "score_single": ("score", 1, zeros(image, (1, *latent))),
-    }
-
-
-def _warm_up(
-    session: Session, queue: str, zeros: _Zeros, max_rows: int
-) -> tuple[int, list[tuple[int, float]]]:
+def _warm_up(session: Session, queue: Queue, max_rows: int) -> tuple[int, list[tuple[int, float]]]:
     """Run batches of 1, 2, 4 … rows: how many a batch may have, and the rows and seconds of each that ran.
 
     Each size runs twice, because the first time ONNX Runtime plans its memory. It keeps what a batch has
@@ -111,22 +104,18 @@ def _warm_up(
     measured: list[tuple[int, float]] = []
     grown, rows = 0, 1
     while True:
-        batch, before = zeros(rows), resident_bytes()
-        try:
-            session(*batch)
-            between = resident_bytes()
-            started = time.perf_counter()
-            session(*batch)
-        except Exception as exc:  # ONNX Runtime's exceptions share no other base
-            words = " ".join(str(exc).split())[:200]
-            raise BundleError(f"the {queue} cannot run a batch of {rows} rows: {words}") from None
+        batch, before = queue.zeros(rows), resident_bytes()
+        run(session, queue, batch)
+        between = resident_bytes()
+        started = time.perf_counter()
+        session(*batch)
         measured.append((rows, time.perf_counter() - started))
         first, second = between - before, resident_bytes() - between
         grown += first if first > 0 and second < first // 4 else 0
         if rows == max_rows or (measured[-1][1] > _LONG_ENOUGH_S and rows >= _FEWEST_ROWS):
             return rows, measured
         if 2 * grown > _MEMORY_BYTES:
-            log.warning("%s: batches of at most %d rows, which take %d MiB", queue, rows, grown >> 20)
+            log.warning("%s: batches of at most %d rows, which take %d MiB", queue.name, rows, grown >> 20)
             return rows, measured
         rows = min(2 * rows, max_rows)
 
@@ -136,7 +125,10 @@ def _pools(bundle: Bundle, latents: int) -> PoolSet | None:
     if not entries:
         return None
     tensors = Pools.from_bytes(bundle.content("pools.safetensors"), pools=len(entries), latents=latents)
-    return PoolSet(entries, tensors)
+    try:
+        return PoolSet(entries, tensors)
+    except np.linalg.LinAlgError as exc:
+        raise BundleError(f"pools.safetensors: cholesky: {exc}") from None
 
 
 def _reference(bundle: Bundle, latents: int) -> Reference | None:

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,14 @@ from serving.batching.batch import Outputs
 from serving.batching.batcher import Batcher
 from serving.batching.executors import Executors
 from serving.batching.queue import Expected
-from serving.bundle import Bundle, Manifest
+from serving.bundle import Manifest, UnreadableBundle
+from serving.host.abandonable import abandonable
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
-from serving.models.loading import Loaded, load
+from serving.models.loading import Loaded, load, read_version
 from serving.models.providers import Provider
 from serving.models.scoring import Scorer
+from serving.models.trial import Bounds, try_out, within
 
 Rows = NDArray[np.float32]
 
@@ -36,6 +39,7 @@ class Limits:
     max_queue_rows: int
     max_rows: int
     max_message_bytes: int
+    loading: Bounds
 
 
 class Model:
@@ -155,16 +159,32 @@ class Model:
 
 
 async def load_model(
-    bundle: Bundle, provider: Provider, limits: Limits, executors: Executors, metrics: Metrics
+    path: Path,
+    provider: Provider,
+    limits: Limits,
+    executors: Executors,
+    metrics: Metrics,
+    *,
+    nothing_to_lose: bool,
 ) -> Model:
-    """Only when every graph is proven and warm does the model exist.
+    """The model of a version's folder. Only when every graph is proven and warm does it exist.
 
     Raises:
         BundleError: the bundle must not be served.
         StartupError: the provider cannot run it.
     """
     started = time.perf_counter()
-    loaded = await asyncio.to_thread(load, bundle, provider, limits.max_batch_rows)
+
+    def work() -> Loaded:
+        return load(read_version(path, limits.loading.memory_bytes), provider, limits.max_batch_rows)
+
+    if nothing_to_lose:
+        loaded = await within(limits.loading, work)
+    else:
+        digest = await try_out(path, provider, limits.max_batch_rows, limits.loading)
+        loaded = await abandonable(work)
+        if loaded.bundle.digest != digest:
+            raise UnreadableBundle(f"{path}: its files change while it is loaded")
     model = Model(loaded, provider, limits, executors, metrics)
     seconds = time.perf_counter() - started
     metrics.model_load.labels(model.name).set(seconds)

@@ -2,47 +2,37 @@
 
 Of every model the highest version that verifies is served. A new version is verified, loaded and
 warmed beside the old one and takes its place in one step; one that cannot be served, for whatever reason,
-is refused, named in the log, and the old one goes on serving.
+is refused, named in the log, and the old one goes on serving. Models are loaded apart: one that takes long
+holds up no other.
 """
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from serving import bundle
-from serving.bundle import Bundle, BundleError, UnreadableBundle
-from serving.errors import NotFound, StartupError, quoted
+from serving.bundle import MANIFEST
+from serving.errors import NotFound, StartupError, plain, quoted
 from serving.host import event_loop
+from serving.host.abandonable import abandonable
 from serving.metrics.registry import Metrics
 from serving.models.model import Model
-from serving.models.version_folders import Found, State, identity, scan, state_of
+from serving.models.refusals import Refusals, reason
+from serving.models.version_folders import Found, identity, scan, state_of
 
 log = logging.getLogger(__name__)
 
-Load = Callable[[Bundle], Awaitable[Model]]
+Load = Callable[[Path, bool], Awaitable[Model]]
+"""Of a version's folder; whether nothing is served yet, and nothing else could be instead."""
 Announce = Callable[[Model | None, Model | None], Awaitable[None]]
 """Called with the old and the new model when one is put into service, replaced or withdrawn."""
 
 _REPLACED_S = 600.0
 """Seconds that calls which began on a version get once it is replaced. Streams have no end of their own."""
-
-
-_RETRY_S = 60.0
-"""Between two tries of a version that failed for another reason than its files: storage, memory."""
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    state: State
-    """The version's files as they were then; a change of any is a new try."""
-    reason: str
-    """Told once."""
-    again_at: float
-    """When the same files are tried again, as ``time.monotonic`` has it; never, if the fault is theirs."""
+_LOADED_AT_ONCE = 2
+"""Versions. One that never ends holds up one of these, until its time is over."""
 
 
 class Repository:
@@ -54,8 +44,12 @@ class Repository:
         self._announce = announce
         self._metrics = metrics
         self._models: dict[str, Model] = {}
-        self._refreshing = asyncio.Lock()
-        self._refused: dict[Path, _Refusal] = {}
+        self._looking = asyncio.Lock()
+        self._loading = asyncio.Semaphore(_LOADED_AT_ONCE)
+        self._trying: dict[str, asyncio.Task[None]] = {}
+        """Models whose newer versions are being loaded."""
+        self._has_started = False
+        self._refused = Refusals()
         self._unreadable: dict[str, str] = {}
         """Folders of which it was said that they cannot be looked into."""
         self._identity: tuple[int, int] | None = None
@@ -99,69 +93,90 @@ class Repository:
         if not self._root.is_dir():
             raise StartupError(f"--repository {self._root}: want a folder of <model>/<version>/ bundles")
         try:
-            found = scan(self._root)
+            found = await abandonable(partial(scan, self._root))
         except OSError as exc:
             raise StartupError(f"--repository {self._root}: cannot be read: {exc.strerror}") from None
         self._tell_unreadable(found)
         if not found.versions:
-            raise StartupError(f"--repository {self._root}: no <model>/<version>/{bundle.MANIFEST} in it")
+            raise StartupError(f"--repository {self._root}: no <model>/<version>/{MANIFEST} in it")
         self._identity = identity(self._root)
         for name, versions in found.versions.items():
             if problem := await self._serve_best(name, versions):
                 raise StartupError(problem)
+        self._has_started = True
 
     async def watch(self, interval_s: float) -> None:
         """Look for changes for ever."""
         while True:
             await asyncio.sleep(interval_s)
             try:
-                await self.refresh()
+                await self._look()
             except Exception:
                 log.exception("looking at %s failed; trying again in %g s", self._root, interval_s)
 
     async def refresh(self) -> None:
-        """Put newer versions into service; withdraw models whose folder is gone."""
-        async with self._refreshing:
+        """Look for changes, and wait until what is new is in service or refused."""
+        await self._look()
+        await asyncio.gather(*self._trying.values())
+
+    async def _look(self) -> None:
+        """Begin to put newer versions into service; withdraw models whose folder is gone."""
+        async with self._looking:
             found = await self._found()
             if found is None:
                 return
             self._tell_unreadable(found)
-            before = dict(self._models)
             for name, versions in found.versions.items():
-                await self._serve_best(name, versions)
-            for name in set(self._models) - set(found.versions) - set(found.unreadable):
+                if name not in self._trying:
+                    self._trying[name] = asyncio.create_task(self._serve_newer(name, versions))
+            gone = set(self._models) | set(self._trying)
+            for name in gone - set(found.versions) - set(found.unreadable):
                 await self._withdraw(name)
-            for path in list(self._refused):
-                if path not in found.versions.get(path.parent.name, ()):
-                    del self._refused[path]
-                    if path.parent.name not in found.versions:
-                        self._metrics.refused_versions.labels(path.parent.name).set(0)
-            if self._models != before:
-                event_loop.spare_collector()
+            there = [path for versions in found.versions.values() for path in versions]
+            for name in self._refused.gone(there) - set(found.versions):
+                self._metrics.refused_versions.labels(name).set(0)
+
+    async def _serve_newer(self, name: str, versions: list[Path]) -> None:
+        """Serve the highest version that can be served; tasks of one model never overlap."""
+        before = self._models.get(name)
+        try:
+            await self._serve_best(name, versions)
+        except Exception as exc:  # of announcing it, say: the next look tries again
+            log.error("model %s: what is new of it was not put into service: %s", name, reason(exc))
+        finally:
+            del self._trying[name]
+        if self._models.get(name) is not before:
+            event_loop.spare_collector()
 
     async def aclose(self) -> None:
         """Let go of every model, once the calls on it are answered."""
-        for task in self._closing:
+        for task in (*self._trying.values(), *self._closing):
             task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*self._trying.values(), *self._closing, return_exceptions=True)
         await asyncio.gather(*(model.aclose() for model in self._models.values()))
 
     async def _withdraw(self, name: str) -> None:
-        old = self._models.pop(name)
+        if trying := self._trying.get(name):
+            trying.cancel()
+            await asyncio.gather(trying, return_exceptions=True)
+        old = self._models.pop(name, None)
+        if not old:
+            return
         log.warning("model %s withdrawn: its folder is gone", name)
         try:
             await self._announce(old, None)
         finally:
             self._close(old)
+        event_loop.spare_collector()
 
     async def _found(self) -> Found | None:
         """What is in the folder; None if that cannot be told, and everything goes on as it is."""
         problem: str | None = None
         found, before, after = Found({}, {}), None, None
         try:
-            before = await asyncio.to_thread(identity, self._root)
-            found = await asyncio.to_thread(scan, self._root)
-            after = await asyncio.to_thread(identity, self._root)
+            before = await abandonable(partial(identity, self._root))
+            found = await abandonable(partial(scan, self._root))
+            after = await abandonable(partial(identity, self._root))
         except FileNotFoundError:
             problem = "is not there"
         except OSError as exc:
@@ -182,7 +197,7 @@ class Repository:
 
     def _tell_unreadable(self, found: Found) -> None:
         for name in set(found.unreadable) - set(self._unreadable):
-            log.warning("%s cannot be looked into: %s", self._root / name, found.unreadable[name])
+            log.warning("%s cannot be looked into: %s", plain(str(self._root / name)), found.unreadable[name])
         self._unreadable = found.unreadable
 
     async def _serve_best(self, name: str, versions: list[Path]) -> str | None:
@@ -199,21 +214,20 @@ class Repository:
         for path in versions:
             if old and path == old.bundle.root:
                 return None
-            state = await asyncio.to_thread(state_of, path)
-            refusal = self._refused.get(path)
-            if refusal and refusal.state == state and time.monotonic() < refusal.again_at:
+            state = await abandonable(partial(state_of, path))
+            if self._refused.holds(path, state):
                 continue
+            began = time.monotonic()
             try:
-                new = await self._load(await asyncio.to_thread(_read, path, name))
+                async with self._loading:
+                    new = await self._load(path, not self._has_started and path == versions[-1])
             except Exception as exc:  # whatever a version does, it is that version's fault alone
-                reason = _reason(exc)
-                self._refused[path] = _Refusal(state, reason, time.monotonic() + _retry_s(exc))
-                problem = problem or f"{name} version {path.name}: {reason}"
-                if not refusal or reason != refusal.reason:  # while it is copied in it fails again and again
+                problem = problem or f"{name} version {path.name}: {reason(exc)}"
+                if why := self._refused.add(path, state, exc, time.monotonic() - began):
                     self._metrics.reloads.labels(name, "refused").inc()
-                    log.error("%s version %s refused: %s", name, path.name, reason)
+                    log.error("%s version %s refused: %s", name, path.name, why)
                 continue
-            self._refused.pop(path, None)
+            self._refused.forget(path)
             self._models[name] = new
             try:
                 await self._announce(old, new)
@@ -241,26 +255,3 @@ async def _finish(model: Model) -> None:
     finally:  # the time is over, or the server stops
         model.is_ending = True
         await asyncio.shield(closing)
-
-
-def _read(path: Path, name: str) -> Bundle:
-    read = bundle.read(path)
-    if (read.manifest.name, read.manifest.version) != (name, int(path.name)):
-        raise BundleError(
-            f"{path}: want the manifest of {name} version {path.name}, came {read.manifest.name} "
-            f"version {read.manifest.version}"
-        )
-    return read
-
-
-def _retry_s(exc: Exception) -> float:
-    lies_in_the_files = isinstance(exc, BundleError) and not isinstance(exc, UnreadableBundle)
-    return math.inf if lies_in_the_files else _RETRY_S
-
-
-def _reason(exc: Exception) -> str:
-    """One line; what others raise is named, since their words may not say it."""
-    words = " ".join(str(exc).split())
-    if isinstance(exc, BundleError | StartupError):
-        return words
-    return f"it cannot be loaded: {type(exc).__name__}: {words[:200]}"

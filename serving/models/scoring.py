@@ -19,11 +19,11 @@ from serving.bundle import Manifest
 from serving.errors import NotOffered
 from serving.host.background import Background
 from serving.latent.noise import WORK_A_VALUE, standard_normal
+from serving.models.first_run import BLOCK
 
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-BLOCK = 16
 DEFAULT_SAMPLES = 16
 MAX_SAMPLES = 10_000
 _PORTION_SAMPLES = 1024

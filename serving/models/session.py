@@ -10,11 +10,11 @@ import onnxruntime as ort
 
 from serving.batching.batch import Outputs, Rows, Run
 from serving.bundle import ROLES, BundleError, Graph, Role
-from serving.errors import StartupError
+from serving.errors import StartupError, quoted
 from serving.models.providers import ORT_NAMES, ORT_OPTIONS, Provider
 
-_WARNINGS_OFF = 3
-"""Severity 'error': what matters is checked here and reported in our own words."""
+_ERRORS_OFF = 4
+"""Severity 'fatal': what matters is checked here and reported in our own words, in one line."""
 
 
 class Session:
@@ -29,9 +29,11 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = _WARNINGS_OFF
+        options.log_severity_level = _ERRORS_OFF
         # Spinning threads burn the cores that the event loop needs, and the cgroup quota.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Its own format is told by the content otherwise, and passes by what was checked of the ONNX file.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         wanted = ORT_NAMES[provider.name]
         try:
             providers = [(wanted, ORT_OPTIONS[provider.name])]
@@ -58,9 +60,11 @@ class Session:
         wanted = [(name, inputs) for name in self.inputs] + [(name, outputs) for name in self._outputs]
         for name, nodes in wanted:
             if name not in nodes:
-                raise BundleError(f"{graph.file}: the {role} has no tensor {name!r}, only {', '.join(nodes)}")
+                raise BundleError(
+                    f"{graph.file}: the {role} has no tensor {quoted(name)}, only {', '.join(nodes)}"
+                )
             node = nodes[name]
-            if node.type != "tensor(float)" or isinstance(node.shape[0], int):
+            if node.type != "tensor(float)" or not node.shape or isinstance(node.shape[0], int):
                 raise BundleError(
                     f"{graph.file}: {name}: want float32 with a dynamic batch, came {node.type} {node.shape}"
                 )

@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from serving.bundle import MANIFEST, version_number
+from serving.bundle import MANIFEST, is_model_name, version_number
 
 State = frozenset[tuple[str, int, int, int, int]]
 """Name, size, inode and times of writing and of change of every file of a version."""
+_MOST_FILES = 10_000
+"""Looked at. No bundle has so many."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,25 @@ def scan(root: Path) -> Found:
         except OSError as exc:
             unreadable[model.name] = exc.strerror or type(exc).__name__
             continue
-        finished = [path for path in numbered if (path / MANIFEST).exists()]
-        if finished:
+        finished = [path for path in numbered if _is_finished(path)]
+        if finished and not is_model_name(model.name):
+            unreadable[model.name] = "no model can have that name"
+        elif finished:
             versions[model.name] = sorted(finished, key=lambda path: -int(path.name))
     return Found(dict(sorted(versions.items())), unreadable)
 
 
 def state_of(version: Path) -> State:
     """Differs whenever a file is added, removed, replaced or written to, its times kept or not."""
+    paths = (os.path.join(folder, name) for folder, _, names in os.walk(version) for name in names)
     files = []
-    for folder, _, names in os.walk(version):
-        for name in names:
-            path = os.path.join(folder, name)
-            try:
-                seen = os.stat(path)
-            except OSError:  # gone in this moment, or a link to nothing
-                files.append((path, -1, 0, 0, 0))
-            else:
-                files.append((path, seen.st_size, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns))
+    for path in islice(paths, _MOST_FILES):
+        try:
+            seen = os.stat(path)
+        except OSError:  # gone in this moment, or a link to nothing
+            files.append((path, -1, 0, 0, 0))
+        else:
+            files.append((path, seen.st_size, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns))
     return frozenset(files)
 
 
@@ -66,4 +70,22 @@ def identity(root: Path) -> tuple[int, int] | None:
 
 def _folders(parent: Path) -> list[Path]:
     entries = [entry for entry in os.scandir(parent) if not entry.name.startswith(".")]
-    return [Path(entry.path) for entry in entries if entry.is_dir()]
+    return [Path(entry.path) for entry in entries if _is_folder(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, say
+        return False
+
+
+def _is_finished(version: Path) -> bool:
+    """Whether there is a manifest, of whatever kind: what is wrong with it is for the refusal to say."""
+    try:
+        os.lstat(version / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import shutil
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -171,17 +170,18 @@ async def test_a_file_repaired_with_its_time_kept_is_tried_again(server, reposit
 @pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), MemoryError()])
 async def test_what_is_no_fault_of_the_files_is_tried_again(server, repository, monkeypatch, failure, caplog):
     """Storage that hiccups, memory that is short: the same files are tried again after a while, and told of once."""
-    monkeypatch.setattr("serving.models.repository._RETRY_S", 0.0)
+    monkeypatch.setattr("serving.models.refusals._RETRY_S", 0.0)
+    monkeypatch.setattr("serving.models.refusals._REST", 0)
     toy.make_bundle(repository, version=2, seed=1)
-    read, tries = Path.read_bytes, []
+    opened, tries = os.open, []
 
-    def failing(self):
-        if self.parent.name == "2" and self.name == "decoder.onnx" and len(tries) < 3:
-            tries.append(self)
+    def failing(path, *arguments):
+        if str(path).endswith("toy/2/decoder.onnx") and len(tries) < 3:
+            tries.append(path)
             raise failure
-        return read(self)
+        return opened(path, *arguments)
 
-    monkeypatch.setattr(Path, "read_bytes", failing)
+    monkeypatch.setattr("serving.bundle.sealed_files.os.open", failing)
     for _ in range(3):
         await server.repository.refresh()
         assert versions(server) == {"toy": 1}

@@ -9,7 +9,8 @@ import pytest
 
 from serving.client import AsyncClient
 from serving.latent.noise import standard_normal
-from serving.models.scoring import BLOCK, DEFAULT_SAMPLES, MAX_SAMPLES
+from serving.models.first_run import BLOCK
+from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from serving.server import running

@@ -14,6 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from serving.bundle import STANDARD_DOMAINS, is_random
 from training.training_error import TrainingError
 
 OPSET = 18
@@ -21,8 +22,6 @@ OPSET = 18
 IR_VERSION = 10
 """The newest file version that ONNX Runtime 1.20 reads."""
 OPSETS = range(17, 21)
-STANDARD_DOMAINS = {"", "ai.onnx"}
-FORBIDDEN_OPERATORS = {"Bernoulli", "Dropout", "Multinomial"}  # and Random*
 
 
 def to_onnx(
@@ -84,7 +83,7 @@ def check_graph(model: onnx.ModelProto, *, label: str) -> int:
     if opset is None or opset not in OPSETS:
         raise TrainingError(f"{label}: want opset {OPSETS[0]}-{OPSETS[-1]}, came {opset}")
     used = {node.op_type for node in nodes(model.graph)}
-    if random := sorted(op for op in used if op.startswith("Random") or op in FORBIDDEN_OPERATORS):
+    if random := sorted(op for op in used if is_random(op)):
         raise TrainingError(f"{label}: want no random operator in a graph, came {', '.join(random)}")
     if any(tensor.external_data for tensor in model.graph.initializer):
         raise TrainingError(f"{label}: want the weights inside the file, came external data")
