@@ -105,6 +105,9 @@ class Metrics:
         self.rejected = prometheus.Counter(
             "vae_rejected", "Requests refused at admission.", (*model, "reason"), registry=r
         )
+        left = "Seconds until the TLS certificate expires; NaN without TLS."
+        self.certificate_expiry = Gauge("vae_tls_certificate_expiry_seconds", left, registry=r)
+        self.certificate_expiry.set(math.nan)
         self.samples = LoopCounter(
             "vae_samples", "Images sampled, by source.", (*model, "source"), registry=r
         )
@@ -164,8 +167,7 @@ class Metrics:
 
     def watch_certificate(self, seconds_left: Callable[[], float]) -> None:
         """Ask this at each scrape."""
-        left = "Seconds until the TLS certificate expires."
-        Gauge("vae_tls_certificate_expiry_seconds", left, registry=self.registry).set_function(seconds_left)
+        self.certificate_expiry.set_function(seconds_left)
 
     def calls_by_code(self) -> dict[str, int]:
         """Calls answered since the start, by the name of their code."""
