@@ -96,7 +96,8 @@ class Settings(BaseSettings):
         None, description="file with the bearer token that calls must carry; health needs none"
     )
     reflection: Literal["on", "off", "token"] = Field(
-        "token", description="who may ask for the API by reflection: all, nobody, or who has the token"
+        "token",
+        description="who may ask for the API: on all, off nobody, token who has the token, if one is set",
     )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")

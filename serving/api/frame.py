@@ -77,11 +77,16 @@ class Frame:
         self._active = 0
         self._max_calls = max_calls
         self._draining = False
+        self._give_up: Callable[[ServingError], None] = lambda _: None
         self.answers = {method: self._answer(getattr(servicer, method), method) for method in METHODS}
 
     def require(self, token: str | None) -> None:
         """What calls must carry from here on, if anything."""
         self._credentials = f"Bearer {token}".encode() if token else None
+
+    def when_draining(self, give_up: Callable[[ServingError], None]) -> None:
+        """How a door ends the calls whose message is not here yet."""
+        self._give_up = give_up
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls and wait for those in progress, at most ``grace_s`` seconds.
@@ -90,6 +95,7 @@ class Frame:
         its client cannot know whether it was begun. Refused here it is told UNAVAILABLE, and retries.
         """
         self._draining = True
+        self._give_up(ShuttingDown("this server is shutting down"))
         end = time.monotonic() + grace_s
         while self._active and time.monotonic() < end:  # noqa: ASYNC110  # an event would cost every call
             await asyncio.sleep(_DRAIN_POLL_S)

@@ -4,7 +4,6 @@ Every method gives its response serialised: those with tensors are written by ``
 """
 
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +101,10 @@ class VaeService:
     async def Reconstruct(self, request: pb.ReconstructRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
-            images = await self._admitted(request.images, model, call)
-            mean, _ = await model.encode(images, call.time_remaining(), continues=True)
+            rows = tensors.rows_said(request.images, model.max_rows)
+            with model.expect("decoder", rows, call.time_remaining()):
+                images = await self._admitted(request.images, model, call)
+                mean, _ = await model.encode(images, call.time_remaining(), continues=True)
             decoded = await model.decode(mean, call.time_remaining(), continues=True)
             return replies.join(
                 _served(model),
@@ -149,15 +150,15 @@ class VaeService:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             spherical = _is_spherical(request.path)
-            points = await self._points(request, model, call)
-            longest = (model.max_rows - 1) // (len(points) - 1)
-            if not 1 <= request.steps <= longest:
-                raise InvalidInput(
-                    "steps", f"want 1 to {longest} between {len(points)} points, came {request.steps}"
-                )
-            encoded = request.WhichOneof("points") == "images"
-            rows = 1 + request.steps * (len(points) - 1)
-            with nullcontext() if encoded else model.expect("decoder", rows, call.time_remaining()):
+            legs = _points_said(request, model.max_rows) - 1
+            rows = max(0, min(1 + request.steps * legs, model.max_rows))
+            with model.expect("decoder", rows, call.time_remaining()):
+                points = await self._points(request, model, call)
+                longest = (model.max_rows - 1) // (len(points) - 1)
+                if not 1 <= request.steps <= longest:
+                    raise InvalidInput(
+                        "steps", f"want 1 to {longest} between {len(points)} points, came {request.steps}"
+                    )
                 latents = await sampling.walk(
                     points, request.steps, spherical=spherical, background=self._background
                 )
@@ -245,6 +246,13 @@ class VaeService:
         self, field: int, rows: Rows, wanted: int, model: Model
     ) -> Awaitable[tuple[replies.Part, ...]]:
         return pictures.written(field, rows, wanted, model.manifest.image, self._background)
+
+
+def _points_said(request: pb.InterpolateRequest, max_rows: int) -> int:
+    """See ``tensors.rows_said``."""
+    if request.WhichOneof("points") == "images":
+        return tensors.rows_said(request.images, max_rows)
+    return request.latents.shape[0] if request.latents.shape else 0
 
 
 def _at_least_two(points: int, field: str) -> None:

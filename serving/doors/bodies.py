@@ -44,13 +44,20 @@ class Bodies:
         try:
             return await receive()
         except asyncio.CancelledError:
-            reason = self._given_up.pop(task, None)
+            reason = self._given_up.get(task)
             if reason is None:  # the caller left
                 raise
             task.uncancel()
             raise reason from None
         finally:
             del self._waiting[task]
+            self._given_up.pop(task, None)
+
+    def give_up(self, reason: ServingError) -> None:
+        """On all that have not come: nothing was begun for them."""
+        for task in self._waiting:
+            self._given_up.setdefault(task, reason)
+            task.cancel()
 
     def _look(self) -> None:
         now = self._loop.time()

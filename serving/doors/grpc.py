@@ -30,8 +30,9 @@ def new_server(settings: Settings, connections: int, frame: Frame, health: Healt
     """
     server = grpc.aio.server(options=_options(settings, connections))
     bodies = Bodies(settings.request_s, settings.max_message_mib << 20)
+    frame.when_draining(bodies.give_up)
     server.add_generic_rpc_handlers(
-        (_Handlers(frame, bodies), StandardServices(frame, health, bodies, settings.reflection))
+        (_Handlers(frame, bodies), StandardServices(frame, health, settings.reflection))
     )
     return server
 

@@ -12,6 +12,7 @@ from serving.errors import CallerLeft, InvalidInput, ServingError
 
 _UNREAD_S = 300.0
 """How long a response may wait for its reader: what stands behind it, a replaced model say, waits as well."""
+_LEAVING_S = 0.05
 DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata in which clients of all languages look for a ``google.rpc.Status``."""
 
@@ -31,6 +32,7 @@ class GrpcCall:
         """The request's message; see ``Call``."""
         message = await self.next()
         if message is None:
+            await asyncio.sleep(_LEAVING_S)  # who left is cancelled meanwhile: gRPC tells that a moment later
             raise InvalidInput("request", "want one message, came none")
         return message
 

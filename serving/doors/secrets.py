@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from serving.errors import StartupError
 from serving.host import tls
+from serving.host.abandonable import abandonable
 from serving.settings import Settings, read_file, read_token
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -48,31 +52,47 @@ class Secrets:
         self._changed = changed
         self._seen = self._state()
         self._warned = -math.inf
+        self._read_all = True
+        self._told: set[str] = set()
         self.token = read_token(settings)
         self.pem = _pem(settings)
         self._warn_of_the_end()
 
     async def watch(self) -> None:
-        """Look at the files again and again."""
+        """Look at the files again and again, whatever they do."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("certificates and tokens could not be looked at; trying again")
 
     async def refresh(self) -> None:
-        """Look once."""
-        state = await asyncio.to_thread(self._state)
+        """Look once. What could not be used is tried again at every look, until it can."""
+        state = await abandonable(self._state)
         if state != self._seen:
-            self._seen = state
-            try:
-                self.token, self.pem = await asyncio.to_thread(
-                    lambda: (read_token(self._settings), _pem(self._settings))
-                )
-            except StartupError as exc:
-                log.error("%s; what was there before stays in force", exc)
-            else:
+            self._read_all = True
+            token = await self._read(lambda: read_token(self._settings), self.token)
+            pem = await self._read(lambda: _pem(self._settings), self.pem)
+            if self._read_all:
+                self._seen = state
+                self._told.clear()
+            if (token, pem) != (self.token, self.pem):
+                self.token, self.pem = token, pem
                 log.info("certificates and tokens were read again")
                 self._changed(self)
         self._warn_of_the_end()
+
+    async def _read(self, read: Callable[[], T], before: T) -> T:
+        """What is in force from here on; each reason against something new is told once."""
+        try:
+            return await abandonable(read)
+        except StartupError as exc:
+            self._read_all = False
+            if str(exc) not in self._told:
+                self._told.add(str(exc))
+                log.error("%s; what was there before stays in force", exc)
+            return before
 
     def seconds_left(self) -> float:
         """Until the certificate expires; below 0 once it has. Raises ValueError without TLS."""
@@ -80,7 +100,7 @@ class Secrets:
             raise ValueError("no TLS, no certificate")
         return self.pem.expires - time.time()
 
-    def _state(self) -> list[tuple[int, int, int] | None]:
+    def _state(self) -> list[tuple[int, ...] | None]:
         """Something else whenever a file is: also when a link of a mounted volume leads elsewhere."""
         return [_signature(getattr(self._settings, name)) for name in _FILES]
 
@@ -93,14 +113,14 @@ class Secrets:
         log.warning("--tls-certificate %s: %s", self._settings.tls_certificate, when)
 
 
-def _signature(path: Path | None) -> tuple[int, int, int] | None:
+def _signature(path: Path | None) -> tuple[int, ...] | None:
     if path is None:
         return None
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _pem(settings: Settings) -> Pem | None:

@@ -24,8 +24,11 @@ REFLECTION = reflection.SERVICE_NAME
 
 _LONGEST_QUESTION = 1024
 """Bytes of a question to either service: names, the longest of ours has some 40."""
+_QUESTION_S = 5.0
+_PAUSE_S = 60.0
+"""Between two questions to reflection."""
 _MOST_AT_ONCE = 512
-"""Watches of health and talks with reflection, each kind; one takes some 30 kB."""
+"""Checks and watches of health, and talks with reflection, each kind; one takes some 30 kB."""
 _RETRY_AFTER_S = 1.0
 
 Status = int
@@ -84,35 +87,36 @@ class Health:
 class StandardServices(grpc.GenericRpcHandler):
     """Their handlers. ``reflects``: whether reflection is there, and whether it wants the token."""
 
-    def __init__(
-        self, frame: Frame, health: Health, bodies: Bodies, reflects: Literal["on", "off", "token"]
-    ) -> None:
+    def __init__(self, frame: Frame, health: Health, reflects: Literal["on", "off", "token"]) -> None:
         self._frame = frame
-        self._bodies = bodies
+        # Apart from our service's messages: strangers may ask here, and who talks with reflection may pause.
+        bodies = Bodies(_QUESTION_S, _LONGEST_QUESTION)
+        talks = Bodies(_PAUSE_S, _LONGEST_QUESTION)
         self._wants_token = reflects == "token"
         self._at_once: Counter[str] = Counter()
         self._reflection = reflection.aio.ReflectionServicer((SERVICE, HEALTH, REFLECTION))
         self._handlers = {
-            f"/{HEALTH}/Check": handler(health.check, bodies, streamed=False),
+            f"/{HEALTH}/Check": handler(self._limited("checks", health.check), bodies, streamed=False),
             f"/{HEALTH}/Watch": handler(self._limited("watches", health.watch), bodies, streamed=True),
         }
         if reflects != "off":
             talk = self._limited("reflections", self._reflect)
-            self._handlers[f"/{REFLECTION}/ServerReflectionInfo"] = handler(talk, bodies, streamed=True)
+            self._handlers[f"/{REFLECTION}/ServerReflectionInfo"] = handler(talk, talks, streamed=True)
 
     def service(self, handler_call_details: Any) -> Any:
         """gRPC asks for the handler of each call; None lets other services look."""
         return self._handlers.get(handler_call_details.method)
 
     def _limited(self, kind: str, answer: Any) -> Any:
-        async def limited(call: GrpcCall) -> None:
+        async def limited(call: GrpcCall) -> bytes | None:
             if self._at_once[kind] >= _MOST_AT_ONCE:
                 raise TooManyCalls(
                     f"{_MOST_AT_ONCE} {kind} are in progress, as many as may be", _RETRY_AFTER_S
                 )
             self._at_once[kind] += 1
             try:
-                await answer(call)
+                answered: bytes | None = await answer(call)
+                return answered
             finally:
                 self._at_once[kind] -= 1
 

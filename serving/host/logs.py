@@ -31,7 +31,7 @@ class _Json(logging.Formatter):
 class Sparing(logging.Filter):
     """Of warnings and errors from one line of code a few in a while, and later how many were left out.
 
-    What strangers send must not fill the disk of the host.
+    What strangers send must not fill the disk of the host. What is told once each they cannot repeat.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Sparing(logging.Filter):
         self._kinds: defaultdict[tuple[str, int], _Kind] = defaultdict(_Kind)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING or getattr(record, "told_once", False):
             return True
         kind = self._kinds[record.pathname, record.lineno]
         now = time.monotonic()

@@ -30,16 +30,16 @@ def check(certificate: Path, key: Path, client_ca: Path | None) -> None:
     context.set_ciphers("DEFAULT:@SECLEVEL=0")  # how strong they must be is for the transport to say
     try:
         context.load_verify_locations(cafile=certificate)  # parses the certificates alone
-    except ssl.SSLError as exc:
+    except OSError as exc:
         raise StartupError(f"--tls-certificate {certificate}: {_words(exc)}") from None
     try:
         context.load_cert_chain(certificate, key, password="")
-    except ssl.SSLError as exc:
+    except OSError as exc:
         raise StartupError(f"--tls-key {key}: {_words(exc)}") from None
     if client_ca:
         try:
             context.load_verify_locations(cafile=client_ca)
-        except ssl.SSLError as exc:
+        except OSError as exc:
             raise StartupError(f"--tls-client-ca {client_ca}: {_words(exc)}") from None
 
 
@@ -59,7 +59,9 @@ def expires(certificates: bytes) -> float:
     return min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
 
 
-def _words(exc: ssl.SSLError) -> str:
+def _words(exc: OSError) -> str:
+    if not isinstance(exc, ssl.SSLError):
+        return f"cannot be read: {exc.strerror}"
     if exc.reason == "KEY_VALUES_MISMATCH":
         return "want the key of the certificate, this is another's"
     return f"OpenSSL cannot use it: {(exc.reason or str(exc)).replace('_', ' ').lower()}"

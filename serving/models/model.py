@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -175,16 +176,17 @@ async def load_model(
     """
     started = time.perf_counter()
 
-    def work() -> Loaded:
-        return load(read_version(path, limits.loading.memory_bytes), provider, limits.max_batch_rows)
+    def work(tried: str | None = None) -> Loaded:
+        found = read_version(path, limits.loading.memory_bytes)
+        if tried not in (None, found.digest):  # before any of it is run
+            raise UnreadableBundle(f"{path}: its files change while it is loaded")
+        return load(found, provider, limits.max_batch_rows)
 
     if nothing_to_lose:
         loaded = await within(limits.loading, work)
     else:
         digest = await try_out(path, provider, limits.max_batch_rows, limits.loading)
-        loaded = await abandonable(work)
-        if loaded.bundle.digest != digest:
-            raise UnreadableBundle(f"{path}: its files change while it is loaded")
+        loaded = await abandonable(partial(work, digest))
     model = Model(loaded, provider, limits, executors, metrics)
     seconds = time.perf_counter() - started
     metrics.model_load.labels(model.name).set(seconds)

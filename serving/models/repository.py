@@ -220,12 +220,13 @@ class Repository:
             began = time.monotonic()
             try:
                 async with self._loading:
+                    began = time.monotonic()  # waiting for others is no part of it
                     new = await self._load(path, not self._has_started and path == versions[-1])
             except Exception as exc:  # whatever a version does, it is that version's fault alone
                 problem = problem or f"{name} version {path.name}: {reason(exc)}"
                 if why := self._refused.add(path, state, exc, time.monotonic() - began):
                     self._metrics.reloads.labels(name, "refused").inc()
-                    log.error("%s version %s refused: %s", name, path.name, why)
+                    log.error("%s version %s refused: %s", name, path.name, why, extra={"told_once": True})
                 continue
             self._refused.forget(path)
             self._models[name] = new

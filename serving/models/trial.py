@@ -100,8 +100,12 @@ async def _watched(bounds: Bounds, work: Callable[[], T], memory_bytes: Callable
         task.cancel()
 
 
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+"""Signals that are of the work itself; others come from outside or from the clock."""
+
+
 def _crash(code: int) -> BundleError:
-    if code < 0 and -code != signal.SIGKILL:
+    if -code in _CRASHES:
         return BundleError(f"it crashes the process that loads it: {signal.Signals(-code).name}")
     ended = "was killed; is memory short?" if code < 0 else f"ended with exit code {code}"
     return UnreadableBundle(f"the process that loads it {ended}")

@@ -281,3 +281,65 @@ async def test_a_place_is_given_back_when_the_rows_never_come(server):
         (model,) = server.repository.models
         assert [queue._queue.expected for queue in model._queues.values()] == [0, 0]
         assert len((await client.sample("toy", 300)).images) == 300
+
+
+async def test_messages_that_do_not_come_hold_up_no_stop(settings):
+    """Nothing was begun for them: they are told to go elsewhere, and the stop does not take the whole grace."""
+    async with running(settings.model_copy(update={"grace_s": 200.0})) as server:
+        channel = grpc.aio.insecure_channel(server.grpc_address)
+        call = asyncio.create_task(refused(channel.stream_unary(ENCODE)(never())))
+        metrics = server.metrics
+        await is_served(server.grpc_address)
+    error = await call
+    assert error.code() == grpc.StatusCode.UNAVAILABLE
+    assert metrics.calls_by_code() == {"OK": 1, "UNAVAILABLE": 1}
+    await channel.close()
+
+
+@pytest.mark.parametrize("method", ["/grpc.health.v1.Health/Check", REFLECT])
+async def test_strangers_who_are_silent_hold_up_no_callers(settings, monkeypatch, method):
+    """What is slow at health or reflection takes no place of the messages of our own service."""
+    monkeypatch.setattr(bodies, "_PROMPT_S", 0.01)
+    monkeypatch.setattr(bodies, "_LOOK_S", 0.05)
+    async with (
+        running(settings) as server,
+        grpc.aio.insecure_channel(server.grpc_address) as channel,
+    ):
+        silent = [channel.stream_stream(method)(never()) for _ in range(40)]
+        own = [asyncio.create_task(refused(channel.stream_unary(ENCODE)(never()))) for _ in range(5)]
+        await asyncio.sleep(0.5)
+        assert not any(call.done() for call in own)
+        for call in (*silent, *own):
+            call.cancel()
+
+
+async def test_callers_who_leave_before_their_message_are_cancelled(server):
+    """That is what they are counted as, not as having sent nothing."""
+    async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+        calls = [channel.stream_unary(ENCODE)(never()) for _ in range(10)]
+        await is_served(server.grpc_address)
+        for call in calls:
+            call.cancel()
+        await until(lambda: sum(server.metrics.calls_by_code().values()) == 11)
+    assert server.metrics.calls_by_code() == {"CANCELLED": 10, "OK": 1}
+
+
+@pytest.mark.parametrize("form", ["latents", "images"])
+async def test_walks_are_admitted_before_they_are_made(settings, form):
+    """A tiny request for many rows has a place in the decoder's queue from the first, or is refused."""
+    points = {
+        "latents": from_array(np.zeros((2, 3), np.float32)),
+        "images": tensors_pb2.Images(tensor=from_array(np.zeros((2, *toy.IMAGE_SHAPE), np.float32))),
+    }[form]
+    request = pb.InterpolateRequest(steps=298, **{form: points}).SerializeToString()
+    update = {"max_queue_rows": 300, "max_batch_rows": 4, "reload_s": 0.0}
+    async with (
+        running(settings.model_copy(update=update)) as server,
+        grpc.aio.insecure_channel(server.grpc_address) as channel,
+    ):
+        call = channel.unary_unary("/vae.v1.VaeService/Interpolate")
+        answers = await asyncio.gather(*(call(request) for _ in range(30)), return_exceptions=True)
+        refusals = [answer for answer in answers if isinstance(answer, Exception)]
+        assert {error.code() for error in refusals} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        rejected = {"model": "toy", "reason": "queue_full"}
+        assert server.metrics.registry.get_sample_value("vae_rejected_total", rejected) == len(refusals)

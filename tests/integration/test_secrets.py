@@ -102,3 +102,27 @@ async def test_a_token_that_is_changed_is_wanted_from_then_on(settings, tmp_path
         await until(lambda: "cannot be read: No such file" in caplog.text)
         assert await answers("second")
         assert not await answers("")
+        file.write_text("third")
+        await until_true(lambda: answers("third"))
+
+
+async def test_a_good_token_does_not_wait_for_a_bad_certificate(settings, paths, tmp_path, caplog):
+    """Each file by itself: the old token may be one that has leaked. The same complaint is told once."""
+    authority = trustme.CA()
+    put(paths, authority)
+    file = tmp_path / "token"
+    file.write_text("first")
+    changed = []
+    made = secrets.Secrets(
+        settings.model_copy(update=paths | {"auth_token_file": file}), lambda new: changed.append(new.token)
+    )
+    paths["tls_certificate"].write_bytes(b"half of one")
+    file.write_text("second")
+    for _ in range(3):
+        await made.refresh()
+    assert changed == ["second"]
+    assert caplog.text.count("there is no -----BEGIN in it") == 1
+    before = made.pem
+    put(paths, authority)
+    await made.refresh()
+    assert made.pem != before
