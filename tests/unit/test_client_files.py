@@ -117,6 +117,7 @@ def test_masks(tmp_path, caplog, dtype):
         ),
         (np.full((5, 4, 6), 255.0), "came float64 from 255 to 255"),
         (np.full((5, 4, 6), 1j), "want numbers for images, came complex128"),
+        (np.zeros((0, 1, 4, 6)), "want images with pixels in them"),
     ],
 )
 def test_other_arrays_are_refused_with_what_is_wanted(tmp_path, images, message):
