@@ -127,7 +127,7 @@ def read_array(path: Path, names: Sequence[str]) -> Rows:
     """The array of a .npy file, or the first of ``names`` in a .npz file, or the only one there is.
 
     Raises:
-        FileError: not such a file, or no such array in it.
+        FileError: not such a file, or no such array in it, or one without rows.
     """
     try:
         file = read_arrays(path, names)
@@ -138,7 +138,10 @@ def read_array(path: Path, names: Sequence[str]) -> Rows:
     if not file.arrays:
         came = ", ".join(file.names) or "none"
         raise FileError(f"{path}: want an array {' or '.join(names)}, came {came}")
-    return next(iter(file.arrays.values()))
+    array = next(iter(file.arrays.values()))
+    if not array.ndim:
+        raise FileError(f"{path}: want rows, came a single value")
+    return array
 
 
 def over(above: Rows, below: Rows, columns: int) -> Rows:
