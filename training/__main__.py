@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from training.commands import evaluate, export, fit, import_onnx, pools, report
@@ -16,6 +17,7 @@ COMMANDS = (fit, evaluate, pools, export, import_onnx, report)
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for what the user can put right, 128 + n after signal n."""
     logging.basicConfig(format="%(message)s")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files, which are named in a line
     logging.getLogger("training").setLevel(logging.INFO)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks ends nothing
         sys.stdout.reconfigure(errors="backslashreplace")

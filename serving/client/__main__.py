@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -40,6 +41,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     logging.basicConfig(format="vae-client: %(message)s")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged files, which are named in a line
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks ends nothing
         sys.stdout.reconfigure(errors="backslashreplace")
     status = None
@@ -281,7 +283,13 @@ def _add_out(parser: argparse.ArgumentParser, *suffixes: str, required: bool = T
     unless = "" if required else " (default: print them)"
     parser.add_argument("--out", type=out, required=required, help=f"file to write: {kinds}{unless}")
     if ".png" in suffixes:
-        parser.add_argument("--columns", type=int, help="columns of the grid")
+        parser.add_argument("--columns", type=_columns, help="columns of the grid")
+
+
+def _columns(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"want a whole number from 1, came {text}")
+    return int(text)
 
 
 if __name__ == "__main__":

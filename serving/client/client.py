@@ -22,6 +22,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 DEFAULT_ADDRESS = "localhost:50051"
 DEFAULT_TIMEOUT_S = 30.0
+LONGEST_TIMEOUT_S = 1e8
+"""Three years."""
 
 
 class _Connection:
@@ -49,7 +51,7 @@ class _Connection:
         self._channel = self._open(channel.target(address), credentials)
         self._stub = VaeServiceStub(self._channel)
         self._metadata = channel.metadata(token)
-        self._timeout_s = timeout_s
+        self._timeout_s = _checked_timeout(timeout_s)
         self._operations = Operations()
 
     def _open(self, target: str, credentials: grpc.ChannelCredentials | None) -> Any:
@@ -58,8 +60,15 @@ class _Connection:
     def with_timeout(self, timeout_s: float) -> Self:
         """The same connection with another deadline; closing either closes both."""
         other = copy.copy(self)
-        other._timeout_s = timeout_s
+        other._timeout_s = _checked_timeout(timeout_s)
         return other
+
+
+def _checked_timeout(timeout_s: float) -> float:
+    """gRPC takes what is not a number, or beyond its clock, for a deadline that is over."""
+    if not 0 < timeout_s <= LONGEST_TIMEOUT_S:
+        raise ValueError(f"timeout_s: want seconds above 0, to {LONGEST_TIMEOUT_S:g}, came {timeout_s:g}")
+    return timeout_s
 
 
 def _blocking(

@@ -23,7 +23,7 @@ from serving.pictures.picture_arrays import (
     read_arrays,
     stored_form,
 )
-from serving.pictures.picture_files import PictureError, in_channels, look, read
+from serving.pictures.picture_files import PictureError, in_channels, look, printable, read
 from serving.pictures.picture_folders import FolderError, LeftOut, left_out_line, listing
 from serving.wire import images as formats
 
@@ -73,7 +73,7 @@ def read_images(paths: Sequence[Path], model: Model, *, fit: bool) -> Given:
         raise FileError(f"images: want .npy or .npz, the model has {model.image_shape[0]} channels")
     found = [picture for path in paths for picture in _pictures(path, model.image_shape, fit=fit)]
     pixels = np.stack([pixels for _, pixels in found])
-    return Given(_in_form(str(paths[0]), pixels, (0.0, 1.0)), [_printable(file) for file, _ in found])
+    return Given(_in_form(str(paths[0]), pixels, (0.0, 1.0)), [printable(file) for file, _ in found])
 
 
 def _in_form(name: str, images: Rows, value_range: tuple[float, float]) -> Rows:
@@ -88,7 +88,7 @@ def _in_form(name: str, images: Rows, value_range: tuple[float, float]) -> Rows:
 
 def _pictures(path: Path, shape: tuple[int, int, int], *, fit: bool) -> Iterator[tuple[Path, Rows]]:
     """A file, or those of a folder, each as [C, H, W]."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         try:
             yield path, _read_picture(path, shape, fit=fit)
         except PictureError as exc:
@@ -123,16 +123,11 @@ def _read_picture(file: Path, shape: tuple[int, int, int], *, fit: bool) -> Rows
     return in_channels(read(file, None if same else (height, width)), channels)
 
 
-def _printable(file: Path) -> str:
-    """The name, with what is not UTF-8 in it as an escape."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
-
-
 def read_array(path: Path, names: Sequence[str]) -> Rows:
     """The array of a .npy file, or the first of ``names`` in a .npz file, or the only one there is.
 
     Raises:
-        FileError: not such a file, or no such array in it.
+        FileError: not such a file, or no such array in it, or one without rows.
     """
     try:
         file = read_arrays(path, names)
@@ -143,7 +138,10 @@ def read_array(path: Path, names: Sequence[str]) -> Rows:
     if not file.arrays:
         came = ", ".join(file.names) or "none"
         raise FileError(f"{path}: want an array {' or '.join(names)}, came {came}")
-    return next(iter(file.arrays.values()))
+    array = next(iter(file.arrays.values()))
+    if not array.ndim:
+        raise FileError(f"{path}: want rows, came a single value")
+    return array
 
 
 def over(above: Rows, below: Rows, columns: int) -> Rows:

@@ -214,7 +214,9 @@ class Operations(Streams):
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
         request = pb.ScoreRequest(
-            model=requests.ref(model, version), samples=samples, seed=requests.checked_seed(seed)
+            model=requests.ref(model, version),
+            samples=requests.checked_whole("samples", samples),
+            seed=requests.checked_seed(seed),
         )
         fill = requests.fill_seeded_images(request, images)
         responses = yield from self._answers("Score", request, len(images), fill, each=samples)
@@ -246,7 +248,7 @@ class Operations(Streams):
             model=requests.ref(model, version),
             images=None if images is None else messages.to_images(images),
             latents=None if latents is None else messages.to_latents(latents),
-            steps=steps,
+            steps=requests.checked_whole("steps", steps),
             path=pb.INTERPOLATION_PATH_SPHERICAL if spherical else pb.INTERPOLATION_PATH_LINEAR,
             image_format=messages.image_format(format),
             include_latents=True,

@@ -17,6 +17,13 @@ def checked_seed(seed: int | None) -> int | None:
     return seed
 
 
+def checked_whole(name: str, value: int) -> int:
+    """What the field of a request can hold; whether it makes sense is for the server to say."""
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name}: want -2**63 to 2**63-1, came {value}")
+    return value
+
+
 def neighbourhood(
     pool: str | None, image: messages.ImageRows | None, latent: messages.Rows | None, spread: float | None
 ) -> pb.Neighbourhood | None:
@@ -61,7 +68,8 @@ def sample(  # noqa: PLR0913  # the options of one request
 
 def fill_rows(request: pb.SampleRequest, first_row: int) -> Callable[[slice], None]:
     def fill(rows: slice) -> None:
-        request.count, request.first_row = rows.stop - rows.start, first_row + rows.start
+        request.count = checked_whole("count", rows.stop - rows.start)
+        request.first_row = checked_whole("first_row", first_row + rows.start)
 
     return fill
 

@@ -66,7 +66,8 @@ class Streams:
             latents=latents,
             version=version,
         )
-        request.count, request.first_row = count, first_row
+        request.count = requests.checked_whole("count", count)
+        request.first_row = requests.checked_whole("first_row", first_row)
 
         def read(response: pb.SampleStreamResponse) -> results.Samples:
             return messages.from_samples([response], first_row=response.first_row, latents=latents)

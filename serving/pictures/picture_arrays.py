@@ -71,6 +71,9 @@ def read_arrays(path: Path, names: Sequence[str]) -> ArrayFile:
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as content:
                 found = {name: content[name] for name in names if name in content.files}
+                for name, array in found.items():
+                    if not isinstance(array, np.ndarray):  # numpy gives the bytes of what is no .npy
+                        raise ArrayError(f"want arrays, came {name!r}, a file of another kind")
                 return ArrayFile(tuple(content.files), found)
     except ArrayError:
         raise
@@ -100,8 +103,10 @@ def stored_form(images: Array, value_range: tuple[float, float] = (0.0, 1.0)) ->
     """uint8 for whole numbers and booleans, float32 for fractions.
 
     Raises:
-        ArrayError: values that are neither whole numbers in 0..255 nor lie in the range.
+        ArrayError: no values at all, or some that are neither whole numbers in 0..255 nor lie in the range.
     """
+    if not images.size:
+        raise ArrayError(f"want images with pixels in them, came {list(images.shape)}")
     if images.dtype == bool:
         return Stored(np.dtype(np.uint8), factor=255)
     if images.dtype == np.uint8:

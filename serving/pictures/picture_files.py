@@ -5,6 +5,9 @@ modes are those of ``picture_modes``. H is the height, W the width as the pictur
 """
 
 import functools
+import os
+import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from serving.pictures.picture_modes import ModeError, is_grey, plain
 
@@ -33,16 +36,29 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By EXIF orientation; from 5 on, height and width change places."""
+GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""From one grey value to the next, where Pillow spreads the 2 or 4 bits of a PNG file over 0..255."""
 LONGEST_REASON = 160
+BREAKING = frozenset({"Cc", "Zl", "Zp"})
+"""Categories of letters that would end a line, or tell a terminal what to do."""
 
 
 class PictureError(ValueError):
     """A file that cannot be used; one line, fit to be shown."""
 
     def __init__(self, file: Path, reason: str) -> None:
-        super().__init__(f"{file}: cannot be read as an image: {reason}")
+        super().__init__(f"{printable(file)}: cannot be read as an image: {reason}")
         self.file = file
         self.reason = reason
+
+
+def printable(path: Path) -> str:
+    """In one line: what is not UTF-8, or a control character, as an escape."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in BREAKING else letter
+        for letter in text
+    )
 
 
 class Look(NamedTuple):
@@ -111,7 +127,11 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     try:
         # By its name, Pillow would map an uncompressed TIFF file with height and width exchanged where its
         # orientation turns it, and give garbled pixels (seen in 13.0).
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe may never answer
+            raise PictureError(file, "no regular file")
         with file.open("rb") as opened, Image.open(opened, formats=_formats()) as image:
+            if image.format == "PNG":
+                _scale_transparency(image)
             if image.format not in FIRST_IS_THE_PICTURE and getattr(image, "is_animated", False):
                 count = getattr(image, "n_frames", "several")
                 raise PictureError(file, f"want one picture a file, came {count} frames or pages")
@@ -120,6 +140,16 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         raise
     except Exception as exc:  # a broken file may raise anything: SyntaxError, struct.error, IndexError …
         raise PictureError(file, _reason(exc)) from None
+
+
+def _scale_transparency(image: ImageFile.ImageFile) -> None:
+    """A PNG file names its transparent colour in its own bits; Pillow makes 8 of them in the pixels alone."""
+    declared = image.info.get("transparency")
+    layout = str(image.tile[0][3]) if image.tile else ""
+    if isinstance(declared, int) and layout in GREY_STEPS:
+        image.info["transparency"] = declared * GREY_STEPS[layout]
+    elif isinstance(declared, tuple) and layout == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in declared)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -117,6 +117,7 @@ def test_masks(tmp_path, caplog, dtype):
         ),
         (np.full((5, 4, 6), 255.0), "came float64 from 255 to 255"),
         (np.full((5, 4, 6), 1j), "want numbers for images, came complex128"),
+        (np.zeros((0, 1, 4, 6)), "want images with pixels in them"),
     ],
 )
 def test_other_arrays_are_refused_with_what_is_wanted(tmp_path, images, message):
@@ -190,8 +191,8 @@ def test_a_damaged_example_is_one_line(tmp_path, kind):
 
 
 def test_examples_that_only_look_like_rows(tmp_path):
-    """A superscript is a digit and no number; a name may be longer than a file's."""
-    for image in ("²", "x" * 300):
+    """A superscript is a digit and no number; nor is --5, nor what Python reads no number of."""
+    for image in ("²", "x" * 300, "--5", "9" * 5000):
         with pytest.raises(TrainingError, match=r"line 1: image .*: want a row or an image file, found none"):
             images_of([Example(1, image, "a")], tmp_path / "labels.csv", load(FitConfig()), FitConfig())
 
@@ -203,6 +204,8 @@ def test_unusable_files_are_named(tmp_path):
     array = tmp_path / "a.npz"
     np.savez(array, one=np.zeros(1), two=np.zeros(1))
     (tmp_path / "full.npz").symlink_to("/dev/full")
+    single = tmp_path / "single.npy"
+    np.save(single, np.array(1.0))
     for call, message in (
         (lambda: files.read_images([text], MODEL, fit=False), "a.png: cannot be read as an image"),
         (lambda: files.read_images([tmp_path / "no.png"], MODEL, fit=False), "No such file"),
@@ -213,6 +216,8 @@ def test_unusable_files_are_named(tmp_path):
         ),
         (lambda: files.read_array(text, ("latents",)), "cannot be read as .npy or .npz"),
         (lambda: files.read_array(tmp_path / "none.npy", ("latents",)), "cannot be read"),
+        (lambda: files.read_array(single, ("latents",)), "single.npy: want rows, came a single value"),
+        (lambda: files.read_images([Path("x" * 300)], MODEL, fit=False), "File name too long"),
         (lambda: files.write_arrays(tmp_path / "no" / "a.npz", {}), "cannot be written"),
         (
             lambda: files.write_arrays(tmp_path / "full.npz", {"a": np.zeros(9999)}),

@@ -223,3 +223,27 @@ def test_parts_are_made_as_they_are_asked_for():
     with pytest.raises(StopIteration) as stop:
         parts.send(pb.GetModelResponse(model=models_pb2.Model(max_rows=7)))
     assert next(stop.value.value) == slice(0, 7)
+
+
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf"), 1e30, 0, -1])
+def test_a_timeout_that_is_none_is_refused(timeout_s):
+    """gRPC would end such a call at once, with a deadline exceeded that nobody set."""
+    with pytest.raises(ValueError, match=r"timeout_s: want seconds above 0, to 1e\+08, came"):
+        Client("127.0.0.1:1", timeout_s=timeout_s)
+    with Client("127.0.0.1:1") as client, pytest.raises(ValueError, match="timeout_s: want"):
+        client.with_timeout(timeout_s)
+
+
+def test_numbers_that_no_request_can_hold_are_named():
+    """protobuf says that a value is out of range, but not which."""
+    operations, much = Operations(), 10**23
+    image = np.zeros((1, 1, 4, 4), np.uint8)
+    for call, name in (
+        (lambda: next(operations.sample("m", 1, first_row=much)), "first_row"),
+        (lambda: operations.sample_stream("m", much), "count"),
+        (lambda: operations.sample_stream("m", 1, first_row=-much), "first_row"),
+        (lambda: next(operations.score("m", image, samples=much)), "samples"),
+        (lambda: next(operations.interpolate("m", much, images=image)), "steps"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}: want -2\*\*63 to 2\*\*63-1, came"):
+            call()

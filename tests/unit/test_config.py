@@ -55,6 +55,10 @@ def test_a_path_is_kept_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert FitConfig(data="some/images").data == str(tmp_path / "some/images")
     assert FitConfig(data="mnist", data_dir="idx").data_dir == tmp_path / "idx"
+    assert FitConfig(data="some/..").data == str(tmp_path), "its last part is the name of the run"
+    assert FitConfig(data="~nobody-of-this-name/x").data == str(tmp_path / "~nobody-of-this-name/x")
+    with pytest.raises(TrainingError, match=r"^--data: want digits, mnist, .* or a path; came ''"):
+        FitConfig.parse({"data": ""})
 
 
 @pytest.fixture(scope="module")

@@ -244,12 +244,15 @@ def test_arrays_that_are_not_read_are_named(tmp_path, caplog):
         ("x.zip", r"x\.zip: want .*, and this one unpacked; came a file \.zip$"),
         ("x.tar.gz", "and this one unpacked; came a file .gz$"),
         ("x.png", r"want digits, .* an \.npz or \.npy file; came a file \.png$"),
+        ("pipe", "want digits, .*; came no regular file$"),
         ("x" * 300, "not found$"),
     ],
 )
 def test_files_that_are_there_are_not_called_missing(tmp_path, name, message):
-    """An archive wants unpacking; a single picture is no data set."""
-    if len(name) < 200:
+    """An archive wants unpacking; a single picture is no data set; nor is a pipe."""
+    if name == "pipe":
+        os.mkfifo(tmp_path / name)
+    elif len(name) < 200:
         (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(TrainingError, match=message):
         data(tmp_path / name)
@@ -354,18 +357,18 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize("name", ["my photos", "фото"])
+@pytest.mark.parametrize("name", ["my photos", "фото", "-dash"])
 def test_the_command_that_fit_prints_works(tmp_path, monkeypatch, capsys, name):
     """Whatever the run folder is called."""
     import shlex
 
     monkeypatch.chdir(tmp_path)
     pictures(tmp_path / "data", 24)
-    assert main(["fit", "--data", "data", "--run", f"runs/{name}", "--no-tensorboard", *TINY]) == 0
+    assert main(["fit", "--data", "data", f"--run={name}", "--no-tensorboard", *TINY]) == 0
     out = capsys.readouterr().out
     command = shlex.split(out[out.index("next:") :].splitlines()[1])
     assert command[:2] == ["vae-train", "export"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert main([*command[1:], "--force", "--pools", "aggregate"]) == 0
-    assert [path.name for path in Path("models").iterdir()] == [Run(Path("runs") / name).model_name]
+    assert [path.name for path in Path("models").iterdir()] == [Run(Path(name)).model_name]

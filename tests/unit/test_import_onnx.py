@@ -207,9 +207,15 @@ def test_what_a_bundle_cannot_hold_is_refused(tmp_path, encoder_model, decoder_m
     [
         pytest.param(None, {}, "want a folder with vae_encoder/ and vae_decoder/", id="no config"),
         pytest.param(
-            {}, {}, "scaling_factor: want a finite number, came None; or give --latent-scale", id="no factor"
+            {},
+            {},
+            "scaling_factor: want a number other than 0 .*, came None; or give --latent-scale",
+            id="no factor",
         ),
         pytest.param({"scaling_factor": "big"}, {}, "came 'big'", id="no number"),
+        pytest.param({"scaling_factor": 10**400}, {}, "want a number other than 0", id="no float"),
+        pytest.param({"scaling_factor": 1e300}, {}, r"to 1e\+30, came 1e\+300", id="beyond float32"),
+        pytest.param({"scaling_factor": 0}, {}, "want a number other than 0 .*, came 0", id="zero"),
         pytest.param(
             {"scaling_factor": 1, "latents_mean": [0.1, 0.2]},
             {},

@@ -117,8 +117,21 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "cache").unlink()
     loaded(tmp_path, tmp_path / "x.npy", "no")
     (file,) = (tmp_path / "cache/mapped").glob("*/train.npy")
-    file.write_bytes(file.read_bytes()[:500])
-    with pytest.raises(TrainingError, match=r"cannot be read .* delete it, it will be made anew"):
+    for spoil in (
+        lambda: file.write_bytes(file.read_bytes()[:500]),
+        lambda: file.write_bytes(b""),
+        lambda: (file.parent / "about.json").write_text("{}"),
+        lambda: (file.parent / "about.json").write_text("[]"),
+    ):
+        spoil()
+        with pytest.raises(TrainingError, match=r"cannot be read .* delete it, it will be made anew"):
+            loaded(tmp_path, tmp_path / "x.npy", "no")
+
+
+def test_an_array_without_images_is_refused(tmp_path):
+    """A single value has no length that could be told."""
+    np.save(tmp_path / "x.npy", np.array(5))
+    with pytest.raises(TrainingError, match=r"want images \[N, C, H, W\] .* came \[\]"):
         loaded(tmp_path, tmp_path / "x.npy", "no")
 
 

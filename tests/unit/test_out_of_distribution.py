@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from training.config import FitConfig
 from training.data import load
@@ -44,6 +45,20 @@ def test_foreign_images_are_made_of_the_held_out_ones():
     torch.testing.assert_close(made["inverted"], 1 - images)
     torch.testing.assert_close(made["rotated 90°"].rot90(3, dims=(2, 3)), images)
     assert set(foreign_images(torch.rand(5, 1, 6, 8), torch.Generator())) == {"noise", "inverted"}
+
+
+def test_an_own_folder_called_noise_does_not_lose_in_silence(tmp_path):
+    """What the user names is measured beside the images of ours that have the same name."""
+    dataset = load(FitConfig())
+    config = resolve(FitConfig(network="mlp", latent=2, width=8), dataset)
+    model = build_model(config, dataset.image_shape).eval()
+    (tmp_path / "noise").mkdir()
+    for colour in ("black", "grey", "white"):
+        Image.new("L", (8, 8), colour).save(tmp_path / "noise" / f"{colour}.png")
+    evaluated = EvaluatedModel(model, dataset, "test", binary=False, step=1, seed=0, limit=50)
+    group = foreign_group(evaluated, tmp_path / "noise")
+    assert group.protocol["images of noise (--ood)"] == 3
+    assert group.protocol["images of noise"] > 3
 
 
 def test_withheld_labels_are_measured():

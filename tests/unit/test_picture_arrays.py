@@ -1,5 +1,6 @@
 """serving.pictures.picture_arrays: what the axes and values of arrays mean."""
 
+import zipfile
 import zlib
 
 import numpy as np
@@ -73,6 +74,8 @@ def test_no_value_is_refused_without_its_range():
         (PIXELS.astype(np.uint16) * 257, "came uint16 from 0 to 65535"),
         (PIXELS.astype(complex), "want numbers for images, came complex128"),
         (np.array(["a"]), "want numbers for images, came <U1"),
+        (np.zeros((0, 1, 4, 4)), r"want images with pixels in them, came \[0, 1, 4, 4\]"),
+        (np.zeros((2, 0, 4, 4), np.uint8), r"want images with pixels in them, came \[2, 0, 4, 4\]"),
     ):
         with pytest.raises(ArrayError, match=message):
             stored_form(images)
@@ -132,3 +135,11 @@ def test_pickles_are_not_opened(tmp_path):
     for name in ("a.npz", "a.npy"):
         with pytest.raises(ArrayError, match=r": it holds Python objects$"):
             read_arrays(tmp_path / name, ("images",))
+
+
+def test_what_is_no_array_is_named(tmp_path):
+    """Anything may lie in a zip file; numpy gives its bytes without a word."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as packed:
+        packed.writestr("images", b"not an array")
+    with pytest.raises(ArrayError, match="want arrays, came 'images', a file of another kind"):
+        read_arrays(tmp_path / "a.npz", ("images", "labels"))

@@ -1,8 +1,11 @@
 """serving.pictures.picture_files: what the pixels of every kind of picture file are."""
 
 import io
+import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -294,3 +297,33 @@ def test_numpy_and_pillow_are_enough():
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
     code += "\n".join(f"import serving.pictures.{name}" for name in modules)
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=patience.SECONDS)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """Nobody may ever write to it."""
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(PictureError, match="no regular file"):
+        read(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "row", "declared", "expected"),
+    [
+        (1, 0, b"\xa0", b"\0\0", [255, 255, 255, 255]),
+        (2, 0, b"\x1b", b"\0\1", [0, 255, 170, 255]),
+        (4, 0, b"\x01\x23", b"\0\2", [0, 17, 255, 51]),
+        (16, 2, b"\x64\1\x32\2\5\3" + bytes(18), b"\x64\1\x32\2\5\3", [255, 0, 0, 0]),
+    ],
+)
+def test_a_transparent_colour_in_the_files_own_bits(tmp_path, bits, colour, row, declared, expected):
+    """A PNG file names it as its pixels are written, with fewer or more bits than the 8 that Pillow gives."""
+    header = struct.pack(">IIBBBBB", 4, 1, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", declared), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    file = tmp_path / "a.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(map(chunk_of, chunks)))
+    assert read(file).reshape(4, -1)[:, 0].tolist() == expected
+
+
+def chunk_of(chunk: tuple[bytes, bytes]) -> bytes:
+    kind, content = chunk
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.pictures.picture_files import PictureError, read
 from serving.pictures.picture_folders import FolderError, LeftOut, left_out_line, listing
 
 
@@ -94,3 +95,30 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
         f"{tmp_path}: skipped 2 of 9 files that cannot be read as images: a/0.csv (no format); a/1.csv (no format)"
     )
     assert left_out_line(tmp_path, left_out, 9).endswith("a/2.csv (no format); …")
+
+
+def test_folders_deeper_than_pythons_calls(tmp_path, monkeypatch):
+    """What a runaway script has nested is listed to its end."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("a")
+        os.chdir("a")
+    Path("x.png").touch()
+    try:
+        assert names(tmp_path) == ["a/" * 1200 + "x.png"]
+    finally:  # what clears up after tests recurses too
+        Path("x.png").unlink()
+        for _ in range(1200):
+            os.chdir("..")
+            os.rmdir("a")
+
+
+def test_a_name_breaks_no_line(tmp_path):
+    """Line feeds and orders to the terminal in a file's name are shown as escapes, other letters as they are."""
+    file = tmp_path / "a\nb\x1b[31m\u2028ü\u202fk.png"
+    file.write_text("none")
+    shown = "a\\nb\\x1b[31m\\u2028ü\u202fk.png"
+    assert shown in left_out_line(tmp_path, [LeftOut(file, "no picture")], 1)
+    with pytest.raises(PictureError) as refused:
+        read(file)
+    assert shown in str(refused.value)

@@ -1,6 +1,7 @@
 """``vae-train evaluate``: the field's measures of a run, into its ``metrics.json``."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from training.runs import Run, load_run
 
     use_threads(args.threads)
-    if args.ood is not None and not args.ood.exists():
+    if args.ood is not None and not os.path.exists(args.ood):
         raise TrainingError(f"--ood {args.ood}: want a folder of images, an .npz or .npy file; not found")
     folder, loaded = Run(args.run), load_run(args.run)
     dataset = loaded.dataset()

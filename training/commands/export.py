@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.commands.flags import path_flag
 from training.commands.numeric_options import COUNT
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(describe(measured.metrics))
     print(describe_bundle(bundle))
-    print(f"next:\n  {shlex.join(['vae-serve', '--repository', str(args.repository)])}")
+    print(f"next:\n  {shlex.join(['vae-serve', *path_flag('--repository', args.repository)])}")
     return 0
 
 

@@ -2,12 +2,13 @@
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from training.commands.flags import add_config_flags, explicit_values
+from training.commands.flags import add_config_flags, explicit_values, path_flag
 from training.config import MACHINE_FIELDS, FitConfig, flag
 from training.training_error import TrainingError
 
@@ -120,7 +121,7 @@ def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescripti
     config = FitConfig.parse(explicit_values(args))
     folder = Run(args.run or Path("runs") / Path(config.data).stem)
     if (
-        folder.path.exists()
+        os.path.exists(folder.path)
         and not folder.exists()
         and (not folder.path.is_dir() or any(folder.path.iterdir()))
     ):
@@ -220,7 +221,7 @@ def _print_best(last: float, folder: "Run") -> None:
 def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run") -> None:
     steps = f"step {state.step:,} of {config.total_steps:,}"
     if outcome.signal is not None:
-        resume = shlex.join(["vae-train", "fit", "--run", str(folder.path), "--resume"])
+        resume = shlex.join(["vae-train", "fit", *path_flag("--run", folder.path), "--resume"])
         print(f"stopped   at {steps}, saved; go on with:\n  {resume}")
         return
     if outcome.validation is None:
@@ -232,6 +233,6 @@ def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run"
         density = "" if sigma is None else f"; σ {sigma:.3f} (a density, so it may be below 0)"
         print(f"validated averaged weights: {bound}distortion {distortion:.2f}, rate {rate:.2f}{density}")
         _print_best(outcome.validation["loss"], folder)
-    export = ["vae-train", "export", "--run", str(folder.path), "--repository", "models"]
+    export = ["vae-train", "export", *path_flag("--run", folder.path), "--repository", "models"]
     export += ["--name", folder.model_name]
     print(f"next:\n  {shlex.join(export)}")

@@ -1,6 +1,7 @@
 """Command-line flags made from the fields of a config: one place says what an option is."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel
@@ -27,6 +28,11 @@ class Parser(argparse.ArgumentParser):
     def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
         """Unlike argparse's own, not silent where it cannot be written."""
         print(self.format_help(), end="", file=file)
+
+
+def path_flag(name: str, path: Path) -> list[str]:
+    """A flag as it can be typed; a value that begins with a minus sign wants an equals sign."""
+    return [f"{name}={path}"] if str(path).startswith("-") else [name, str(path)]
 
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:

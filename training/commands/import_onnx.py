@@ -1,10 +1,12 @@
 """``vae-train import-onnx``: foreign encoder and decoder graphs become a sealed bundle."""
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.commands.flags import path_flag
 from training.commands.numeric_options import COUNT, HeightByWidth, Interval, Real
 from training.training_error import TrainingError
 
@@ -120,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     print(describe_bundle(bundle))
     for gate in bundle.manifest.training.gates:
         print(f"proof     {gate.came}; want {gate.wanted}")
-    print(f"next:\n  {shlex.join(['vae-serve', '--repository', str(args.repository)])}")
+    print(f"next:\n  {shlex.join(['vae-serve', *path_flag('--repository', args.repository)])}")
     return 0
 
 
@@ -143,7 +145,7 @@ def _dataset(data: str, foreign: "ForeignModel", channels: str | None) -> "Datas
     from training import data as datasets
     from training.config import FitConfig
 
-    size = foreign.image_size if Path(data).is_dir() else None  # other sources hold images of one size
+    size = foreign.image_size if os.path.isdir(data) else None  # other sources hold images of one size
     options = {"data": data, "image_size": size, "channels": channels}
     given = {field: value for field, value in options.items() if value is not None}
     return datasets.load(FitConfig.parse(given))

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from training.commands.flags import path_flag
 from training.commands.numeric_options import COUNT, SEED, THREADS
 
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     use_threads(args.threads)
     with threadpool_limits(args.threads):
         print(_found(args))
-    export = shlex.join(["vae-train", "export", "--run", str(args.run), "--pools", "mixture"])
+    export = shlex.join(["vae-train", "export", *path_flag("--run", args.run), "--pools", "mixture"])
     print(f"written   {args.run / 'pools.json'}; next:\n  {export}")
     return 0
 

@@ -1,5 +1,6 @@
 """The options that say which data are trained on; part of ``FitConfig``."""
 
+import os
 import reprlib
 from pathlib import Path
 from typing import Any, Literal
@@ -75,14 +76,16 @@ class DataOptions(Options):
 
     @field_validator("data")
     @classmethod
-    def _absolute(cls, value: str) -> str:
+    def _found_anywhere(cls, value: str) -> str:
         """A path is kept absolute, so that a run can be evaluated from any folder."""
-        return value if value in NAMED_DATA else str(_in_utf8(Path(value).expanduser().absolute()))
+        if not value:  # a variable of a script that is not set; not the folder one is in
+            raise ValueError(f"want {', '.join(NAMED_DATA)} or a path; came ''")
+        return value if value in NAMED_DATA else str(_absolute(value))
 
     @field_validator("data_dir", "cache_dir")
     @classmethod
     def _absolute_dir(cls, value: Path | None) -> Path | None:
-        return value and _in_utf8(value.expanduser().absolute())
+        return value and _absolute(str(value))
 
     @field_validator("without", mode="before")
     @classmethod
@@ -113,8 +116,11 @@ class DataOptions(Options):
         return value
 
 
-def _in_utf8(path: Path) -> Path:
-    """It is written down in the run folder, as UTF-8."""
+def _absolute(value: str) -> Path:
+    """It is written down in the run folder, as UTF-8; its last part names the run and the data."""
+    path = Path(os.path.expanduser(value)).absolute()  # unlike pathlib, at ease with an unknown user
+    if ".." in path.parts:
+        path = Path(os.path.realpath(path))
     try:
         str(path).encode()
     except UnicodeEncodeError:

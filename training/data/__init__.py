@@ -44,7 +44,8 @@ def _found(config: FitConfig, labelled: bool) -> Dataset:
     if os.path.isdir(path):
         return folder.load(config, labelled=labelled)
     if not os.path.isfile(path):
-        raise TrainingError(f"--data {path}: want {WANTED}; not found")
+        came = "came no regular file" if os.path.exists(path) else "not found"
+        raise TrainingError(f"--data {path}: want {WANTED}; {came}")
     if not has_array_name(path):
         unpacked = ", and this one unpacked" if path.suffix.lower() in PACKED else ""
         raise TrainingError(f"--data {path}: want {WANTED}{unpacked}; came a file {path.suffix}".rstrip())

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from serving.pictures.picture_arrays import as_stored
+from serving.pictures.picture_arrays import Stored, as_stored
 from training.config import FitConfig
 from training.data.dataset import CHUNK, Dataset, Split
 from training.data.idx import default_cache
@@ -79,8 +79,9 @@ def load(source: Source, config: FitConfig) -> tuple[Dataset, Skipped]:
             arrays, skipped = source.read(scratch)
             ready = scratch / "ready"
             ready.mkdir()
+            stored = checked_form(source.name, arrays.images)
             log.info("%s: writing %d images to %s", source.name, len(arrays.images), folder)
-            _prepare(source.name, arrays, skipped, config, ready)
+            _prepare(source.name, arrays, stored, skipped, config, ready)
             _publish(ready, folder)
     return _open(source.name, folder)
 
@@ -106,10 +107,11 @@ def _scratch(root: Path) -> Iterator[Path]:
         raise TrainingError(f"--cache-dir {root.parent}: cannot be written: {exc.strerror or exc}") from None
 
 
-def _prepare(name: str, arrays: Arrays, skipped: Skipped, config: FitConfig, folder: Path) -> None:
+def _prepare(
+    name: str, arrays: Arrays, stored: Stored, skipped: Skipped, config: FitConfig, folder: Path
+) -> None:
     """Write the files of a folder; the images are read once, from the first to the last."""
-    images, stored = arrays.images, checked_form(name, arrays.images)
-    dtype = stored.dtype
+    images, dtype = arrays.images, stored.dtype
     parts = split_rows(name, len(images), config)
     digest = hashlib.sha256(f"{dtype.str}{images.shape}".encode())
     files = [(folder / f"{split}.npy").open("wb") for split in SPLITS]
@@ -151,10 +153,10 @@ def _open(name: str, folder: Path) -> tuple[Dataset, Skipped]:
     try:
         about = json.loads((folder / "about.json").read_text())
         train, val, test = (_split(folder, split) for split in SPLITS)
-    except (OSError, ValueError) as exc:
+        names, skipped = tuple(about["label_names"]), Skipped(**about["skipped"])
+        return Dataset(name, train, val, test, names, about["sha256"], mapped=True), skipped
+    except (OSError, ValueError, EOFError, LookupError, TypeError) as exc:  # numpy: EOFError of an empty file
         raise TrainingError(f"{folder}: cannot be read ({exc}); delete it, it will be made anew") from None
-    names = tuple(about["label_names"])
-    return Dataset(name, train, val, test, names, about["sha256"], mapped=True), Skipped(**about["skipped"])
 
 
 def _split(folder: Path, name: str) -> Split:

@@ -38,7 +38,9 @@ def foreign_group(evaluated: EvaluatedModel, path: Path | None) -> Group:
         withheld = evaluated.subset(evaluated.dataset.withheld, SCORED_IMAGES)
         foreign["withheld labels"] = to_unit(withheld.images)
     if path is not None:
-        foreign = {path.name: read_foreign(path, evaluated)} | foreign
+        name = path.absolute().name
+        own_name = f"{name} (--ood)" if name in foreign else name  # a folder may be called "noise"
+        foreign = {own_name: read_foreign(path, evaluated)} | foreign
     real = scores(evaluated, own)
     tables: dict[str, Table] = {f"{name} as score": {} for name in real}
     for kind, images in foreign.items():

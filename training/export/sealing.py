@@ -145,10 +145,16 @@ def free_target(repository: Path, name: str, version: int | None) -> Path:
         raise TrainingError(f"--name {name!r}: want {want}") from None
     if version is not None and not 1 <= version <= LARGEST_COUNT:
         raise TrainingError(f"--version {version}: want 1 to {LARGEST_COUNT}")
-    if repository.exists() and not repository.is_dir():
-        raise TrainingError(f"--repository {repository}: want a folder, came a file")
-    target = target_path(repository, name, version)
-    if target.exists():
+    try:
+        if repository.exists() and not repository.is_dir():
+            raise TrainingError(f"--repository {repository}: want a folder, came a file")
+        target = target_path(repository, name, version)
+        is_taken = target.exists()
+    except OSError as exc:  # a name too long for a file, a folder that may not be read
+        raise TrainingError(f"--repository {repository}: cannot be read: {exc.strerror}") from None
+    if int(target.name) > LARGEST_COUNT:
+        raise TrainingError(f"{target.parent}: has the highest version there is; want --version, a lower one")
+    if is_taken:
         raise TrainingError(f"{target}: exists already; want a new --version, or none for the next one")
     return target
 

@@ -1,7 +1,7 @@
 """What the user says of a foreign model, or what a folder in the layout of diffusers says of itself."""
 
 import json
-import math
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from training.config import LARGEST_NUMBER
 from training.training_error import TrainingError
 
 UNIT_RANGE = (0.0, 1.0)
@@ -106,7 +107,7 @@ def from_diffusers(folder: Path, **given: Any) -> ForeignModel:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise TrainingError(
             f"--diffusers: {path} cannot be read: {exc.strerror}; want a folder with vae_encoder/ and "
@@ -123,9 +124,14 @@ def _factor(folder: Path, config: dict[str, Any], key: str, default: float | Non
     value = config.get(key)
     if value is None and default is not None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        flag = "--latent-scale" if key == "scaling_factor" else "--latent-shift"
+    is_scale = key == "scaling_factor"
+    least = 1 / LARGEST_NUMBER if is_scale else 0.0
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or not is_number or not least <= abs(value) <= LARGEST_NUMBER:
+        other = " other than 0" if is_scale else ""
+        flag = "--latent-scale" if is_scale else "--latent-shift"
         raise TrainingError(
-            f"--diffusers {folder}: config.json: {key}: want a finite number, came {value!r}; or give {flag}"
+            f"--diffusers {folder}: config.json: {key}: want a number{other} from {-LARGEST_NUMBER:g} to "
+            f"{LARGEST_NUMBER:g}, came {reprlib.repr(value)}; or give {flag}"
         )
     return float(value)

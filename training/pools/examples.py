@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from training.pools.naming import refuse_reserved
 from training.training_error import TrainingError
 
 HEADERS = {"file", "row", "file-or-row", "image"}
+ROW = re.compile(r"-?\d{1,18}")
 
 
 class Example(NamedTuple):
@@ -79,7 +81,7 @@ def images_of(examples: list[Example], path: Path, dataset: Dataset, config: Fit
     files: dict[int, Pixels] = {}
     for index, example in enumerate(examples):
         try:
-            if example.image.lstrip("-").isdecimal():
+            if ROW.fullmatch(example.image):
                 rows[index] = _row(int(example.image), dataset, config)
             else:
                 files[index] = _file(example.image, [path.parent, Path(config.data)], dataset, config)

@@ -4,6 +4,7 @@ The best is the one whose averaged weights had the lowest loss on the validation
 exported. A training of few images goes on long after that.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -59,7 +60,8 @@ def save(
             os.fsync(file.fileno())
         os.replace(partial, target)
     except (OSError, SafetensorError) as exc:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise TrainingError(f"{target}: cannot be written: {exc}") from None
     best = _by_loss(folder)[:1]
     for old in files(folder)[KEPT:]:

@@ -9,7 +9,9 @@
 ``pools.json``    and ``pools.safetensors``: kinds found without labels, by ``vae-train pools``
 """
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import unicodedata
@@ -106,30 +108,39 @@ class Run:
         return name[:128] or "model"
 
     def exists(self) -> bool:
-        return self.config_file.is_file()
+        return os.path.isfile(self.config_file)  # unlike pathlib, also of a name too long for a file
 
     def clear(self) -> None:
-        """Remove a run, and nothing else that may lie in its folder; config.json goes first."""
+        """Remove a run, and nothing else that may lie in its folder; config.json goes first.
+
+        Raises:
+            TrainingError: a file of it cannot be removed.
+        """
         found = (self.path / "pools.json", self.path / "pools.safetensors")
         for file in (self.config_file, self.log_file, self.metrics_file, *found):
-            file.unlink(missing_ok=True)
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as exc:
+                raise TrainingError(f"--run {file}: cannot be removed: {exc.strerror}") from None
         for folder in (self.checkpoints, self.tensorboard, self.report):
             shutil.rmtree(folder, ignore_errors=True)
 
     def describe(self, description: RunDescription) -> None:
-        """Create the folder with its ``config.json``."""
+        """Create the folder with its ``config.json``; what cannot be written leaves no half of it behind."""
+        partial = self.config_file.with_suffix(".partial")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            partial = self.config_file.with_suffix(".partial")
-            partial.write_text(description.model_dump_json(indent=2) + "\n")
+            partial.write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
             partial.replace(self.config_file)
         except OSError as exc:
+            with contextlib.suppress(OSError):  # else the folder would be no run, and not empty either
+                partial.unlink()
             raise TrainingError(f"--run {self.path}: cannot be written: {exc.strerror}") from None
 
     def description(self) -> RunDescription:
         """Raises TrainingError unless there is a ``config.json`` that this code can read."""
         try:
-            content = self.config_file.read_text()
+            content = self.config_file.read_text(encoding="utf-8")
             document = json.loads(content)
             if isinstance(document, dict) and document.get("format") != 1:
                 raise TrainingError(f"{self.config_file}: want format 1, came {document.get('format')!r}")

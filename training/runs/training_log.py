@@ -11,7 +11,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,10 +37,14 @@ class TrainingLog:
     def __init__(self, run: Run, config: FitConfig, *, step: int) -> None:
         """``step``: where the session begins. Rows of later steps, left by a crash, are dropped."""
         kept = [row for row in read_rows(run.log_file) if row["step"] <= step]
-        _replace(run.log_file, kept)
         self._path = run.log_file
+        with _written(self._path):
+            _replace(self._path, kept)
+        self._board = None
+        if config.tensorboard:
+            with _written(run.tensorboard):
+                self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1) if config.tensorboard else None
         self._bar = tqdm(
             total=config.total_steps,
             initial=step,
@@ -64,7 +68,8 @@ class TrainingLog:
         with contextlib.suppress(OSError):  # every row was flushed; one that could not be has been named
             self._file.close()
         if self._board:
-            self._board.close()
+            with _written(Path(self._board.log_dir)) if kind is None else contextlib.suppress(OSError):
+                self._board.close()
 
     def advance(self) -> None:
         """One step more on the bar."""
@@ -90,14 +95,13 @@ class TrainingLog:
     def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         seconds = self._seconds_before + time.perf_counter() - self._started
         row: Row = {"kind": kind, "step": step, **values, "seconds": round(seconds, 3)}
-        try:
+        with _written(self._path):
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
-        except OSError as exc:
-            raise TrainingError(f"{self._path}: cannot be written: {exc.strerror}") from None
         if self._board:
-            for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+            with _written(Path(self._board.log_dir)):
+                for name, value in values.items():
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def _show(self, values: Mapping[str, str]) -> None:
         self._shown.update(values)
@@ -105,14 +109,17 @@ class TrainingLog:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a ``log.jsonl``; a last line that a crash cut short is left out."""
+    """The rows of a ``log.jsonl``; from the line on that a crash cut short or spoiled, nothing is read."""
     rows: list[Row] = []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError:
                 break
+            if not (isinstance(row, dict) and {"kind", "step", "seconds"} <= row.keys()):
+                break
+            rows.append(row)
     return rows
 
 
@@ -121,6 +128,15 @@ def training_speed(run: Run) -> tuple[float | None, float | None]:
     rows = read_rows(run.log_file)
     rates = [row["images_per_s"] for row in rows if row["kind"] == "train"]
     return (rows[-1]["seconds"] if rows else None), (statistics.median(rates) if rates else None)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Raises TrainingError for what cannot be written within."""
+    try:
+        yield
+    except OSError as exc:
+        raise TrainingError(f"{path}: cannot be written: {exc.strerror}") from None
 
 
 def _replace(path: Path, rows: list[Row]) -> None:
