@@ -119,7 +119,7 @@ class Frame:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
                     )
-                request = _parse(request_type, await call.read())
+                request = parsed(request_type, await call.read())
                 name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
                 series = series_of(name)
                 series.inflight += 1
@@ -169,7 +169,8 @@ def _writing(stream: Callable[[Any, Call], AsyncGenerator[bytes, None]]) -> Beha
     return write
 
 
-def _parse(request_type: Any, raw: bytes) -> Any:
+def parsed(request_type: Any, raw: bytes) -> Any:
+    """Raises InvalidInput for what is no message of this type."""
     try:
         return request_type.FromString(raw)
     except DecodeError:

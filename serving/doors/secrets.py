@@ -52,7 +52,6 @@ class Secrets:
         self._changed = changed
         self._seen = self._state()
         self._warned = -math.inf
-        self._read_all = True
         self._told: set[str] = set()
         self.token = read_token(settings)
         self.pem = _pem(settings)
@@ -71,10 +70,9 @@ class Secrets:
         """Look once. What could not be used is tried again at every look, until it can."""
         state = await abandonable(self._state)
         if state != self._seen:
-            self._read_all = True
-            token = await self._read(lambda: read_token(self._settings), self.token)
-            pem = await self._read(lambda: _pem(self._settings), self.pem)
-            if self._read_all:
+            token, is_read = await self._read(lambda: read_token(self._settings), self.token)
+            pem, is_also_read = await self._read(lambda: _pem(self._settings), self.pem)
+            if is_read and is_also_read:
                 self._seen = state
                 self._told.clear()
             if (token, pem) != (self.token, self.pem):
@@ -83,16 +81,15 @@ class Secrets:
                 self._changed(self)
         self._warn_of_the_end()
 
-    async def _read(self, read: Callable[[], T], before: T) -> T:
-        """What is in force from here on; each reason against something new is told once."""
+    async def _read(self, read: Callable[[], T], before: T) -> tuple[T, bool]:
+        """What is in force from here on, and whether it was read; each reason why not is told once."""
         try:
-            return await abandonable(read)
+            return await abandonable(read), True
         except StartupError as exc:
-            self._read_all = False
             if str(exc) not in self._told:
                 self._told.add(str(exc))
                 log.error("%s; what was there before stays in force", exc)
-            return before
+            return before, False
 
     def seconds_left(self) -> float:
         """Until the certificate expires; below 0 once it has. Raises ValueError without TLS."""

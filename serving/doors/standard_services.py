@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from serving.api.frame import SERVICE, Frame
+from serving.api.frame import SERVICE, Frame, parsed
 from serving.doors.bodies import Bodies
 from serving.doors.grpc_call import GrpcCall, handler
 from serving.errors import InvalidInput, NotFound, TooManyCalls, quoted
@@ -131,17 +130,14 @@ class StandardServices(grpc.GenericRpcHandler):
 
 async def _questions(call: GrpcCall) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
     while (raw := await call.next()) is not None:
-        yield _parsed(raw, reflection_pb2.ServerReflectionRequest)
+        yield _short_question(raw, reflection_pb2.ServerReflectionRequest)
 
 
 async def _question(call: GrpcCall, kind: Any) -> Any:
-    return _parsed(await call.read(), kind)
+    return _short_question(await call.read(), kind)
 
 
-def _parsed(raw: bytes, kind: Any) -> Any:
+def _short_question(raw: bytes, kind: Any) -> Any:
     if len(raw) > _LONGEST_QUESTION:
         raise InvalidInput("request", f"want at most {_LONGEST_QUESTION} bytes, came {len(raw)}")
-    try:
-        return kind.FromString(raw)
-    except DecodeError:
-        raise InvalidInput("request", "want a protobuf message of this method, came other bytes") from None
+    return parsed(kind, raw)
