@@ -17,6 +17,7 @@ from serving.bundle.graph_file import STANDARD_DOMAINS, check_graph_file, is_ran
 from serving.bundle.latent_statistics import Pools, Reference, tensors_of
 from serving.bundle.manifest import (
     FORMAT,
+    MOST_POOLS,
     ROLES,
     FileEntry,
     Gate,
@@ -37,6 +38,7 @@ from serving.bundle.sealed_files import BundleError, UnreadableBundle
 __all__ = [
     "FORMAT",
     "MANIFEST",
+    "MOST_POOLS",
     "ROLES",
     "STANDARD_DOMAINS",
     "Bundle",

@@ -27,6 +27,7 @@ Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Text = Annotated[str, StringConstraints(max_length=4096)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$")]
 """One line."""
+MOST_POOLS = 4096
 Precision = Literal["float32", "int8", "float16"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -173,7 +174,7 @@ class ManifestBody(_Part):
     likelihood: Likelihood
     prior: Literal["standard_normal", "flow"]
     graphs: dict[Role, Graph]
-    pools: Annotated[tuple[PoolEntry, ...], Field(max_length=4096)]
+    pools: Annotated[tuple[PoolEntry, ...], Field(max_length=MOST_POOLS)]
     training: TrainingSummary
 
     @model_validator(mode="after")

@@ -128,6 +128,7 @@ BAD_LABELS = [
     ("x" * 129, "it has 129 characters"),
     ("aggregate", "that is the pool of all the data"),
     ("a\nb", "it has a control character"),
+    ("a\u2028b", "it has a control character"),
     (" ", "this one is empty"),
 ]
 

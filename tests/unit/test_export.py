@@ -208,3 +208,15 @@ def test_refusals_leave_nothing_behind(tmp_path, options, message):
     with pytest.raises(TrainingError, match=message):
         export(tmp_path, **options)
     assert nothing_left(tmp_path)
+
+
+def test_more_pools_than_a_bundle_holds(tmp_path):
+    """One for each of thousands of labels: said before the work of exporting, with the way out."""
+    count = bundle.MOST_POOLS
+    images = torch.randint(0, 256, (count, *SHAPE), dtype=torch.uint8)
+    labels, names = torch.arange(count), tuple(map(str, range(count)))
+    with pytest.raises(
+        TrainingError, match=r"want at most 4096 pools, .* came 4097; want --pools mixture or"
+    ):
+        export(tmp_path, images=images, labels=labels, label_names=names)
+    assert nothing_left(tmp_path)

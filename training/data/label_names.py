@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from serving.bundle import PoolEntry
+from serving.pictures.picture_files import BREAKING
 
 AGGREGATE = "aggregate"
 """The pool of all the data together, so no label may have this name."""
@@ -37,7 +38,7 @@ def _fault(name: str) -> str:
         name.encode()
     except UnicodeEncodeError:
         return "its bytes are not UTF-8"
-    if any(unicodedata.category(letter) == "Cc" for letter in name):
+    if any(unicodedata.category(letter) in BREAKING for letter in name):
         return "it has a control character"
     try:
         PoolEntry(name=name, rows=0, aggregate=False)

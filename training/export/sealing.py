@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from serving.bundle import (
+    MOST_POOLS,
     Bundle,
     BundleError,
     Gate,
@@ -106,7 +107,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     networks = _networks(images, held_out, encoder=encoder, decoder=decoder, prior=prior, score=score)
     with networks.evaluating():
         rows = golden(networks, images)
-        latents = latents or fit_latents(networks.encoder, images, labels, label_names)
+        latents = _sealable(latents or fit_latents(networks.encoder, images, labels, label_names))
         admission.decide(*_gates(facts, latents, require))  # before the work of exporting
         exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
         latents = latents if score is None else _with_quantiles(latents, score, held_out)
@@ -127,6 +128,16 @@ def _networks(
     check_held_out(held_out, images)
     check_given(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
     return Networks(EncoderAdapter(encoder), DecoderAdapter(decoder), prior, score)
+
+
+def _sealable(latents: Latents) -> Latents:
+    """Raises TrainingError for more pools than a bundle may have."""
+    if len(latents.entries) > MOST_POOLS:
+        raise TrainingError(
+            f"--pools: want at most {MOST_POOLS} pools, the one of all the data included, came "
+            f"{len(latents.entries)}; want --pools mixture or aggregate"
+        )
+    return latents
 
 
 def _gates(facts: Facts, latents: Latents, require: Sequence[str]) -> list[Gate]:
