@@ -97,7 +97,8 @@ class Settings(BaseSettings):
     )
     reflection: Literal["on", "off", "token"] = Field(
         "token",
-        description="who may ask for the API: on all, off nobody, token who has the token, if one is set",
+        description="who is told of the API by reflection: on everybody, off nobody, token who has the token "
+        "(if none is set, everybody)",
     )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")

@@ -47,11 +47,11 @@ def framed(message: bytes) -> bytes:
     return struct.pack(">BI", 0, len(message)) + message
 
 
-def grpc_call(port: int, path: str, message: bytes) -> bytes:
+def grpc_call(port: int, path: str, message: bytes, timeout_s: float = _TIMEOUT_S) -> bytes:
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
-        grpc.channel_ready_future(channel).result(_TIMEOUT_S)
-        return bytes(channel.unary_unary(path)(message, timeout=_TIMEOUT_S))
+        grpc.channel_ready_future(channel).result(timeout_s)
+        return bytes(channel.unary_unary(path)(message, timeout=timeout_s))
 
 
 class VaeV1:

@@ -119,9 +119,9 @@ class VaeService:
             scorer = scorer_of(model.scorer, model.name)
             samples = sampling.samples_of(request)
             first_row, seed = sampling.first_row_of(request), sampling.seed_of(request)
-            images = await self._read(request.images, model)
             scores = await scorer.score(
-                images,
+                lambda: self._read(request.images, model),
+                tensors.rows_said(request.images, model.max_rows),
                 samples=samples,
                 seed=seed,
                 first_row=first_row,

@@ -124,10 +124,11 @@ def _pem(settings: Settings) -> Pem | None:
     if not settings.tls_certificate:
         return None
     assert settings.tls_key
-    key, certificate, client_ca = (
-        read_file(settings, name) for name in ("tls_key", "tls_certificate", "tls_client_ca")
-    )
+    names = ("tls_key", "tls_certificate", "tls_client_ca")
+    key, certificate, client_ca = read = [read_file(settings, name) for name in names]
     assert key
     assert certificate
     tls.check(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    if read != [read_file(settings, name) for name in names]:  # so the check was of others
+        raise StartupError("--tls-certificate, --tls-key: were changed while they were read")
     return Pem(certificate, key, client_ca, tls.expires(certificate))

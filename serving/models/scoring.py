@@ -8,7 +8,8 @@ its memory is bounded, and a single row waits behind a batch, not behind a reque
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,8 @@ class Scorer:
 
     async def score(
         self,
-        images: Rows,
+        read: Callable[[], Awaitable[Rows]],
+        count: int,
         *,
         samples: int,
         seed: int,
@@ -74,25 +76,42 @@ class Scorer:
 
         Sample j of image i takes the noise of row (first_row + i)·samples + j of the seed.
 
+        Args:
+            read: gives the images; called once there is a place for them.
+            count: how many those are said to be.
+
         Raises:
             ShuttingDown, Overloaded, DeadlineUnreachable, ExecutionFailed: see ``Batcher.submit``.
         """
-        blocks, singles = divmod(samples, BLOCK)
-        self._blocks.check_deadline(len(images) * blocks, time_remaining())
-        self._singles.check_deadline(len(images) * singles, time_remaining())
-        sums = np.zeros((2, len(images)))  # of distortion and rate over the samples
-        log_weight = np.full(len(images), -np.inf)  # logsumexp over the samples
-        for rows, draws in self._portions(len(images), samples):
-            first = (first_row + rows.start) * samples + draws.start
-            shape = (rows.stop - rows.start, draws.stop - draws.start)
-            noise = await self._noise(seed, first, math.prod(shape), background)
-            begun = rows.start + draws.start > 0
-            drawn = noise.reshape(*shape, *self._latent_shape)
-            part, weight = await self._portion(images[rows], drawn, time_remaining, continues=begun)
-            sums[:, rows] += part
-            log_weight[rows] = np.logaddexp(log_weight[rows], weight)
+        with ExitStack() as places:
+            self._keep_places(places, count, samples, time_remaining())
+            images = await read()
+            sums = np.zeros((2, len(images)))  # of distortion and rate over the samples
+            log_weight = np.full(len(images), -np.inf)  # logsumexp over the samples
+            for rows, draws in self._portions(len(images), samples):
+                first = (first_row + rows.start) * samples + draws.start
+                shape = (rows.stop - rows.start, draws.stop - draws.start)
+                noise = await self._noise(seed, first, math.prod(shape), background)
+                places.close()
+                drawn = noise.reshape(*shape, *self._latent_shape)
+                part, weight = await self._portion(images[rows], drawn, time_remaining)
+                sums[:, rows] += part
+                log_weight[rows] = np.logaddexp(log_weight[rows], weight)
         distortion, rate = sums / samples
         return Scores(distortion, rate, math.log(samples) - log_weight)
+
+    def _keep_places(self, places: ExitStack, images: int, samples: int, timeout_s: float | None) -> None:
+        """For the first portion; the rest of a request follows it. Raises as ``Batcher.expect``."""
+        rows, draws = next(self._portions(images, samples), (slice(0, 0), slice(0, 0)))
+        for queue, in_all, at_first in zip(
+            (self._blocks, self._singles),
+            divmod(samples, BLOCK),
+            divmod(draws.stop, BLOCK),
+            strict=True,
+        ):
+            queue.check_deadline(images * in_all, timeout_s)
+            if at_first:
+                places.enter_context(queue.expect(rows.stop * at_first, timeout_s))
 
     def quantile(self, nelbo: Doubles) -> Rows | None:
         """The share of the held-out images with a lower -ELBO, 0 to 1: [rows]."""
@@ -122,12 +141,7 @@ class Scorer:
                 )
 
     async def _portion(
-        self,
-        images: Rows,
-        noise: Rows,
-        time_remaining: Callable[[], float | None],
-        *,
-        continues: bool,
+        self, images: Rows, noise: Rows, time_remaining: Callable[[], float | None]
     ) -> tuple[Doubles, Doubles]:
         """Σ of distortion and rate [2, rows] and logsumexp of the weights [rows] over the samples.
 
@@ -137,7 +151,7 @@ class Scorer:
         parts = [(self._blocks, noise[:, :in_blocks], BLOCK), (self._singles, noise[:, in_blocks:], 1)]
         tasks = [
             asyncio.create_task(
-                queue.submit(*_rows(images, some, each), timeout_s=time_remaining(), continues=continues)
+                queue.submit(*_rows(images, some, each), timeout_s=time_remaining(), continues=True)
             )
             for queue, some, each in parts
             if some.size

@@ -14,6 +14,7 @@ from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from serving.server import running
+from serving.wire import tensors
 from serving.wire.tensors import from_array
 from tests.support import toy
 from tests.support.patience import until
@@ -134,6 +135,26 @@ async def test_bad_requests_are_refused(stub, options, code, message):
     with pytest.raises(grpc.aio.AioRpcError, match=message) as refusal:
         await stub.Score(request(**options))
     assert refusal.value.code().name == code
+
+
+async def test_images_that_are_refused_were_not_read(settings, monkeypatch):
+    """Of many requests at once those are read that the queue has room for."""
+    read = []
+    to_images = tensors.to_images
+    monkeypatch.setattr(tensors, "to_images", lambda *a: read.append(1) or to_images(*a))
+    monkeypatch.setattr("serving.host.background._SMALL", 0)  # beside the loop, where others come between
+    update = {"max_queue_rows": 60, "max_batch_rows": 4, "reload_s": 0.0}
+    async with running(settings.model_copy(update=update)) as server:
+        async with AsyncClient(server.grpc_address) as client:
+            answers = await asyncio.gather(
+                *(client.score("scoring", IMAGES, samples=1, seed=1) for _ in range(40)),
+                return_exceptions=True,
+            )
+        refusals = [answer for answer in answers if isinstance(answer, Exception)]
+        assert {answer.code for answer in refusals} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert len(read) == len(answers) - len(refusals) > 0
+        (model,) = [model for model in server.repository.models if model.name == "scoring"]
+        assert {queue._queue.expected for queue in model._queues.values()} == {0}
 
 
 async def test_samples_of_a_learned_prior(stub):

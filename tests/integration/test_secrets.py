@@ -41,6 +41,32 @@ async def trusts(server, authority):
     return code == grpc.StatusCode.OK
 
 
+async def test_a_key_is_not_taken_with_the_certificate_of_another(settings, paths, monkeypatch, tmp_path):
+    """Files that are renewed while they are read: a pair is in force, the one before or the new one."""
+    put(paths, trustme.CA())
+    kept = secrets.Secrets(settings.model_copy(update=paths), lambda _: None)
+    read_file = secrets.read_file
+
+    def renewed_meanwhile(of, name):
+        content = read_file(of, name)
+        if name == "tls_key":
+            put(paths, trustme.CA())
+        return content
+
+    put(paths, trustme.CA())
+    monkeypatch.setattr(secrets, "read_file", renewed_meanwhile)
+    await kept.refresh()
+    taken = {"tls_certificate": tmp_path / "taken.pem", "tls_key": tmp_path / "taken_key.pem"}
+    taken["tls_certificate"].write_bytes(kept.pem.certificate)
+    taken["tls_key"].write_bytes(kept.pem.key)
+    secrets.tls.check(*taken.values(), None)
+
+    monkeypatch.setattr(secrets, "read_file", read_file)
+    await kept.refresh()
+    assert kept.pem.key == paths["tls_key"].read_bytes()
+    assert kept.pem.certificate == paths["tls_certificate"].read_bytes()
+
+
 async def until_true(ask):
     while not await ask():  # noqa: ASYNC110  # the answer is the server's
         await asyncio.sleep(0.02)

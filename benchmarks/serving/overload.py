@@ -1,0 +1,260 @@
+"""More than a server can do, offered at a fixed rate: ``python -m benchmarks.serving.overload``.
+
+Each cell is a fresh server: its capacity in a closed loop, then so many times that rate in an open loop from
+rude callers (``open_loop.c``), then how soon it answers a call again, and the capacity once more. Capacity
+before and after are of the same minute, so the host's moods cancel out of the share of it that is kept.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from benchmarks.serving import h2load, machine, models, overload_peer
+from benchmarks.serving.overload_metrics import Page, refused_p99_ms
+from benchmarks.serving.processes import ServerProcess
+from benchmarks.serving.protocols import VaeV1, grpc_call
+from benchmarks.serving.servers import Vaeserve, vaeserve
+from benchmarks.serving.workloads import Case, Workload
+
+_SOURCE = Path(__file__).with_name("open_loop.c")
+_FACTORS = (1.2, 2.0, 4.0, 10.0)
+_DEADLINE_S = 1.0
+_CONNECTIONS = (1, 200)
+_ROWS = (1, 512)
+_AT_ONCE = {1: 64, 512: 16}
+_TAIL_S = 20.0
+_SAMPLE_S = 0.05
+OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, RESET = "0", "4", "8", "107"
+"""gRPC's codes; 100 and more are RST_STREAM with an HTTP/2 code, of which 7 is REFUSED_STREAM."""
+_GOODPUT, _REFUSED_MS, _MEMORY_MIB, _RECOVERY_S = 0.9, 5.0, 150.0, 2.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    rows: int
+    factor: float
+    deadline: bool
+    connections: int
+
+    def __str__(self) -> str:
+        deadline = f"{_DEADLINE_S:g} s" if self.deadline else "none"
+        return (
+            f"{self.rows:4} rows, {self.factor:4g}×, deadline {deadline:4}, {self.connections:3} connections"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    cell: Cell
+    capacity: tuple[float, float]
+    """Requests/s in a closed loop, before and after."""
+    answered_per_s: float
+    """While the load lasted."""
+    sent: int
+    held_back: int
+    """Due, and not sent, for the connection took no more."""
+    codes: dict[str, dict[str, float]]
+    """What the caller saw; see ``open_loop.c``."""
+    counted: dict[str, int]
+    """What the server's metrics say, by code."""
+    rejected: dict[str, int]
+    refused_p99_ms: float | None
+    """In the server, of calls refused before their message was read; the bucket's upper end."""
+    idle_mib: float
+    peak_mib: float
+    recovery_s: float
+    """From the end of the load to the next answer within a second."""
+
+    @property
+    def kept(self) -> float:
+        return 2 * self.answered_per_s / sum(self.capacity)
+
+    @property
+    def unaccounted(self) -> int:
+        """Calls sent that neither the metrics count nor gRPC's core reset."""
+        reset = sum(seen["count"] for code, seen in self.codes.items() if int(code) >= int(RESET) - 7)
+        return int(self.sent - sum(self.counted.values()) - reset)
+
+    @property
+    def without_retry_info(self) -> int:
+        seen = self.codes.get(RESOURCE_EXHAUSTED)
+        return int(seen["count"] - seen["with_details"]) if seen else 0
+
+    def shortfalls(self) -> list[str]:
+        found = []
+        if self.kept < _GOODPUT:
+            found.append(f"keeps {self.kept:.2f}")
+        if self.refused_p99_ms is not None and self.refused_p99_ms > _REFUSED_MS:
+            found.append(f"refuses in {self.refused_p99_ms:g} ms")
+        if self.without_retry_info:
+            found.append(f"{self.without_retry_info} refusals without RetryInfo")
+        if self.peak_mib - self.idle_mib > _MEMORY_MIB:
+            found.append(f"+{self.peak_mib - self.idle_mib:.0f} MiB")
+        if self.recovery_s > _RECOVERY_S:
+            found.append(f"recovers in {self.recovery_s:.1f} s")
+        return found
+
+    def __str__(self) -> str:
+        short = self.shortfalls()
+        codes = " ".join(f"{code}:{seen['count']:.0f}" for code, seen in sorted(self.codes.items()))
+        return (
+            f"{'FALL SHORT' if short else 'pass      '}  {self.cell}: {self.answered_per_s:,.0f}/s of "
+            f"{self.capacity[0]:,.0f} and {self.capacity[1]:,.0f} ({self.kept:.2f}); sent {self.sent:,}, "
+            f"held back {self.held_back:,}, by code {codes}; unaccounted {self.unaccounted:,}; "
+            f"{self.idle_mib:.0f} → {self.peak_mib:.0f} MiB; again after {self.recovery_s:.2f} s"
+            + (f"  [{', '.join(short)}]" if short else "")
+        )
+
+
+def main() -> int:
+    options = _options()
+    cells = [Cell(*some) for some in itertools.product(*_dimensions(options))]
+    with tempfile.TemporaryDirectory(prefix="vae-overload-") as name:
+        folder = Path(name)
+        repository = models.make_repository(folder / "models")
+        generator = folder / "open_loop"
+        subprocess.run(["cc", "-O2", "-o", generator, _SOURCE], check=True)
+        outcomes, peers = [], []
+        for cell in cells:
+            outcomes.append(_measure(cell, repository, generator, folder, options))
+            print(outcomes[-1], flush=True)
+            if options.peer and cell.connections == max(options.connections) and not cell.deadline:
+                peers.append(
+                    overload_peer.measure(cell.rows, cell.factor, repository, folder, options.seconds)
+                )
+                print(peers[-1], flush=True)
+    short = sum(bool(outcome.shortfalls()) for outcome in outcomes)
+    print(f"{len(outcomes) - short} of {len(outcomes)} cells pass")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "machine": machine.describe(),
+        "seconds": options.seconds,
+        "flags": options.flags,
+        "cells": [{**asdict(one), "kept": round(one.kept, 3), "short": one.shortfalls()} for one in outcomes],
+        "mosec": [asdict(peer) for peer in peers],
+    }
+    options.output.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"written to {options.output}")
+    return 0
+
+
+def _measure(
+    cell: Cell, repository: Path, generator: Path, folder: Path, options: argparse.Namespace
+) -> Outcome:
+    case = Case(Workload("overload", "mlp", "Sample", cell.rows, _AT_ONCE[cell.rows]), repository)
+    wire = VaeV1()
+    body = folder / "body"
+    body.write_bytes(wire.body(case))
+    with vaeserve(repository, folder / "log", *options.flags) as server:
+        before = _capacity(server, case, options.capacity_seconds)
+        idle_mib, page = server.process.usage().rss_mib, Page.of(server.metrics_port)
+        with _memory(server.process) as peak:
+            load = _load(generator, server, wire.path(case.workload), body, cell, before, options.seconds)
+        recovery_s = _recovery(server, case)
+        changed = Page.of(server.metrics_port) - page
+        after = _capacity(server, case, options.capacity_seconds)
+    answered = load["codes"].get(OK, {}).get("during_load", 0) / options.seconds
+    return Outcome(
+        cell=cell,
+        capacity=(before, after),
+        answered_per_s=answered,
+        sent=load["sent"],
+        held_back=load["held_back"],
+        codes=load["codes"],
+        counted=changed.calls("Sample", less={"OK": 1}),  # the call that asked whether it is there again
+        rejected=changed.rejections(),
+        refused_p99_ms=refused_p99_ms(changed),
+        idle_mib=idle_mib,
+        peak_mib=max(peak),
+        recovery_s=recovery_s,
+    )
+
+
+def _capacity(server: Vaeserve, case: Case, seconds: float) -> float:
+    wire = VaeV1()
+    target = h2load.Target(
+        port=server.port,
+        path=wire.path(case.workload),
+        body=wire.body(case),
+        reply_bytes=wire.reply_bytes(server.port, case),
+        http1=False,
+        at_once=case.workload.at_once,
+    )
+    load, _, _ = h2load.generate(target, 0.5, seconds, lambda: None)
+    return len(load.latencies_ms) / load.seconds
+
+
+def _load(
+    generator: Path, server: Vaeserve, path: str, body: Path, cell: Cell, capacity: float, seconds: float
+) -> dict[str, Any]:
+    deadline = f"{_DEADLINE_S * 1000:.0f}m" if cell.deadline else "-"
+    words = [server.port, path, body, capacity * cell.factor, seconds, deadline, cell.connections, _TAIL_S]
+    done = subprocess.run(
+        [str(generator), *map(str, words)], check=True, capture_output=True, timeout=seconds + 3 * _TAIL_S
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@contextlib.contextmanager
+def _memory(process: ServerProcess) -> Iterator[list[float]]:
+    """Resident MiB, read all the while."""
+    seen, ended = [process.usage().rss_mib], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_SAMPLE_S):
+            seen.append(process.usage().rss_mib)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _recovery(server: Vaeserve, case: Case) -> float:
+    """The generator has ended, and its connections with it."""
+    started = time.monotonic()
+    path, message = VaeV1().path(case.workload), VaeV1().request(case).SerializeToString()
+    while time.monotonic() - started < 60.0:
+        with contextlib.suppress(grpc.RpcError, grpc.FutureTimeoutError):
+            grpc_call(server.port, path, message, timeout_s=1.0)
+            break
+    return time.monotonic() - started
+
+
+def _dimensions(options: argparse.Namespace) -> tuple[list[Any], ...]:
+    deadlines = {"both": [False, True], "with": [True], "without": [False]}[options.deadlines]
+    return options.rows, options.factors, deadlines, options.connections
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.overload", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of load in a cell (60)")
+    parser.add_argument("--capacity-seconds", type=float, default=5.0)
+    parser.add_argument("--rows", type=int, nargs="+", choices=_ROWS, default=list(_ROWS))
+    parser.add_argument("--factors", type=float, nargs="+", default=list(_FACTORS))
+    parser.add_argument("--connections", type=int, nargs="+", default=list(_CONNECTIONS))
+    parser.add_argument("--deadlines", choices=("both", "with", "without"), default="both")
+    parser.add_argument("--peer", action="store_true", help="mosec beside it (make bench-peers installs it)")
+    parser.add_argument("--flags", nargs="+", default=[], help="of vae-serve: --flags=--max-streams=10")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/overload.json"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
