@@ -139,7 +139,10 @@ async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -
     health.enter_shutdown()
     await asyncio.sleep(settings.drain_s)
     await frame.drain(settings.grace_s)
-    await server.stop(_CLOSE_S)
+    closing = asyncio.create_task(server.stop(_CLOSE_S))
+    await asyncio.sleep(0)  # it has begun
+    frame.release()
+    await closing
 
 
 def _repository(settings: Settings, executors: Executors, metrics: Metrics, health: Health) -> Repository:

@@ -41,8 +41,9 @@ _WITHOUT_MODEL = ""
 _RETRY_AFTER_S = 0.1
 """Of a call that is one too many: by then others have ended."""
 _DRAIN_POLL_S = 0.02
-_SETTLE_S = 0.1
-"""Time for calls on the wire to arrive and be refused before the sockets close."""
+_QUIET_S = 0.1
+_SETTLE_S = 2.0
+"""The sockets close when no call has come for the former, or after the latter."""
 
 
 class Call(Protocol):
@@ -77,6 +78,9 @@ class Frame:
         self._active = 0
         self._max_calls = max_calls
         self._draining = False
+        self._released: asyncio.Event | None = None
+        """While the sockets close: set once nothing can come any more."""
+        self._newest = 0.0
         self._give_up: Callable[[ServingError], None] = lambda _: None
         self.answers = {method: self._answer(getattr(servicer, method), method) for method in METHODS}
 
@@ -92,14 +96,23 @@ class Frame:
         """Refuse new calls and wait for those in progress, at most ``grace_s`` seconds.
 
         A call that gRPC holds but has not handed over when the server stops is cancelled by gRPC, and
-        its client cannot know whether it was begun. Refused here it is told UNAVAILABLE, and retries.
+        its client cannot know whether it was begun. So at the end calls are not refused at once, for then
+        others come in their place, but held until ``release``.
         """
         self._draining = True
         self._give_up(ShuttingDown("this server is shutting down"))
         end = time.monotonic() + grace_s
         while self._active and time.monotonic() < end:  # noqa: ASYNC110  # an event would cost every call
             await asyncio.sleep(_DRAIN_POLL_S)
-        await asyncio.sleep(_SETTLE_S)
+        self._released = asyncio.Event()
+        settled = self._newest = time.monotonic()
+        while time.monotonic() < min(self._newest + _QUIET_S, settled + _SETTLE_S):  # noqa: ASYNC110  # for quiet
+            await asyncio.sleep(_DRAIN_POLL_S)
+
+    def release(self) -> None:
+        """Refuse the calls that ``drain`` has held; the door hands over no more."""
+        if self._released:
+            self._released.set()
 
     def _answer(self, method_of_servicer: Any, method: str) -> Answer:
         behave: Behaviour = _writing(method_of_servicer) if method in STREAMED else method_of_servicer
@@ -114,6 +127,9 @@ class Frame:
             code = "CANCELLED"
             self._active += 1
             try:
+                if self._released:
+                    self._newest = time.monotonic()
+                    await self._released.wait()
                 self.admit(call)
                 if self._active > self._max_calls:
                     raise TooManyCalls(

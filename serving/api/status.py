@@ -5,7 +5,6 @@ The codes are gRPC's, whatever door the status leaves by.
 Source of the details' form: AIP-193 and google/rpc/error_details.proto.
 """
 
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -50,9 +49,7 @@ def to_status(error: errors.ServingError) -> status_pb2.Status:
     """Code, message and details, as every door tells of an error."""
     status = status_pb2.Status(code=code_pb2.Code.Value(code_of(error)), message=str(error))
     for detail in _details(error):
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
+        status.details.add().Pack(detail)
     return status
 
 
