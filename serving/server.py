@@ -13,7 +13,9 @@ import onnxruntime as ort
 from grpc_health.v1 import health_pb2
 
 from serving.api import sampling
-from serving.api.frame import METHODS, SERVICE, Frame
+from serving.api.frame import Frame
+from serving.api.inference import OpenInference
+from serving.api.methods import NAMES, SERVICE, inference_methods, vae_methods
 from serving.api.servicer import VaeService
 from serving.batching.executors import Executors
 from serving.doors import grpc as grpc_door
@@ -116,12 +118,14 @@ async def running(
         stack.callback(executors.shutdown)
         repository = _repository(settings, executors, metrics, health)
         servicer = VaeService(repository, metrics, background)
-        frame = Frame(servicer, repository, metrics, settings.max_calls)
+        frame = Frame(repository, metrics, settings.max_calls)
+        inference = OpenInference(repository, metrics, background)
+        methods = [*vae_methods(servicer), *inference_methods(inference, frame)]
         secrets = Secrets(settings, lambda changed: frame.require(changed.token))
         frame.require(secrets.token)
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)
-        server = grpc_door.new_server(settings, connections, frame, health)
+        server = grpc_door.new_server(settings, connections, frame, methods, health)
         stack.push_async_callback(repository.aclose)
         await repository.start()
         await may_listen()
@@ -168,7 +172,7 @@ def _repository(settings: Settings, executors: Executors, metrics: Metrics, heal
         metrics.watch_latents(known.name, new.drift if new else None)
         if new:
             pools = [pool.name for pool in new.manifest.pools]
-            metrics.start_model(new.name, methods=METHODS, sources=sampling.SOURCES, pools=pools)
+            metrics.start_model(new.name, methods=NAMES, sources=sampling.SOURCES, pools=pools)
             metrics.model_info.labels(new.name).info(
                 {
                     "version": str(new.version),

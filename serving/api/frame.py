@@ -9,10 +9,9 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
@@ -21,21 +20,9 @@ from serving.api.status import InternalError, code_of
 from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown, TooManyCalls, Unauthenticated
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
-from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-SERVICE = "vae.v1.VaeService"
-_DESCRIPTORS = {method.name: method for method in pb.DESCRIPTOR.services_by_name["VaeService"].methods}
-METHODS = tuple(_DESCRIPTORS)
-STREAMED = frozenset(name for name, method in _DESCRIPTORS.items() if method.server_streaming)
-"""Methods that write their responses; the others return one."""
-
-_MODEL_NAME = {
-    "SampleStream": attrgetter("sample.model.name"),
-    "ListModels": None,
-}
-"""Where a request names its model, if not in ``model.name``."""
 _WITHOUT_MODEL = ""
 """Label of a call that is about no model."""
 _RETRY_AFTER_S = 0.1
@@ -58,20 +45,42 @@ class Call(Protocol):
     async def read(self) -> bytes:
         """The request's message. Raises InvalidInput if there is none, RequestUnfinished, TooManyCalls."""
 
+    async def next(self) -> bytes | None:
+        """Of a method that takes several messages the next one; None after the last."""
+
     async def write(self, response: bytes) -> None:
         """Send one of several responses, once the reader can take it. Raises CallerLeft."""
 
 
 Behaviour = Callable[[Any, Call], Awaitable[bytes | None]]
-"""A method of the servicer: request and call to the serialised response; None if it was written."""
+"""Request and call to the serialised response; None if it was written."""
 Answer = Callable[[Call], Awaitable[bytes | None]]
 """The same, request and all. Raises ServingError or CallerLeft."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An RPC of a service."""
+
+    service: str
+    name: str
+    request_type: Any
+    """The class of its message; None of a method that reads its messages itself."""
+    behave: Behaviour
+    model_of: Callable[[Any], str] | None
+    """The name of the model that a request is about; None of a method that is about no model."""
+    writes: bool = False
+    """Whether it writes its responses, instead of returning one."""
+
+    @property
+    def path(self) -> str:
+        return f"/{self.service}/{self.name}"
 
 
 class Frame:
     """See the module."""
 
-    def __init__(self, servicer: Any, repository: Repository, metrics: Metrics, max_calls: int) -> None:
+    def __init__(self, repository: Repository, metrics: Metrics, max_calls: int) -> None:
         self._repository = repository
         self._metrics = metrics
         self._credentials: bytes | None = None
@@ -82,7 +91,6 @@ class Frame:
         """While the sockets close: set once nothing can come any more."""
         self._newest = 0.0
         self._give_up: Callable[[ServingError], None] = lambda _: None
-        self.answers = {method: self._answer(getattr(servicer, method), method) for method in METHODS}
 
     def require(self, token: str | None) -> None:
         """What calls must carry from here on, if anything."""
@@ -114,12 +122,11 @@ class Frame:
         if self._released:
             self._released.set()
 
-    def _answer(self, method_of_servicer: Any, method: str) -> Answer:
-        behave: Behaviour = _writing(method_of_servicer) if method in STREAMED else method_of_servicer
-        request_type: Any = getattr(pb, f"{method}Request")
-        model_name = _MODEL_NAME.get(method, attrgetter("model.name"))
+    def answer(self, method: Method) -> Answer:
+        """The method with all that is around a call."""
+        behave, request_type, model_of = method.behave, method.request_type, method.model_of
         label = self._repository.label
-        series_of = cache(lambda model: CallMetrics(self._metrics, model, method))
+        series_of = cache(lambda model: CallMetrics(self._metrics, model, method.name))
 
         async def answer(call: Call) -> bytes | None:
             started = time.perf_counter()
@@ -135,8 +142,8 @@ class Frame:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
                     )
-                request = parsed(request_type, await call.read())
-                name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
+                request = parsed(request_type, await call.read()) if request_type else None
+                name = (label(model_of(request)) or UNKNOWN) if model_of else _WITHOUT_MODEL
                 series = series_of(name)
                 series.inflight += 1
                 response = await behave(request, call)
@@ -150,7 +157,7 @@ class Frame:
             except CallerLeft:
                 raise
             except Exception:
-                log.exception("%s failed", method)
+                log.exception("%s failed", method.name)
                 code = "INTERNAL"
                 raise InternalError from None
             finally:
@@ -172,17 +179,6 @@ class Frame:
         came = dict(call.invocation_metadata()).get("authorization", "")
         if not hmac.compare_digest(str(came).encode(), self._credentials):
             raise Unauthenticated("authorization: want 'Bearer <token>' with the server's token")
-
-
-def _writing(stream: Callable[[Any, Call], AsyncGenerator[bytes, None]]) -> Behaviour:
-    """Send what a streaming method yields, each when the door's flow control lets it."""
-
-    async def write(request: Any, call: Call) -> None:
-        async with aclosing(stream(request, call)) as responses:
-            async for response in responses:
-                await call.write(response)
-
-    return write
 
 
 def parsed(request_type: Any, raw: bytes) -> Any:

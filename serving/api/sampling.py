@@ -7,6 +7,7 @@ a learned prior, the centre that is an image's posterior mean, and images.
 
 import math
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from serving.host.background import Background
 from serving.latent import interpolation
 from serving.latent.noise import WORK_A_VALUE, standard_normal
 from serving.latent.pool_set import PoolSet
+from serving.metrics.registry import Metrics
 from serving.models.model import Model
 from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -144,6 +146,44 @@ async def open_source(
     pool = request.pool if kind == "pool" else None
     is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") == "image"
     return Source(model, seed_of(request), spread, pool, centre, is_admitted, background)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Shapes: latents [rows, *latent_shape], images [rows, C, H, W]."""
+
+    latents: Rows
+    images: Rows
+
+
+async def draw(
+    source: Source,
+    first_row: int,
+    rows: int,
+    time_remaining: Callable[[], float | None],
+    *,
+    continues: bool = False,
+) -> Drawn:
+    """Rows of the source; they are admitted before noise is drawn, but for those of a request that goes on.
+
+    Raises: as ``Batcher.submit``.
+    """
+    model = source.model
+    if continues or source.is_admitted:
+        noise = await source.noise(first_row, rows)
+    else:
+        with model.expect(source.first_graph, rows, time_remaining()):
+            noise = await source.noise(first_row, rows)
+    latents = await source.latents(noise, time_remaining())
+    return Drawn(latents, await model.decode(latents, time_remaining(), continues=True))
+
+
+def count(metrics: Metrics, request: pb.SampleRequest, rows: int, model: Model) -> None:
+    """Rows that were sampled for a request."""
+    source = source_of(request)
+    metrics.samples.labels(model.name, source).value += rows
+    if source == "pool":
+        metrics.pool_samples.labels(model.name, request.pool).value += rows
 
 
 async def posterior(mean: Rows, log_var: Rows, seed: int, first_row: int, background: Background) -> Rows:

@@ -192,21 +192,15 @@ class VaeService:
     ) -> list[tuple[replies.Part, ...]]:
         """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
         model = source.model
-        if continues or source.is_admitted:
-            noise = await source.noise(first, rows)
-        else:
-            with model.expect(source.first_graph, rows, call.time_remaining()):
-                noise = await source.noise(first, rows)
-        latents = await source.latents(noise, call.time_remaining())
-        images = await model.decode(latents, call.time_remaining(), continues=True)
-        self._count(request, rows, model)
+        drawn = await sampling.draw(source, first, rows, call.time_remaining, continues=continues)
+        sampling.count(self._metrics, request, rows, model)
         fields = [
             _served(model),
             replies.number(pb.SampleResponse.SEED_FIELD_NUMBER, source.seed),
-            await self._images(pb.SampleResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
+            await self._images(pb.SampleResponse.IMAGES_FIELD_NUMBER, drawn.images, wanted, model),
         ]
         if request.include_latents:
-            fields.append(replies.tensor(pb.SampleResponse.LATENTS_FIELD_NUMBER, latents))
+            fields.append(replies.tensor(pb.SampleResponse.LATENTS_FIELD_NUMBER, drawn.latents))
         return fields
 
     async def _points(self, request: pb.InterpolateRequest, model: Model, call: Call) -> Rows:
@@ -223,12 +217,6 @@ class VaeService:
             _at_least_two(len(points), "latents")
             return points
         raise InvalidInput("points", "want images or latents, came nothing")
-
-    def _count(self, request: pb.SampleRequest, rows: int, model: Model) -> None:
-        source = sampling.source_of(request)
-        self._metrics.samples.labels(model.name, source).value += rows
-        if source == "pool":
-            self._metrics.pool_samples.labels(model.name, request.pool).value += rows
 
     def _resolve(self, ref: models_pb2.ModelRef) -> Model:
         return self._repository.resolve(ref.name, ref.version)

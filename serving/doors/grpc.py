@@ -1,10 +1,11 @@
 """The gRPC door: bytes, deadline and cancellation in; bytes or a status out."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
 
-from serving.api.frame import METHODS, SERVICE, STREAMED, Frame
+from serving.api.frame import Frame, Method
 from serving.doors.bodies import Bodies
 from serving.doors.grpc_call import handler
 from serving.doors.secrets import Secrets
@@ -23,8 +24,10 @@ _UNCOMPRESSED = 1
 """A set of one: messages as they are. Tensors hardly shrink, and 2 MB of gzip became 2.3 GiB."""
 
 
-def new_server(settings: Settings, connections: int, frame: Frame, health: Health) -> Any:
-    """A server that answers our API, health and reflection; neither bound nor started.
+def new_server(
+    settings: Settings, connections: int, frame: Frame, methods: Iterable[Method], health: Health
+) -> Any:
+    """A server that answers these methods, health and reflection; neither bound nor started.
 
     ``connections`` is how many it may have.
     """
@@ -32,7 +35,7 @@ def new_server(settings: Settings, connections: int, frame: Frame, health: Healt
     bodies = Bodies(settings.request_s, settings.max_message_mib << 20)
     frame.when_draining(bodies.give_up)
     server.add_generic_rpc_handlers(
-        (_Handlers(frame, bodies), StandardServices(frame, health, settings.reflection))
+        (_Handlers(frame, methods, bodies), StandardServices(frame, health, settings.reflection))
     )
     return server
 
@@ -81,10 +84,9 @@ def bind(server: Any, settings: Settings, secrets: Secrets) -> str:
 class _Handlers(grpc.GenericRpcHandler):
     """A handler a method, and no gRPC interceptor: those cost every call two more coroutines."""
 
-    def __init__(self, frame: Frame, bodies: Bodies) -> None:
+    def __init__(self, frame: Frame, methods: Iterable[Method], bodies: Bodies) -> None:
         self._handlers = {
-            f"/{SERVICE}/{method}": handler(frame.answers[method], bodies, streamed=method in STREAMED)
-            for method in METHODS
+            method.path: handler(frame.answer(method), bodies, streamed=method.writes) for method in methods
         }
 
     def service(self, handler_call_details: Any) -> Any:

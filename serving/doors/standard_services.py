@@ -13,7 +13,8 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from serving.api.frame import SERVICE, Frame, parsed
+from serving.api.frame import Frame, parsed
+from serving.api.methods import SERVICE
 from serving.doors.bodies import Bodies
 from serving.doors.grpc_call import GrpcCall, handler
 from serving.errors import InvalidInput, NotFound, TooManyCalls, quoted

@@ -37,6 +37,11 @@ def images(field: int, rows: NDArray[Any]) -> tuple[Part, ...]:
     return _tensor_header((field, _IMAGES_TENSOR), rows.dtype.char, rows.shape), rows
 
 
+def data(field: int, rows: NDArray[Any]) -> tuple[Part, ...]:
+    """A field of bytes holding a contiguous array and nothing else."""
+    return _delimited(field, rows.nbytes), rows
+
+
 def message(field: int, content: bytes) -> tuple[Part, ...]:
     """A field holding a message that is serialised already."""
     return (_delimited(field, len(content)) + content,)
