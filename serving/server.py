@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from serving.doors import grpc as grpc_door
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
 from serving.host import event_loop
+from serving.host.abandonable import abandonable
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
 from serving.host.descriptors import connections_that_fit
@@ -117,7 +119,7 @@ async def running(
         repository = _repository(settings, executors, metrics, health)
         servicer = VaeService(repository, metrics, background)
         frame = Frame(servicer, repository, metrics, settings.max_calls)
-        secrets = Secrets(settings, lambda changed: frame.require(changed.token))
+        secrets = await abandonable(partial(Secrets, settings, lambda changed: frame.require(changed.token)))
         frame.require(secrets.token)
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)

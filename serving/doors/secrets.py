@@ -125,6 +125,9 @@ def _pem(settings: Settings) -> Pem | None:
         return None
     assert settings.tls_key
     names = ("tls_key", "tls_certificate", "tls_client_ca")
+    for name in names:
+        if path := getattr(settings, name):
+            tls.want_regular(f"--{name.replace('_', '-')}", path)
     key, certificate, client_ca = read = [read_file(settings, name) for name in names]
     assert key
     assert certificate

@@ -10,6 +10,12 @@ from serving.errors import StartupError
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+def want_regular(setting: str, path: Path) -> None:
+    """What is read more than once can be no pipe, which gives its content once, or waits for ever."""
+    if path.exists() and not path.is_file():
+        raise StartupError(f"{setting} {path}: want a regular file")
+
+
 def check(certificate: Path, key: Path, client_ca: Path | None) -> None:
     """Raises StartupError, naming the file and what is wrong with it."""
     for setting, path in (
