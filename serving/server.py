@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _LOAD_MEMORY_BYTES = 2 << 30
-_CLOSE_S = 1.0
+_CLOSE_S = 3.0
 """Seconds for the last answers to leave once nothing is in progress."""
 
 

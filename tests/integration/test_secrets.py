@@ -79,6 +79,7 @@ async def test_a_key_is_not_taken_with_the_certificate_of_another(settings, path
     [
         ("tls_key", "pipe", "--tls-key .*: want a regular file"),
         ("tls_certificate", "/dev/zero", "--tls-certificate .*: want a regular file"),
+        ("tls_key", f"/{'x' * 300}", "--tls-key .*: cannot be read: File name too long"),
         ("auth_token_file", "/dev/zero", "--auth-token-file .*: want at most 1 MiB"),
     ],
 )
@@ -91,6 +92,20 @@ async def test_what_has_no_end_is_refused(settings, paths, tmp_path, name, speci
     update = {**(paths if name.startswith("tls") else {}), name: Path(special)}
     with pytest.raises(StartupError, match=words):
         secrets.Secrets(settings.model_copy(update=update), lambda _: None)
+
+
+async def test_a_token_from_a_pipe_is_read_once(settings, paths, tmp_path):
+    """As a shell's ``<(command)`` gives it; certificates are renewed beside it."""
+    old, new = trustme.CA(), trustme.CA()
+    put(paths, old)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = asyncio.create_task(asyncio.to_thread(pipe.write_text, "secret"))
+    async with running(settings.model_copy(update={**paths, "auth_token_file": pipe})) as server:
+        await writing
+        assert await trusts(server, old)
+        put(paths, new)
+        await until_true(lambda: trusts(server, new))
 
 
 def test_a_token_that_never_comes_holds_up_no_stop(repository, tmp_path):
