@@ -126,8 +126,9 @@ class Outcome:
         )
         return (
             f"{'FALL SHORT' if short else 'pass      '}  {self.cell}: {self.answered_per_s:,.0f}/s of "
-            f"{before:,.0f} and {after:,.0f} ({self.kept:.2f}); offered {self.offered:.2f}, sent {self.sent:,}, "
-            f"held back {self.held_back:,}; by code (p99) {codes}; unaccounted {self.unaccounted:,}; "
+            f"{before:,.0f} and {after:,.0f} ({self.kept:.2f}); offered {self.offered:.2f}, "
+            f"sent {self.sent:,}, held back {self.held_back:,}; by code (p99) {codes}; "
+            f"unaccounted {self.unaccounted:,}; "
             f"{self.idle_mib:.0f} → {self.peak_mib:.0f} MiB; again after {self.recovery_s:.2f} s"
             + (f"  [{', '.join(short)}]" if short else "")
         )
