@@ -52,7 +52,15 @@ async def sample(address, calls):
 def children(pid):
     tasks = Path(f"/proc/{pid}/task").iterdir()
     found = {int(child) for task in tasks for child in (task / "children").read_text().split()}
-    return sorted(c for c in found if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes())
+    return sorted(child for child in found if b"spawn_main" in command_of(child))
+
+
+def command_of(pid):
+    """Nothing of a process that has ended since it was found."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def accepts(port):
