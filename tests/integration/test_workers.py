@@ -51,14 +51,14 @@ async def sample(address, calls):
 
 def children(pid):
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    found = {int(child) for task in tasks for child in (task / "children").read_text().split()}
-    return sorted(child for child in found if b"spawn_main" in command_of(child))
+    found = {int(child) for task in tasks for child in content(task / "children").split()}
+    return sorted(child for child in found if b"spawn_main" in content(Path(f"/proc/{child}/cmdline")))
 
 
-def command_of(pid):
-    """Nothing of a process that has ended since it was found."""
+def content(path):
+    """Nothing of a process or a thread that has ended since it was found."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return path.read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
 
