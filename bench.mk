@@ -4,13 +4,16 @@
 BENCH ?=
 PEERS := mlserver pytriton mosec
 
-.PHONY: bench bench-peers bench-mixed bench-training soak h2load
+.PHONY: bench bench-peers bench-overload bench-mixed bench-training soak h2load
 
 bench: $(INSTALLED) h2load  ## Measure the server against bare gRPC and bare ONNX Runtime
 	$(BIN)/python -m benchmarks.serving $(BENCH)
 
 bench-peers: $(INSTALLED) h2load $(PEERS:%=.venv-peers/%/.installed)  ## The same, with other servers beside it
 	$(BIN)/python -m benchmarks.serving --peers $(BENCH)
+
+bench-overload: $(INSTALLED) h2load .venv-peers/mosec/.installed  ## More than the server can do, by rude callers; mosec beside it
+	$(BIN)/python -m benchmarks.serving.overload --peer $(BENCH)
 
 bench-mixed: $(INSTALLED)  ## Latency of single rows beside a client that asks for 2,048 at a time
 	$(BIN)/python -m benchmarks.serving.mixed $(BENCH)

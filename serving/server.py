@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from serving.doors import grpc as grpc_door
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
 from serving.host import event_loop
+from serving.host.abandonable import abandonable
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
 from serving.host.descriptors import connections_that_fit
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _LOAD_MEMORY_BYTES = 2 << 30
-_CLOSE_S = 1.0
+_CLOSE_S = 3.0
 """Seconds for the last answers to leave once nothing is in progress."""
 
 
@@ -121,7 +123,7 @@ async def running(
         frame = Frame(repository, metrics, settings.max_calls)
         inference = OpenInference(repository, metrics, background)
         methods = [*vae_methods(servicer), *inference_methods(inference, frame)]
-        secrets = Secrets(settings, lambda changed: frame.require(changed.token))
+        secrets = await abandonable(partial(Secrets, settings, lambda changed: frame.require(changed.token)))
         frame.require(secrets.token)
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)

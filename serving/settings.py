@@ -27,6 +27,8 @@ _REMOVED = {
     "linger_s": "a batch is cut the moment something can run it, and no server waits on a timer any more"
 }
 """Settings of earlier versions, and what became of them."""
+_LARGEST_FILE = 1 << 20
+"""Bytes of a certificate, a key or a token; a device has no end."""
 
 
 def _checked_address(address: str) -> str:
@@ -146,9 +148,12 @@ def read_file(settings: Settings, name: str) -> bytes | None:
     if path is None:
         return None
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
     except OSError as exc:
         raise StartupError(f"{_flag(name)} {path}: cannot be read: {exc.strerror}") from None
+    if len(content) > _LARGEST_FILE:
+        raise StartupError(f"{_flag(name)} {path}: want at most {_LARGEST_FILE >> 20} MiB, there is more")
     if not content.strip():
         raise StartupError(f"{_flag(name)} {path}: want content, the file is empty")
     return content

@@ -2,9 +2,9 @@
 
    open_loop PORT PATH BODY_FILE RATE SECONDS TIMEOUT CONNECTIONS TAIL
 
-   TIMEOUT is a grpc-timeout ("1S"), "-" for none; TAIL is how long to wait for answers afterwards. It is a rude
-   client: it takes no notice of how many streams the server allows, so the server has to refuse what is too much.
-   Prints one JSON object. HTTP/2 is RFC 9113; only what a gRPC server sends is understood, and status codes are
+   TIMEOUT is milliseconds, 0 for none; TAIL is how long to wait for answers afterwards. It is a rude client: it
+   takes no notice of how many streams the server allows, so the server has to refuse what is too much. Says
+   "ended" on stderr when nothing more is sent, and prints one JSON object at the end. HTTP/2 is RFC 9113; only what a gRPC server sends is understood, and status codes are
    read where gRPC's C core puts them, as literals that are not Huffman coded. */
 
 #define _GNU_SOURCE
@@ -24,7 +24,7 @@
 enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, WINDOW_UPDATE = 8 };
 enum { ACK = 1, END_STREAM = 1, END_HEADERS = 4 };
 enum { FRAME_HEADER = 9, FRAME_BYTES = 16384, CODES = 128, RESET = 100, BROKEN = 127 };
-#define BACKLOG_BYTES (64u << 20) /* a connection that takes no more: what would follow was not sent */
+#define BACKLOG_BYTES (1u << 20) /* a connection that takes no more: what would follow was not sent */
 
 typedef struct {
     uint8_t *bytes;
@@ -224,32 +224,58 @@ static int by_seconds(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void print_code(int code, double seconds, const char *separator) {
+static void print_code(int code, double seconds, double timeout, const char *separator) {
     size_t count = 0, in_time = 0, with_details = 0;
     float *latency = grown(NULL, answered * sizeof *latency + 1);
     for (size_t i = 0; i < answered; i++) {
         if (answers[i].code != code) continue;
         latency[count++] = answers[i].seconds;
-        in_time += answers[i].ended <= seconds;
+        in_time += answers[i].ended <= seconds && (!timeout || answers[i].seconds <= timeout);
         with_details += answers[i].has_details;
     }
     if (count) {
         qsort(latency, count, sizeof *latency, by_seconds);
-        printf("%s\"%d\":{\"count\":%zu,\"during_load\":%zu,\"with_details\":%zu,\"p50_ms\":%.2f,\"p99_ms\":%.2f}",
+        printf("%s\"%d\":{\"count\":%zu,\"in_time\":%zu,\"with_details\":%zu,\"p50_ms\":%.2f,\"p99_ms\":%.2f}",
                separator, code, count, in_time, with_details, latency[count / 2] * 1e3,
                latency[(size_t)(count * 0.99)] * 1e3);
     }
     free(latency);
 }
 
+/* Of a connection that took no more, requests that were never written were held back. */
+static size_t unwritten(Connection *connections, int count) {
+    size_t a_request = FRAME_HEADER + header_bytes + body_bytes + FRAME_HEADER * ((body_bytes - 1) / FRAME_BYTES + 1);
+    size_t found = 0;
+    for (int i = 0; i < count; i++) found += (connections[i].out.end - connections[i].out.start) / a_request;
+    return found;
+}
+
+static void report(Connection *connections, int count, size_t sent, size_t held_back, double seconds, double timeout) {
+    int dead = 0;
+    for (int i = 0; i < count; i++) dead += connections[i].is_dead;
+    printf("{\"sent\":%zu,\"held_back\":%zu,\"answered\":%zu,\"broken_connections\":%d,\"seconds\":%.3f,\"codes\":{",
+           sent, held_back, answered, dead, now() - begin);
+    const char *separator = "";
+    for (int code = 0; code < CODES; code++) {
+        size_t found = 0;
+        for (size_t i = 0; i < answered && !found; i++) found += answers[i].code == code;
+        if (!found) continue;
+        print_code(code, seconds, timeout, separator);
+        separator = ",";
+    }
+    printf("}}\n");
+}
+
 int main(int argc, char **argv) {
     if (argc != 9) return fprintf(stderr, "want PORT PATH BODY RATE SECONDS TIMEOUT CONNECTIONS TAIL\n"), 2;
-    double rate = atof(argv[4]), seconds = atof(argv[5]), tail = atof(argv[8]);
-    int count = atoi(argv[7]), next = 0;
+    double rate = atof(argv[4]), seconds = atof(argv[5]), timeout = atof(argv[6]) / 1e3, tail = atof(argv[8]);
+    int count = atoi(argv[7]), next = 0, ended = 0;
+    char deadline[32];
     const char *names[] = {":method", "POST", ":scheme", "http", ":path", argv[2], ":authority", "localhost",
                            "te", "trailers", "content-type", "application/grpc"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i += 2) add_header(names[i], names[i + 1]);
-    if (strcmp(argv[6], "-")) add_header("grpc-timeout", argv[6]);
+    snprintf(deadline, sizeof deadline, "%.0fm", timeout * 1e3);
+    if (timeout) add_header("grpc-timeout", deadline);
     read_body(argv[3]);
     Connection *connections = calloc(count, sizeof *connections);
     struct pollfd *polled = calloc(count, sizeof *polled);
@@ -262,20 +288,11 @@ int main(int argc, char **argv) {
             else held_back++;
             next = (next + 1) % count;
         }
+        if (t >= seconds && !ended++) fputs("ended\n", stderr);
         turn(connections, polled, count);
     }
-    int dead = 0;
-    for (int i = 0; i < count; i++) dead += connections[i].is_dead;
-    printf("{\"sent\":%zu,\"held_back\":%zu,\"answered\":%zu,\"broken_connections\":%d,\"seconds\":%.3f,\"codes\":{",
-           sent, held_back, answered, dead, now() - begin);
-    const char *separator = "";
-    for (int code = 0; code < CODES; code++) {
-        size_t before = 0;
-        for (size_t i = 0; i < answered && !before; i++) before += answers[i].code == code;
-        if (!before) continue;
-        print_code(code, seconds, separator);
-        separator = ",";
-    }
-    printf("}}\n");
+    if (!ended) fputs("ended\n", stderr);
+    size_t kept = unwritten(connections, count);
+    report(connections, count, sent - kept, held_back + kept, seconds, timeout);
     return 0;
 }

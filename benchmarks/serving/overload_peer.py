@@ -21,19 +21,21 @@ _MOSEC = next(peer for peer in PEERS if peer.name == "mosec")
 class PeerOutcome:
     rows: int
     factor: float
-    capacity: float
+    capacity: tuple[float, float]
+    """Before and after."""
     answered_per_s: float
     refused_per_s: float
     statuses: dict[str, int] = field(default_factory=dict)
 
     @property
     def kept(self) -> float:
-        return self.answered_per_s / self.capacity
+        return 2 * self.answered_per_s / sum(self.capacity)
 
     def __str__(self) -> str:
         return (
             f"mosec       {self.rows:4} rows, {self.factor:4g}×: {self.answered_per_s:,.0f}/s of "
-            f"{self.capacity:,.0f} ({self.kept:.2f}), refused {self.refused_per_s:,.0f}/s; {self.statuses}"
+            f"{self.capacity[0]:,.0f} and {self.capacity[1]:,.0f} ({self.kept:.2f}), refused "
+            f"{self.refused_per_s:,.0f}/s; {self.statuses}"
         )
 
 
@@ -43,12 +45,13 @@ def measure(rows: int, factor: float, repository: Path, folder: Path, seconds: f
     scratch.mkdir(exist_ok=True)
     with _MOSEC.start(Setting(case, scratch, "asyncio", scratch / "reply")) as subject:
         assert isinstance(subject, Loaded)
-        capacity = subject.measure(1.0, 5.0).requests_per_s
-        statuses = _offer(subject.target, capacity * factor, seconds, scratch)
+        before = subject.measure(1.0, 5.0).requests_per_s
+        statuses = _offer(subject.target, before * factor, seconds, scratch)
+        after = subject.measure(1.0, 5.0).requests_per_s
     return PeerOutcome(
         rows=rows,
         factor=factor,
-        capacity=capacity,
+        capacity=(before, after),
         answered_per_s=statuses.get("200", 0) / seconds,
         refused_per_s=statuses.get("429", 0) / seconds,
         statuses=statuses,

@@ -105,7 +105,7 @@ class Frame:
 
         A call that gRPC holds but has not handed over when the server stops is cancelled by gRPC, and
         its client cannot know whether it was begun. So at the end calls are not refused at once, for then
-        others come in their place, but held until ``release``.
+        others come in their place, but held until ``release``, as many as may be in progress.
         """
         self._draining = True
         self._give_up(ShuttingDown("this server is shutting down"))
@@ -134,7 +134,7 @@ class Frame:
             code = "CANCELLED"
             self._active += 1
             try:
-                if self._released:
+                if self._released and self._active <= self._max_calls:
                     self._newest = time.monotonic()
                     await self._released.wait()
                 self.admit(call)

@@ -7,9 +7,10 @@ wrong is told of once, and changes nothing.
 import asyncio
 import logging
 import math
+import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_FILES = ("auth_token_file", "tls_certificate", "tls_key", "tls_client_ca")
+_PEM_FILES = ("tls_key", "tls_certificate", "tls_client_ca")
 _LOOK_S = 5.0
 _SOON_S = 14 * 86_400.0
 _WARN_EVERY_S = 86_400.0
@@ -37,6 +38,17 @@ class Pem:
     client_ca: bytes | None
     expires: float
     """Seconds since 1970: the earliest end of the chain's certificates."""
+
+
+_Signature = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class _State:
+    """What tells whether files are still those that were read."""
+
+    token: _Signature
+    pem: list[_Signature]
 
 
 class Secrets:
@@ -68,17 +80,21 @@ class Secrets:
 
     async def refresh(self) -> None:
         """Look once. What could not be used is tried again at every look, until it can."""
-        state = await abandonable(self._state)
-        if state != self._seen:
-            token, is_read = await self._read(lambda: read_token(self._settings), self.token)
-            pem, is_also_read = await self._read(lambda: _pem(self._settings), self.pem)
-            if is_read and is_also_read:
-                self._seen = state
-                self._told.clear()
-            if (token, pem) != (self.token, self.pem):
-                self.token, self.pem = token, pem
-                log.info("certificates and tokens were read again")
-                self._changed(self)
+        state, (token, pem) = await abandonable(self._state), (self.token, self.pem)
+        if state.token != self._seen.token:
+            token, is_read = await self._read(lambda: read_token(self._settings), token)
+            if is_read:
+                self._seen = replace(self._seen, token=state.token)
+        if state.pem != self._seen.pem:
+            pem, is_read = await self._read(lambda: _pem(self._settings), pem)
+            if is_read:
+                self._seen = replace(self._seen, pem=state.pem)
+        if state == self._seen:
+            self._told.clear()
+        if (token, pem) != (self.token, self.pem):
+            self.token, self.pem = token, pem
+            log.info("certificates and tokens were read again")
+            self._changed(self)
         self._warn_of_the_end()
 
     async def _read(self, read: Callable[[], T], before: T) -> tuple[T, bool]:
@@ -97,9 +113,10 @@ class Secrets:
             raise ValueError("no TLS, no certificate")
         return self.pem.expires - time.time()
 
-    def _state(self) -> list[tuple[int, ...] | None]:
+    def _state(self) -> "_State":
         """Something else whenever a file is: also when a link of a mounted volume leads elsewhere."""
-        return [_signature(getattr(self._settings, name)) for name in _FILES]
+        of = self._settings
+        return _State(_signature(of.auth_token_file), [_signature(getattr(of, name)) for name in _PEM_FILES])
 
     def _warn_of_the_end(self) -> None:
         if not self.pem or self.seconds_left() > _SOON_S or time.monotonic() - self._warned < _WARN_EVERY_S:
@@ -110,12 +127,15 @@ class Secrets:
         log.warning("--tls-certificate %s: %s", self._settings.tls_certificate, when)
 
 
-def _signature(path: Path | None) -> tuple[int, ...] | None:
+def _signature(path: Path | None) -> _Signature:
+    """None also of a pipe, whose content is read once."""
     if path is None:
         return None
     try:
         found = path.stat()
     except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
@@ -124,11 +144,13 @@ def _pem(settings: Settings) -> Pem | None:
     if not settings.tls_certificate:
         return None
     assert settings.tls_key
-    names = ("tls_key", "tls_certificate", "tls_client_ca")
-    key, certificate, client_ca = read = [read_file(settings, name) for name in names]
+    for name in _PEM_FILES:
+        if path := getattr(settings, name):
+            tls.want_regular(f"--{name.replace('_', '-')}", path)
+    key, certificate, client_ca = read = [read_file(settings, name) for name in _PEM_FILES]
     assert key
     assert certificate
     tls.check(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    if read != [read_file(settings, name) for name in names]:  # so the check was of others
+    if read != [read_file(settings, name) for name in _PEM_FILES]:  # so the check was of others
         raise StartupError("--tls-certificate, --tls-key: were changed while they were read")
     return Pem(certificate, key, client_ca, tls.expires(certificate))

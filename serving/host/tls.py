@@ -1,6 +1,7 @@
 """Certificates and keys, looked at before a transport gets them: it would not say what is wrong."""
 
 import ssl
+import stat
 from pathlib import Path
 
 from cryptography import x509
@@ -8,6 +9,16 @@ from cryptography import x509
 from serving.errors import StartupError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def want_regular(setting: str, path: Path) -> None:
+    """What is read more than once can be no pipe, which gives its content once, or waits for ever."""
+    try:
+        is_regular = stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # whoever reads it says why
+        return
+    if not is_regular:
+        raise StartupError(f"{setting} {path}: want a regular file")
 
 
 def check(certificate: Path, key: Path, client_ca: Path | None) -> None:

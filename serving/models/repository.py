@@ -90,7 +90,7 @@ class Repository:
 
     async def start(self) -> None:
         """Load every model. Raises StartupError when one has no version that can be served."""
-        if not self._root.is_dir():
+        if not await abandonable(self._root.is_dir):
             raise StartupError(f"--repository {self._root}: want a folder of <model>/<version>/ bundles")
         try:
             found = await abandonable(partial(scan, self._root))
@@ -99,7 +99,7 @@ class Repository:
         self._tell_unreadable(found)
         if not found.versions:
             raise StartupError(f"--repository {self._root}: no <model>/<version>/{MANIFEST} in it")
-        self._identity = identity(self._root)
+        self._identity = await abandonable(partial(identity, self._root))
         for name, versions in found.versions.items():
             if problem := await self._serve_best(name, versions):
                 raise StartupError(problem)

@@ -92,9 +92,8 @@ class Scorer:
                 first = (first_row + rows.start) * samples + draws.start
                 shape = (rows.stop - rows.start, draws.stop - draws.start)
                 noise = await self._noise(seed, first, math.prod(shape), background)
-                places.close()
                 drawn = noise.reshape(*shape, *self._latent_shape)
-                part, weight = await self._portion(images[rows], drawn, time_remaining)
+                part, weight = await self._portion(images[rows], drawn, time_remaining, places)
                 sums[:, rows] += part
                 log_weight[rows] = np.logaddexp(log_weight[rows], weight)
         distortion, rate = sums / samples
@@ -141,7 +140,7 @@ class Scorer:
                 )
 
     async def _portion(
-        self, images: Rows, noise: Rows, time_remaining: Callable[[], float | None]
+        self, images: Rows, noise: Rows, time_remaining: Callable[[], float | None], places: ExitStack
     ) -> tuple[Doubles, Doubles]:
         """Σ of distortion and rate [2, rows] and logsumexp of the weights [rows] over the samples.
 
@@ -157,6 +156,8 @@ class Scorer:
             if some.size
         ]
         try:
+            await asyncio.sleep(0)  # they have queued their rows
+            places.close()
             answers = await asyncio.gather(*tasks)
         except BaseException:
             for task in tasks:  # nobody waits for the other any more

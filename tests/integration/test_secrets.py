@@ -1,14 +1,21 @@
 """Certificates and tokens are renewed while the server runs, and nobody is left without."""
 
 import asyncio
+import errno
+import os
+import signal
+import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc
 import pytest
 import trustme
 
 from serving.doors import secrets
+from serving.errors import StartupError
 from serving.server import running
+from tests.support import patience, process
 from tests.support.patience import until
 
 
@@ -65,6 +72,66 @@ async def test_a_key_is_not_taken_with_the_certificate_of_another(settings, path
     await kept.refresh()
     assert kept.pem.key == paths["tls_key"].read_bytes()
     assert kept.pem.certificate == paths["tls_certificate"].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "special", "words"),
+    [
+        ("tls_key", "pipe", "--tls-key .*: want a regular file"),
+        ("tls_certificate", "/dev/zero", "--tls-certificate .*: want a regular file"),
+        ("tls_key", f"/{'x' * 300}", "--tls-key .*: cannot be read: File name too long"),
+        ("auth_token_file", "/dev/zero", "--auth-token-file .*: want at most 1 MiB"),
+    ],
+)
+async def test_what_has_no_end_is_refused(settings, paths, tmp_path, name, special, words):
+    """At once, and without reading what there is of it."""
+    put(paths, trustme.CA())
+    if special == "pipe":
+        special = tmp_path / "pipe"
+        os.mkfifo(special)
+    update = {**(paths if name.startswith("tls") else {}), name: Path(special)}
+    with pytest.raises(StartupError, match=words):
+        secrets.Secrets(settings.model_copy(update=update), lambda _: None)
+
+
+async def test_a_token_from_a_pipe_is_read_once(settings, paths, tmp_path):
+    """As a shell's ``<(command)`` gives it; certificates are renewed beside it."""
+    old, new = trustme.CA(), trustme.CA()
+    put(paths, old)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = asyncio.create_task(asyncio.to_thread(pipe.write_text, "secret"))
+    async with running(settings.model_copy(update={**paths, "auth_token_file": pipe})) as server:
+        await writing
+        assert await trusts(server, old)
+        put(paths, new)
+        await until_true(lambda: trusts(server, new))
+
+
+def test_a_token_that_never_comes_holds_up_no_stop(repository, tmp_path):
+    """Storage that is gone, here a pipe that nobody writes to: SIGTERM ends the start."""
+    pipe, log = tmp_path / "pipe", tmp_path / "log"
+    os.mkfifo(pipe)
+    command = process.command(repository, "--auth-token-file", str(pipe))
+    with log.open("w") as stderr:
+        server = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL)
+        patience.wait_until(lambda: "settings: " in log.read_text())
+        writers = []
+        patience.wait_until(lambda: writers.extend(_opened(pipe)) or writers)  # it waits for the token by now
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(patience.SECONDS) == 0
+    os.close(writers[0])
+    assert "stopped before it served" in log.read_text()
+
+
+def _opened(pipe):
+    """A writer's end, once there is somebody who reads; in a list."""
+    try:
+        return [os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)]
+    except OSError as exc:
+        if exc.errno != errno.ENXIO:
+            raise
+    return []
 
 
 async def until_true(ask):

@@ -51,8 +51,16 @@ async def sample(address, calls):
 
 def children(pid):
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    found = {int(child) for task in tasks for child in (task / "children").read_text().split()}
-    return sorted(c for c in found if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes())
+    found = {int(child) for task in tasks for child in content(task / "children").split()}
+    return sorted(child for child in found if b"spawn_main" in content(Path(f"/proc/{child}/cmdline")))
+
+
+def content(path):
+    """Nothing of a process or a thread that has ended since it was found."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def accepts(port):
