@@ -118,7 +118,7 @@ async def running(
         stack.callback(executors.shutdown)
         repository = _repository(settings, executors, metrics, health)
         servicer = VaeService(repository, metrics, background)
-        frame = Frame(servicer, repository, metrics, settings.max_calls)
+        frame = Frame(servicer, repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
         secrets = await abandonable(partial(Secrets, settings, lambda changed: frame.require(changed.token)))
         frame.require(secrets.token)
         if secrets.pem:

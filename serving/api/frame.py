@@ -22,6 +22,7 @@ from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown,
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
 from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.wire.message_bounds import Unparsable, check_bounds
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +72,15 @@ Answer = Callable[[Call], Awaitable[bytes | None]]
 class Frame:
     """See the module."""
 
-    def __init__(self, servicer: Any, repository: Repository, metrics: Metrics, max_calls: int) -> None:
+    def __init__(
+        self, servicer: Any, repository: Repository, metrics: Metrics, *, max_calls: int, max_rows: int
+    ) -> None:
         self._repository = repository
         self._metrics = metrics
         self._credentials: bytes | None = None
         self._active = 0
         self._max_calls = max_calls
+        self._max_rows = max_rows
         self._draining = False
         self._released: asyncio.Event | None = None
         """While the sockets close: set once nothing can come any more."""
@@ -118,7 +122,7 @@ class Frame:
         behave: Behaviour = _writing(method_of_servicer) if method in STREAMED else method_of_servicer
         request_type: Any = getattr(pb, f"{method}Request")
         model_name = _MODEL_NAME.get(method, attrgetter("model.name"))
-        label = self._repository.label
+        label, max_rows = self._repository.label, self._max_rows
         series_of = cache(lambda model: CallMetrics(self._metrics, model, method))
 
         async def answer(call: Call) -> bytes | None:
@@ -135,7 +139,7 @@ class Frame:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
                     )
-                request = parsed(request_type, await call.read())
+                request = parsed(request_type, await call.read(), max_rows)
                 name = (label(model_name(request)) or UNKNOWN) if model_name else _WITHOUT_MODEL
                 series = series_of(name)
                 series.inflight += 1
@@ -185,9 +189,10 @@ def _writing(stream: Callable[[Any, Call], AsyncGenerator[bytes, None]]) -> Beha
     return write
 
 
-def parsed(request_type: Any, raw: bytes) -> Any:
-    """Raises InvalidInput for what is no message of this type."""
+def parsed(request_type: Any, raw: bytes, max_rows: int = 0) -> Any:
+    """Raises InvalidInput for what is no message of this type, or one of too many parts."""
     try:
+        check_bounds(raw, request_type.DESCRIPTOR, max_rows)
         return request_type.FromString(raw)
-    except DecodeError:
+    except (DecodeError, Unparsable):
         raise InvalidInput("request", "want a protobuf message of this method, came other bytes") from None
