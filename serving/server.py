@@ -34,6 +34,7 @@ from serving.models import providers
 from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
 from serving.models.trial import Bounds
+from serving.oip import messages
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -120,8 +121,10 @@ async def running(
         stack.callback(executors.shutdown)
         repository = _repository(settings, executors, metrics, health)
         servicer = VaeService(repository, metrics, background)
-        frame = Frame(repository, metrics, settings.max_calls)
-        inference = OpenInference(repository, metrics, background)
+        frame = Frame(repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
+        inference = OpenInference(
+            repository, metrics, background, is_ready=lambda: health.is_serving, workers=settings.workers
+        )
         methods = [*vae_methods(servicer), *inference_methods(inference, frame)]
         secrets = await abandonable(partial(Secrets, settings, lambda changed: frame.require(changed.token)))
         frame.require(secrets.token)
@@ -168,7 +171,7 @@ def _repository(settings: Settings, executors: Executors, metrics: Metrics, heal
         known = new or old
         assert known is not None
         health.set(known.name, _SERVING if new else _NOT_SERVING)
-        for service in ("", SERVICE):
+        for service in ("", SERVICE, messages.SERVICE):
             health.set(service, _SERVING if repository.models else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
         metrics.watch_latents(known.name, new.drift if new else None)

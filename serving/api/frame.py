@@ -20,6 +20,7 @@ from serving.api.status import InternalError, code_of
 from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown, TooManyCalls, Unauthenticated
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
+from serving.wire.message_bounds import Unparsable, check_bounds
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Method:
     """The name of the model that a request is about; None of a method that is about no model."""
     writes: bool = False
     """Whether it writes its responses, instead of returning one."""
+    pauses: bool = False
+    """Whether its caller may pause between the messages that it reads."""
 
     @property
     def path(self) -> str:
@@ -80,17 +83,18 @@ class Method:
 class Frame:
     """See the module."""
 
-    def __init__(self, repository: Repository, metrics: Metrics, max_calls: int) -> None:
+    def __init__(self, repository: Repository, metrics: Metrics, *, max_calls: int, max_rows: int) -> None:
         self._repository = repository
         self._metrics = metrics
         self._credentials: bytes | None = None
         self._active = 0
         self._max_calls = max_calls
+        self._max_rows = max_rows
         self._draining = False
         self._released: asyncio.Event | None = None
         """While the sockets close: set once nothing can come any more."""
         self._newest = 0.0
-        self._give_up: Callable[[ServingError], None] = lambda _: None
+        self._give_up: list[Callable[[ServingError], None]] = []
 
     def require(self, token: str | None) -> None:
         """What calls must carry from here on, if anything."""
@@ -98,7 +102,7 @@ class Frame:
 
     def when_draining(self, give_up: Callable[[ServingError], None]) -> None:
         """How a door ends the calls whose message is not here yet."""
-        self._give_up = give_up
+        self._give_up.append(give_up)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls and wait for those in progress, at most ``grace_s`` seconds.
@@ -108,7 +112,8 @@ class Frame:
         others come in their place, but held until ``release``, as many as may be in progress.
         """
         self._draining = True
-        self._give_up(ShuttingDown("this server is shutting down"))
+        for give_up in self._give_up:
+            give_up(ShuttingDown("this server is shutting down"))
         end = time.monotonic() + grace_s
         while self._active and time.monotonic() < end:  # noqa: ASYNC110  # an event would cost every call
             await asyncio.sleep(_DRAIN_POLL_S)
@@ -122,27 +127,30 @@ class Frame:
         if self._released:
             self._released.set()
 
-    def answer(self, method: Method) -> Answer:
-        """The method with all that is around a call."""
+    def answer(self, method: Method, *, is_part: bool = False) -> Answer:
+        """The method with all that is around a call.
+
+        ``is_part``: it answers one message of a call that is in progress already.
+        """
         behave, request_type, model_of = method.behave, method.request_type, method.model_of
-        label = self._repository.label
+        label, max_rows, counts = self._repository.label, self._max_rows, int(not is_part)
         series_of = cache(lambda model: CallMetrics(self._metrics, model, method.name))
 
         async def answer(call: Call) -> bytes | None:
             started = time.perf_counter()
             series: CallMetrics | None = None
             code = "CANCELLED"
-            self._active += 1
+            self._active += counts
             try:
                 if self._released and self._active <= self._max_calls:
                     self._newest = time.monotonic()
                     await self._released.wait()
                 self.admit(call)
-                if self._active > self._max_calls:
+                if counts and self._active > self._max_calls:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
                     )
-                request = parsed(request_type, await call.read()) if request_type else None
+                request = parsed(request_type, await call.read(), max_rows) if request_type else None
                 name = (label(model_of(request)) or UNKNOWN) if model_of else _WITHOUT_MODEL
                 series = series_of(name)
                 series.inflight += 1
@@ -161,7 +169,7 @@ class Frame:
                 code = "INTERNAL"
                 raise InternalError from None
             finally:
-                self._active -= 1
+                self._active -= counts
                 if series is None:
                     series = series_of(UNKNOWN)
                 else:
@@ -181,9 +189,10 @@ class Frame:
             raise Unauthenticated("authorization: want 'Bearer <token>' with the server's token")
 
 
-def parsed(request_type: Any, raw: bytes) -> Any:
-    """Raises InvalidInput for what is no message of this type."""
+def parsed(request_type: Any, raw: bytes, max_rows: int = 0) -> Any:
+    """Raises InvalidInput for what is no message of this type, or one of too many parts."""
     try:
+        check_bounds(raw, request_type.DESCRIPTOR, max_rows)
         return request_type.FromString(raw)
-    except DecodeError:
+    except (DecodeError, Unparsable):
         raise InvalidInput("request", "want a protobuf message of this method, came other bytes") from None

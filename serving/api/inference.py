@@ -4,6 +4,7 @@ Sources: kserve/open-inference-protocol, specification/protocol/inference_grpc.m
 configuration, statistics, the repository's index and streams.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import metadata
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.api import pictures, sampling
-from serving.api.frame import Answer, Behaviour, Call
-from serving.errors import InvalidInput, NotFound, ServingError
+from serving.api.frame import Answer, Behaviour, Call, parsed
+from serving.errors import InvalidInput, NotFound, ServingError, ShuttingDown
 from serving.host.background import Background
 from serving.metrics.registry import Metrics
 from serving.models.model import Model
@@ -22,15 +23,16 @@ from serving.models.scoring import scorer_of
 from serving.oip import contents, parameters, parts
 from serving.oip.messages import message
 from serving.oip.parts import Part
-from serving.pb.vae.v1 import tensors_pb2
+from serving.oip.tally import Tally
 from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.wire import tensors
+from serving.wire import replies, tensors
 
 Rows = NDArray[Any]
 Outputs = tuple[dict[str, Rows], dict[str, int]]
 """Tensors and parameters of an answer."""
 
-EXTENSIONS = ("binary_tensor_data", "parameters", "model_configuration", "statistics")
+EXTENSIONS = ("binary_tensor_data", "parameters", "model_configuration")
+_INFER_RESPONSE = message("ModelStreamInferResponse").INFER_RESPONSE_FIELD_NUMBER
 _LONGEST_VERSION = 18
 """Digits."""
 
@@ -38,8 +40,25 @@ _LONGEST_VERSION = 18
 class OpenInference:
     """The RPCs, each giving its response serialised."""
 
-    def __init__(self, repository: Repository, metrics: Metrics, background: Background) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        metrics: Metrics,
+        background: Background,
+        *,
+        is_ready: Callable[[], bool],
+        workers: int,
+    ) -> None:
+        """``workers``: how many processes share the port; of several nobody knows the statistics of all."""
         self._repository = repository
+        self._is_ready = is_ready
+        self._metadata = _bytes(
+            "ServerMetadataResponse",
+            name="vaeserve",
+            version=metadata.version("vaeserve"),
+            extensions=[*EXTENSIONS, *(["statistics"] if workers == 1 else [])],
+        )
+        self._tallies: defaultdict[tuple[str, int, str], Tally] = defaultdict(Tally)
         self._metrics = metrics
         self._background = background
         self._infer: dict[str, Callable[[Any, Model, Part, Call], Awaitable[Outputs]]] = {
@@ -61,18 +80,17 @@ class OpenInference:
         return _bytes("ServerLiveResponse", live=True)
 
     async def ServerReady(self, request: Any, call: Call) -> bytes:
-        return _bytes("ServerReadyResponse", ready=bool(self._repository.models))
+        return _bytes("ServerReadyResponse", ready=self._is_ready())
 
     async def ServerMetadata(self, request: Any, call: Call) -> bytes:
-        version = metadata.version("vaeserve")
-        return _bytes("ServerMetadataResponse", name="vaeserve", version=version, extensions=EXTENSIONS)
+        return self._metadata
 
     async def ModelReady(self, request: Any, call: Call) -> bytes:
         try:
             self._resolve(request.name, request.version)
         except NotFound:
             return _bytes("ModelReadyResponse", ready=False)
-        return _bytes("ModelReadyResponse", ready=True)
+        return _bytes("ModelReadyResponse", ready=self._is_ready())
 
     async def ModelMetadata(self, request: Any, call: Call) -> bytes:
         found: bytes = parts.metadata(*self._resolve(request.name, request.version)).SerializeToString()
@@ -83,7 +101,7 @@ class OpenInference:
         return found
 
     async def ModelStatistics(self, request: Any, call: Call) -> bytes:
-        """Of one part, or of every part. Rows and batches are counted by the graph that a part ends with."""
+        """Of one part, or of every part, since the server started."""
         if request.name:
             wanted: Iterable[tuple[str, Model, Part]] = [
                 (request.name, *self._resolve(request.name, request.version))
@@ -92,13 +110,8 @@ class OpenInference:
             wanted = parts.every_part(self._repository.models)
         response = message("ModelStatisticsResponse")()
         for name, model, part in wanted:
-            found = self._metrics.graph_totals(model.name, _GRAPH_OF[part.kind])
             one = response.model_stats.add(name=name, version=str(model.version))
-            one.inference_count, one.execution_count = found.rows, found.batches
-            one.inference_stats.queue.count, one.inference_stats.queue.ns = found.queued
-            one.inference_stats.compute_infer.count, one.inference_stats.compute_infer.ns = found.computed
-            one.inference_stats.success.count = found.queued[0]
-            one.inference_stats.success.ns = found.queued[1] + found.computed[1]
+            self._tallies[model.name, model.version, part.kind].tell(one)
         serialised: bytes = response.SerializeToString()
         return serialised
 
@@ -116,7 +129,10 @@ class OpenInference:
             contents.check_inputs(request, part)
             parameters.check_parameters(request, part)
             wanted = contents.wanted_outputs(request, part)
-            outputs, answered = await self._infer[part.kind](request, model, part, call)
+            tally = self._tallies[model.name, model.version, kind]
+            with tally.request():
+                outputs, answered = await self._infer[part.kind](request, model, part, call)
+            tally.rows += len(next(iter(outputs.values())))
             chosen = {name: outputs[name] for name in wanted}
             return contents.response(request, model.version, chosen, answered)
 
@@ -127,29 +143,33 @@ class OpenInference:
             while (raw := await call.next()) is not None:
                 try:
                     response = await infer(_OfStream(call, raw))
-                    body = {"infer_response": message("ModelInferResponse").FromString(response)}
+                    assert response is not None
+                    await call.write(replies.join(replies.message(_INFER_RESPONSE, response)))
+                except ShuttingDown:
+                    raise
                 except ServingError as exc:
-                    body = {"error_message": str(exc)}
-                await call.write(_bytes("ModelStreamInferResponse", **body))
+                    failed = {"id": _id_of(raw)}
+                    await call.write(
+                        _bytes("ModelStreamInferResponse", error_message=str(exc), infer_response=failed)
+                    )
 
         return answer
 
     async def _encode(self, request: Any, model: Model, part: Part, call: Call) -> Outputs:
-        images = self._images(request, part)
-        with model.expect("encoder", tensors.rows_said(images, model.max_rows), call.time_remaining()):
-            rows = await self._read(images, model)
+        given = contents.GivenTensor(request, part.inputs[0])
+        with model.expect("encoder", tensors.rows_of(given, model.max_rows), call.time_remaining()):
+            rows = await self._read(given, model)
         mean, log_var = await model.encode(rows, call.time_remaining(), continues=True)
         return {"mean": mean, "log_var": log_var}, {}
 
     async def _decode(self, request: Any, model: Model, part: Part, call: Call) -> Outputs:
-        given = contents.tensor_of(request, part.inputs[0])
+        given = contents.GivenTensor(request, part.inputs[0])
         latents = tensors.to_latents(given, "inputs[latent]", model.manifest.latent_shape, model.max_rows)
         return {"image": await model.decode(latents, call.time_remaining())}, {}
 
     async def _sample(self, request: Any, model: Model, part: Part, call: Call) -> Outputs:
-        count = tensors.row_count(
-            contents.number_of(request, part.inputs[0]), model.max_rows, "inputs[count]"
-        )
+        given = contents.GivenTensor(request, part.inputs[0])
+        count = tensors.row_count(given.number(), model.max_rows, "inputs[count]")
         asked = _sample_request(request, model)
         source = await sampling.open_source(asked, model, call.time_remaining(), self._background)
         drawn = await sampling.draw(source, asked.first_row, count, call.time_remaining)
@@ -161,10 +181,10 @@ class OpenInference:
         _set(asked, "samples", parameters.integer(request, "samples", bits=31))
         _set(asked, "seed", parameters.integer(request, "seed", bits=64))
         _set(asked, "first_row", parameters.integer(request, "first_row"))
-        images, seed = self._images(request, part), sampling.seed_of(asked)
+        given, seed = contents.GivenTensor(request, part.inputs[0]), sampling.seed_of(asked)
         scores = await scorer_of(model.scorer, model.name).score(
-            lambda: self._read(images, model),
-            tensors.rows_said(images, model.max_rows),
+            lambda: self._read(given, model),
+            tensors.rows_of(given, model.max_rows),
             samples=sampling.samples_of(asked),
             seed=seed,
             first_row=sampling.first_row_of(asked),
@@ -174,12 +194,9 @@ class OpenInference:
         columns = {name: getattr(scores, name).astype(np.float32) for name in (o.name for o in part.outputs)}
         return columns, {"seed": seed}
 
-    def _images(self, request: Any, part: Part) -> tensors_pb2.Images:
-        return tensors_pb2.Images(tensor=contents.tensor_of(request, part.inputs[0]))
-
-    def _read(self, images: tensors_pb2.Images, model: Model) -> Awaitable[Rows]:
+    def _read(self, given: contents.GivenTensor, model: Model) -> Awaitable[Rows]:
         spec = model.manifest.image
-        return pictures.read(images, "inputs[image]", spec, model.max_rows, self._background)
+        return pictures.read_tensor(given, "inputs[image]", spec, model.max_rows, self._background)
 
     def _resolve(self, name: str, version: str) -> tuple[Model, Part]:
         owner, kind = parts.split(name)
@@ -200,7 +217,13 @@ class _OfStream:
         return self._message
 
 
-_GRAPH_OF = {"encoder": "encoder", "decoder": "decoder", "sampler": "decoder", "scorer": "score"}
+def _id_of(raw: bytes) -> str:
+    """So that the caller knows which of its requests failed; empty if the message cannot be read."""
+    try:
+        found: str = parsed(message("ModelInferRequest"), raw).id
+    except InvalidInput:
+        return ""
+    return found
 
 
 def _sample_request(request: Any, model: Model) -> pb.SampleRequest:

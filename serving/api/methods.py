@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -19,6 +20,7 @@ _MODEL_NAME: dict[str, Callable[[Any], str] | None] = {
     "ListModels": None,
 }
 """Where a request names its model, if not in ``model.name``."""
+_STREAM = "ModelStreamInfer"
 
 
 def vae_methods(servicer: VaeService) -> list[Method]:
@@ -47,16 +49,18 @@ def inference_methods(inference: OpenInference, frame: Frame) -> list[Method]:
             model_of=inference.model_of(name),
         )
         for name in messages.METHODS
-        if name != "ModelStreamInfer"
+        if name != _STREAM
     ]
-    infer = frame.answer(next(method for method in found if method.name == "ModelInfer"))
+    infer = next(method for method in found if method.name == "ModelInfer")
+    one = replace(infer, name=_STREAM)
     stream = Method(
         service=messages.SERVICE,
-        name="ModelStreamInfer",
+        name=_STREAM,
         request_type=None,
-        behave=inference.stream(infer),
+        behave=inference.stream(frame.answer(one, is_part=True)),
         model_of=None,
         writes=True,
+        pauses=True,
     )
     return [*found, stream]
 

@@ -31,10 +31,19 @@ async def read(
 
         work = math.prod(spec.shape) * _PNG_WORK
         return np.concatenate(await background.pieces(len(files), work, unpacked))
-    work = tensors.rows_said(message, max_rows) * math.prod(spec.shape)
+    if message.HasField("tensor"):
+        return await read_tensor(message.tensor, f"{field}.tensor", spec, max_rows, background)
+    return tensors.to_images(message, field, spec, max_rows)
+
+
+async def read_tensor(
+    tensor: tensors.TensorLike, field: str, spec: ImageSpec, max_rows: int, background: Background
+) -> Rows:
+    """The same, of a tensor alone."""
+    work = tensors.rows_of(tensor, max_rows) * math.prod(spec.shape)
     if background.is_little(work):
-        return tensors.to_images(message, field, spec, max_rows)
-    (rows,) = await background.pieces(1, work, lambda _: tensors.to_images(message, field, spec, max_rows))
+        return tensors.from_tensor(tensor, field, spec, max_rows)
+    (rows,) = await background.pieces(1, work, lambda _: tensors.from_tensor(tensor, field, spec, max_rows))
     return rows
 
 

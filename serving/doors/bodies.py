@@ -32,9 +32,13 @@ class Bodies:
         """Since when, the longest first."""
         self._given_up: dict[asyncio.Task[object], ServingError] = {}
         self._looks = False
+        self._over: ServingError | None = None
+        """Why nothing is read any more."""
 
     async def read(self, receive: Callable[[], Awaitable[T]]) -> T:
         """What ``receive`` gives. Raises RequestUnfinished, or TooManyCalls when too many others are late."""
+        if self._over:
+            raise self._over
         task = asyncio.current_task()
         assert task
         self._waiting[task] = self._loop.time()
@@ -54,7 +58,8 @@ class Bodies:
             self._given_up.pop(task, None)
 
     def give_up(self, reason: ServingError) -> None:
-        """On all that have not come: nothing was begun for them."""
+        """On all that have not come, and on all that would be waited for: nothing was begun for them."""
+        self._over = reason
         for task in self._waiting:
             self._given_up.setdefault(task, reason)
             task.cancel()

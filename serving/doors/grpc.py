@@ -20,6 +20,8 @@ _KEEPALIVE_MS = 60_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
 """Without a word for so long the other end is asked whether it is there, and taken for gone if it does not
 say so, or does not take what was sent to it."""
+_PAUSE_S = 600.0
+"""Between two messages of a stream of requests."""
 _UNCOMPRESSED = 1
 """A set of one: messages as they are. Tensors hardly shrink, and 2 MB of gzip became 2.3 GiB."""
 
@@ -33,9 +35,11 @@ def new_server(
     """
     server = grpc.aio.server(options=_options(settings, connections))
     bodies = Bodies(settings.request_s, settings.max_message_mib << 20)
+    talks = Bodies(_PAUSE_S, settings.max_message_mib << 20)
     frame.when_draining(bodies.give_up)
+    frame.when_draining(talks.give_up)
     server.add_generic_rpc_handlers(
-        (_Handlers(frame, methods, bodies), StandardServices(frame, health, settings.reflection))
+        (_Handlers(frame, methods, bodies, talks), StandardServices(frame, health, settings.reflection))
     )
     return server
 
@@ -84,9 +88,13 @@ def bind(server: Any, settings: Settings, secrets: Secrets) -> str:
 class _Handlers(grpc.GenericRpcHandler):
     """A handler a method, and no gRPC interceptor: those cost every call two more coroutines."""
 
-    def __init__(self, frame: Frame, methods: Iterable[Method], bodies: Bodies) -> None:
+    def __init__(self, frame: Frame, methods: Iterable[Method], bodies: Bodies, talks: Bodies) -> None:
+        """``talks``: the pauses of callers between messages, apart from messages that are on their way."""
         self._handlers = {
-            method.path: handler(frame.answer(method), bodies, streamed=method.writes) for method in methods
+            method.path: handler(
+                frame.answer(method), talks if method.pauses else bodies, streamed=method.writes
+            )
+            for method in methods
         }
 
     def service(self, handler_call_details: Any) -> Any:

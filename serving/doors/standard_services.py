@@ -74,6 +74,11 @@ class Health:
                 last = now
             await changed.wait()
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether the server as a whole is."""
+        return bool(self._statuses[""] == health_pb2.HealthCheckResponse.SERVING)
+
     def _response(self, service: str) -> bytes:
         unknown = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
         status: Any = self._statuses.get(service, unknown)

@@ -7,7 +7,6 @@ first event instead of nothing.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import prometheus_client as prometheus
@@ -170,19 +169,6 @@ class Metrics:
         """Ask this at each scrape."""
         self.certificate_expiry.set_function(seconds_left)
 
-    def graph_totals(self, model: str, graph: str) -> "GraphTotals":
-        """Of a graph since the start."""
-        queued, computed, rows = (
-            histogram.labels(model, graph)
-            for histogram in (self.queue_duration, self.inference_duration, self.batch_rows)
-        )
-        return GraphTotals(
-            rows=int(rows.total),
-            batches=sum(rows.counts),
-            queued=(sum(queued.counts), int(queued.total * 1e9)),
-            computed=(sum(computed.counts), int(computed.total * 1e9)),
-        )
-
     def calls_by_code(self) -> dict[str, int]:
         """Calls answered since the start, by the name of their code."""
         calls: Counter[str] = Counter()
@@ -206,18 +192,6 @@ class Metrics:
             self.pool_samples.labels(model, pool)
         for outcome in RELOAD_OUTCOMES:
             self.reloads.labels(model, outcome)
-
-
-@dataclass(frozen=True)
-class GraphTotals:
-    """What a graph has done."""
-
-    rows: int
-    batches: int
-    queued: tuple[int, int]
-    """Requests, and the nanoseconds they waited."""
-    computed: tuple[int, int]
-    """Batches, and the nanoseconds they took."""
 
 
 class CallMetrics:

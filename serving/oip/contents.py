@@ -4,7 +4,7 @@ Source: open-inference-protocol, specification/protocol/inference_grpc.md; raw c
 row-major and without padding. Answers are always raw: tritonclient reads nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,37 +18,58 @@ from serving.wire import replies
 
 Rows = NDArray[Any]
 
-_TYPED = {"FP32": "fp32_contents", "INT64": "int64_contents"}
-_DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8")}
+_FLOAT_BYTES, _INT_BYTES = 4, 8
 _RAW_OUTPUTS = ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
 
-def tensor_of(request: Any, spec: TensorSpec) -> tensors_pb2.Tensor:
-    """An input, as our own API takes one; its shape and values are checked where those of all doors are.
+class GivenTensor:
+    """An input, as our own API takes one: its shape and values are checked where those of all doors are."""
 
-    Raises:
-        InvalidInput: it is not there, is twice there, or its contents are.
-    """
-    index = _index(request, spec.name)
-    given = request.inputs[index]
-    field = _field(spec)
-    if given.datatype != spec.datatype:
-        raise InvalidInput(f"{field}.datatype", f"want {spec.datatype}, came {quoted(given.datatype)}")
-    return tensors_pb2.Tensor(
-        dtype=tensors_pb2.DATA_TYPE_FLOAT32, shape=given.shape[:], data=_bytes(request, index, spec)
-    )
+    dtype = tensors_pb2.DATA_TYPE_FLOAT32
 
+    def __init__(self, request: Any, spec: TensorSpec) -> None:
+        """Raises InvalidInput for another type."""
+        index = next(i for i, given in enumerate(request.inputs) if given.name == spec.name)
+        self._request, self._index, self._field = request, index, _field(spec)
+        given = request.inputs[index]
+        self.shape = given.shape
+        if given.datatype != spec.datatype:
+            raise InvalidInput(
+                f"{self._field}.datatype", f"want {spec.datatype}, came {quoted(given.datatype)}"
+            )
 
-def number_of(request: Any, spec: TensorSpec) -> int:
-    """An input that is one INT64."""
-    index = _index(request, spec.name)
-    given, field = request.inputs[index], _field(spec)
-    if given.datatype != spec.datatype:
-        raise InvalidInput(f"{field}.datatype", f"want {spec.datatype}, came {quoted(given.datatype)}")
-    raw = _bytes(request, index, spec)
-    if list(given.shape[:2]) != [1] or len(raw) != _DTYPES[spec.datatype].itemsize:
-        raise InvalidInput(field, f"want one {spec.datatype} of shape [1], came {len(raw)} bytes")
-    return int.from_bytes(raw, "little", signed=True)
+    @property
+    def data(self) -> bytes:
+        """Raises InvalidInput for contents of another type."""
+        if self._request.raw_input_contents:
+            raw: bytes = self._request.raw_input_contents[self._index]
+            return raw
+        contents = self._contents("fp32_contents")
+        packed: bytes = (
+            contents.SerializeToString()
+        )  # ends with the floats as they are in a tensor, in one copy
+        return packed[len(packed) - _FLOAT_BYTES * len(contents.fp32_contents) :]
+
+    def number(self) -> int:
+        """Of an input that is one INT64."""
+        if list(self.shape[:2]) != [1]:
+            raise InvalidInput(f"{self._field}.shape", f"want [1], came {list(self.shape[:8])}")
+        if self._request.raw_input_contents:
+            raw = self._request.raw_input_contents[self._index]
+            if len(raw) != _INT_BYTES:
+                raise InvalidInput(self._field, f"want {_INT_BYTES} bytes, came {len(raw)}")
+            return int.from_bytes(raw, "little", signed=True)
+        values = self._contents("int64_contents").int64_contents
+        if len(values) != 1:
+            raise InvalidInput(self._field, f"want one number, came {len(values)}")
+        return int(values[0])
+
+    def _contents(self, wanted: str) -> Any:
+        contents = self._request.inputs[self._index].contents
+        others = [known.name for known, _ in contents.ListFields() if known.name != wanted]
+        if others:
+            raise InvalidInput(f"{self._field}.contents", f"want {wanted}, came {others[0]}")
+        return contents
 
 
 def check_inputs(request: Any, part: Part) -> None:
@@ -86,35 +107,23 @@ def wanted_outputs(request: Any, part: Part) -> list[str]:
             raise InvalidInput(
                 "outputs.parameters", f"want none but binary_data, came {quoted(min(unknown))}"
             )
-    return [asked.name for asked in request.outputs] or known
+    names = [asked.name for asked in request.outputs]
+    if len(set(names)) < len(names):
+        raise InvalidInput("outputs", "want each of them once")
+    return names or known
 
 
 def response(request: Any, version: int, outputs: Mapping[str, Rows], parameters: Mapping[str, int]) -> bytes:
     """A serialised ``ModelInferResponse`` with float32 arrays."""
     head = ModelInferResponse(model_name=request.model_name, model_version=str(version), id=request.id)
+    if request.parameters["triton_enable_empty_final_response"].bool_param:
+        head.parameters["triton_final_response"].bool_param = True
     for name, value in parameters.items():
         head.parameters[name].uint64_param = value
     for name, rows in outputs.items():
         head.outputs.add(name=name, datatype="FP32", shape=rows.shape)
     raw = [replies.data(_RAW_OUTPUTS, np.ascontiguousarray(rows, "<f4")) for rows in outputs.values()]
     return replies.join((head.SerializeToString(),), *raw)
-
-
-def _index(request: Any, name: str) -> int:
-    return next(i for i, given in enumerate(request.inputs) if given.name == name)
-
-
-def _bytes(request: Any, index: int, spec: TensorSpec) -> bytes:
-    if request.raw_input_contents:
-        raw: bytes = request.raw_input_contents[index]
-        return raw
-    contents = request.inputs[index].contents
-    name = _TYPED[spec.datatype]
-    others = [known.name for known, _ in contents.ListFields() if known.name != name]
-    if others:
-        raise InvalidInput(f"{_field(spec)}.contents", f"want {name}, came {others[0]}")
-    values: Sequence[Any] = getattr(contents, name)
-    return bytes(np.array(values, dtype=_DTYPES[spec.datatype]).tobytes())
 
 
 def _field(spec: TensorSpec) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,11 +11,12 @@ from serving.oip.parts import Part
 
 T = TypeVar("T")
 
-_EVERYWHERE = frozenset({"binary_data_output"})
-"""What clients send along to any model, and what has no meaning here."""
+_EVERYWHERE = frozenset({"binary_data_output", "triton_enable_empty_final_response"})
+"""What clients send along to any model; the latter comes with every request of Triton's C++ client."""
 _SEED_BITS = 64
-_LONGEST = 1 << 20
-"""Letters of a parameter that is read as JSON."""
+_A_NUMBER = re.compile(r"[-+]?[0-9]{1,20}(\.[0-9]{0,20})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
+_LARGEST = 3.4e38
+"""Of a latent, which is float32."""
 
 
 def check_parameters(request: Any, part: Part) -> None:
@@ -44,6 +46,8 @@ def number(request: Any, name: str) -> float | None:
     """A finite one."""
 
     def read(kind: str, value: Any) -> float:
+        if kind == "string_param" and _A_NUMBER.fullmatch(value):  # Triton's C++ client sends no others
+            value, kind = float(value), "double_param"
         if kind not in ("double_param", "int64_param", "uint64_param") or not math.isfinite(value):
             raise InvalidInput(f"parameters[{name}]", f"want a finite number, came {quoted(value)}")
         return float(value)
@@ -66,15 +70,13 @@ def numbers(request: Any, name: str, count: int) -> list[float] | None:
     if raw is None:
         return None
     wanted = InvalidInput(f"parameters[{name}]", f"want a JSON array of {count} numbers, came {quoted(raw)}")
-    if len(raw) > _LONGEST:
-        raise wanted
     try:
         found = json.loads(raw, parse_int=float)  # an integer of any length
     except (ValueError, RecursionError):
         raise wanted from None
     if not isinstance(found, list) or len(found) != count:
         raise wanted
-    if not all(isinstance(value, float) and math.isfinite(value) for value in found):
+    if not all(isinstance(value, float) and abs(value) <= _LARGEST for value in found):
         raise wanted
     return found
 

@@ -5,7 +5,7 @@ Nothing is queued before it passed: one bad request never harms its neighbours.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,23 @@ def row_count(count: int, max_rows: int, field: str = "count") -> int:
     return count
 
 
-def to_latents(tensor: pb.Tensor, field: str, latent_shape: tuple[int, ...], max_rows: int) -> Rows:
+class TensorLike(Protocol):
+    """What is asked of a tensor, whatever message it came in."""
+
+    @property
+    def dtype(self) -> int:
+        """A ``vae.v1.DataType``."""
+
+    @property
+    def shape(self) -> Any:
+        """A sequence of integers."""
+
+    @property
+    def data(self) -> bytes:
+        """Little-endian and row-major; only looked at once the shape is right."""
+
+
+def to_latents(tensor: TensorLike, field: str, latent_shape: tuple[int, ...], max_rows: int) -> Rows:
     """float32 [rows, *latent_shape], all finite."""
     return _to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,))
 
@@ -43,23 +59,32 @@ def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) ->
     """float32 [rows, C, H, W] in the model's value range, from a tensor or PNG files."""
     form = message.WhichOneof("content")
     if form == "tensor":
-        rows = _to_array(message.tensor, f"{field}.tensor", spec.shape, max_rows, tuple(_DTYPES))
-        if rows.dtype == np.uint8:
-            return formats.to_float32(rows, spec.value_range)
-        _check_range(rows, f"{field}.tensor.data", spec)
-        return rows
+        return from_tensor(message.tensor, f"{field}.tensor", spec, max_rows)
     if form == "png":
         files = row_files(message, field, max_rows)
         return from_files(files, field, spec)
     raise InvalidInput(field, "want a tensor or PNG files, came nothing")
 
 
+def from_tensor(tensor: TensorLike, field: str, spec: ImageSpec, max_rows: int) -> Rows:
+    """The same, of a tensor alone."""
+    rows = _to_array(tensor, field, spec.shape, max_rows, tuple(_DTYPES))
+    if rows.dtype == np.uint8:
+        return formats.to_float32(rows, spec.value_range)
+    _check_range(rows, f"{field}.data", spec)
+    return rows
+
+
 def rows_said(message: pb.Images, max_rows: int) -> int:
     """How many rows a message says it has, at most as many as it may; whether it has them is to be seen."""
     if message.HasField("png"):
         return min(len(message.png.files), max_rows)
-    shape = message.tensor.shape
-    return min(max(shape[0], 0), max_rows) if shape else 0
+    return rows_of(message.tensor, max_rows)
+
+
+def rows_of(tensor: TensorLike, max_rows: int) -> int:
+    """The same, of a tensor."""
+    return min(max(tensor.shape[0], 0), max_rows) if tensor.shape else 0
 
 
 def row_files(message: pb.Images, field: str, max_rows: int) -> Sequence[bytes]:
@@ -104,7 +129,7 @@ def from_array(rows: NDArray[np.generic]) -> pb.Tensor:
 
 
 def _to_array(
-    tensor: pb.Tensor, field: str, row_shape: tuple[int, ...], max_rows: int, dtypes: Sequence[int]
+    tensor: TensorLike, field: str, row_shape: tuple[int, ...], max_rows: int, dtypes: Sequence[int]
 ) -> NDArray[Any]:
     dtype = _DTYPES.get(tensor.dtype) if tensor.dtype in dtypes else None
     if dtype is None:

@@ -185,7 +185,7 @@ BAD = {
     "no input": (bad(inputs=[]), "INVALID_ARGUMENT", "inputs: want image, came 0 tensors"),
     "other input": (bad(name="x"), "INVALID_ARGUMENT", "inputs: want image, came 'x'"),
     "type": (bad(datatype="FP64"), "INVALID_ARGUMENT", "inputs[image].datatype: want FP32, came 'FP64'"),
-    "axes": (bad(rows=IMAGES[0]), "INVALID_ARGUMENT", "inputs[image].tensor.shape: want [rows, 1, 4, 6]"),
+    "axes": (bad(rows=IMAGES[0]), "INVALID_ARGUMENT", "inputs[image].shape: want [rows, 1, 4, 6]"),
     "bytes": (bad(raw_input_contents=[b"123"]), "INVALID_ARGUMENT", "want 480 bytes for shape"),
     "range": (bad(rows=IMAGES * 255), "INVALID_ARGUMENT", "want values from 0 to 1"),
     "NaN": (bad(rows=IMAGES * np.float32("nan")), "INVALID_ARGUMENT", "want finite values"),
@@ -212,8 +212,9 @@ BAD = {
     "count": (
         bad("toy/sampler", count(301), "count", "INT64"), "INVALID_ARGUMENT", "want 1 to 300 rows, came 301",
     ),
+    "output twice": (bad(outputs=[{"name": "mean"}] * 2), "INVALID_ARGUMENT", "outputs: want each of them once"),
     "counts": (
-        bad("toy/sampler", np.array([1, 2]), "count", "INT64"), "INVALID_ARGUMENT", "want one INT64",
+        bad("toy/sampler", np.array([1, 2]), "count", "INT64"), "INVALID_ARGUMENT", "inputs[count].shape: want [1], came [2]",
     ),
     "seed": (
         bad("toy/sampler", count(1), "count", "INT64", parameters=given(seed="-1")),
@@ -244,7 +245,7 @@ BAD = {
             "INVALID_ARGUMENT",
             "parameters[near]: want a JSON array of 3 numbers",
         )
-        for near in ("", "[0,0]", "[0,0,true]", "[0,0,NaN]", f"[0,0,{'9' * 5000}]", "[" * 90_000, "x" * (1 << 21))
+        for near in ("", "[0,0]", "[0,0,true]", "[0,0,NaN]", "[0,0,1e39]", f"[0,0,{'9' * 5000}]", "[" * 90_000, "x" * (1 << 17))
     },
 }  # fmt: skip
 
@@ -270,6 +271,30 @@ async def test_a_stream_answers_each_of_its_messages(channel):
     assert await call.code() == grpc.StatusCode.OK
     assert [bool(one.error_message) for one in read] == [False, True, False]
     np.testing.assert_allclose(arrays(read[2].infer_response)["mean"], toy.encode(IMAGES)[0], atol=1e-6)
+
+
+async def test_a_stream_is_one_call(settings):
+    """Its messages are parts of it, and are told apart by their ids; it ends with the server, told why."""
+    async with running(settings.model_copy(update={"max_calls": 1})) as server:
+        channel = grpc.aio.insecure_channel(server.grpc_address)
+        call = channel.stream_stream(PATH + "ModelStreamInfer")(timeout=SECONDS)
+        for fields in (bad(id="a"), bad("toy/x", id="b")):
+            await call.write(request_of("ModelInfer")(**fields).SerializeToString())
+            read = message("ModelStreamInferResponse").FromString(await call.read())
+            assert read.infer_response.id == fields["id"]
+            assert bool(read.error_message) == (fields["id"] == "b")
+    assert await call.code() == grpc.StatusCode.UNAVAILABLE
+    await channel.close()
+
+
+async def test_what_tritons_clients_send_along(channel):
+    """Numbers as strings, and a flag with each request, which is answered."""
+    flag = {"triton_enable_empty_final_response": {"bool_param": True}}
+    parameters = {**given(temperature="0.0", seed="5"), **flag}
+    request = raw_request("toy/sampler", count(2), "count", "INT64", parameters=parameters)
+    answer = await ask(channel, "ModelInfer", **request)
+    assert not arrays(answer)["latent"].any()
+    assert answer.parameters["triton_final_response"].bool_param
 
 
 async def test_what_is_not_offered_is_unimplemented(channel):
@@ -299,5 +324,9 @@ async def test_statistics_count_rows_and_batches(channel):
     found = await ask(channel, "ModelStatistics", name="toy/encoder")
     (one,) = found.model_stats
     assert (one.inference_count, one.execution_count) == (5, 1)
-    assert one.inference_stats.compute_infer.ns > 0
+    assert (one.inference_stats.success.count, one.inference_stats.fail.count) == (1, 0)
+    assert one.inference_stats.success.ns > 0
+    await refusal(channel, **bad(rows=IMAGES * 255))
+    (one,) = (await ask(channel, "ModelStatistics", name="toy/encoder")).model_stats
+    assert (one.inference_count, one.inference_stats.fail.count) == (5, 1)
     assert len((await ask(channel, "ModelStatistics")).model_stats) == 7
