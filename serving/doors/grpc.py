@@ -10,6 +10,7 @@ from serving.doors.grpc_call import handler
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health, StandardServices
 from serving.errors import StartupError
+from serving.host.cpus import available_cpus
 from serving.host.sockets import obstacle
 from serving.settings import Settings
 
@@ -19,6 +20,7 @@ _KEEPALIVE_MS = 60_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
 """Without a word for so long the other end is asked whether it is there, and taken for gone if it does not
 say so, or does not take what was sent to it."""
+_LEAST_STREAMS, _MOST_STREAMS = 8, 100
 _UNCOMPRESSED = 1
 """A set of one: messages as they are. Tensors hardly shrink, and 2 MB of gzip became 2.3 GiB."""
 
@@ -37,6 +39,14 @@ def new_server(settings: Settings, connections: int, frame: Frame, health: Healt
     return server
 
 
+def streams_for(cpus: int) -> int:
+    """Calls in progress of one connection, unless it is set: enough for one client to keep the CPUs busy.
+
+    More than that waits first in, first out, and of many clients longer than their deadlines.
+    """
+    return min(max(4 * cpus, _LEAST_STREAMS), _MOST_STREAMS)
+
+
 def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
     options = [
         # Two servers on one port would share it in silence; workers do so on purpose.
@@ -44,7 +54,7 @@ def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_mib << 20),
         ("grpc.max_send_message_length", -1),
         ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
-        ("grpc.max_concurrent_streams", settings.max_streams),
+        ("grpc.max_concurrent_streams", settings.max_streams or streams_for(available_cpus())),
         # Or gRPC resets what a client sends before it has heard of the limit, or while it is slow to free.
         ("grpc.http.overload_protection", 0),
         ("grpc.max_allowed_incoming_connections", connections),

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from serving.client import AsyncClient
 from serving.doors import bodies
+from serving.doors.grpc import streams_for
 from serving.pb.vae.v1 import tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
@@ -157,6 +158,11 @@ async def test_messages_of_many_parts_are_refused_before_they_are_parsed(server,
         error = await refused(channel.unary_unary(f"/vae.v1.VaeService/{method}")(message))
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert words in error.details()
+
+
+@pytest.mark.parametrize(("cpus", "streams"), [(1, 8), (2, 8), (4, 16), (64, 100)])
+def test_streams_of_a_connection_go_with_the_cpus(cpus, streams):
+    assert streams_for(cpus) == streams
 
 
 async def test_one_connection_may_have_many_callers(settings):
