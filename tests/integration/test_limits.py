@@ -101,11 +101,14 @@ async def test_a_message_that_does_not_come_is_not_waited_for(settings, messages
         assert server.metrics.calls_by_code() == {code: 1}
 
 
-async def test_messages_that_come_slowly_are_few(server, monkeypatch):
+async def test_messages_that_come_slowly_are_few(settings, monkeypatch):
     """Each may be as large as a message can be, so one more than fit into 1 GiB is refused, and may be sent again."""
     monkeypatch.setattr(bodies, "_PROMPT_S", 0.01)
     monkeypatch.setattr(bodies, "_LOOK_S", 0.05)
-    async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+    async with (
+        running(settings.model_copy(update={"max_streams": 20})) as server,
+        grpc.aio.insecure_channel(server.grpc_address) as channel,
+    ):
         calls = [asyncio.create_task(refused(channel.stream_unary(ENCODE)(never()))) for _ in range(20)]
         await until(lambda: sum(call.done() for call in calls) == 4)
         errors = [call.result() for call in calls if call.done()]
