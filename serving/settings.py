@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     )
     max_rows: PositiveInt = Field(4096, description="rows that one request may carry or ask for")
     max_calls: PositiveInt = Field(1024, description="calls in progress; more are refused")
-    max_streams: PositiveInt = Field(
-        100, description="calls in progress of one connection; clients hold back what is more"
+    max_streams: PositiveInt | None = Field(
+        None, description="calls in progress of one connection (4 a CPU, 8 to 100); clients hold back more"
     )
     max_connections: PositiveInt = Field(1000, description="connections to gRPC; more are closed")
     request_s: PositiveFloat = Field(60.0, description="seconds in which a request's message must be here")

@@ -72,7 +72,7 @@ def main() -> int:
         repository = models.make_repository(folder / "models")
         results = []
         for model in models.LATENTS:
-            with vaeserve(repository, folder / "log") as server:
+            with vaeserve(repository, folder / "log", f"--max-streams={_SINGLES_AT_ONCE}") as server:
                 results.append(_measure(server, repository, model, seconds))
             print(results[-1], flush=True)
     if not options.quick:

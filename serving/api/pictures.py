@@ -17,6 +17,8 @@ _PNG = tensors_pb2.IMAGE_FORMAT_PNG
 _UINT8 = tensors_pb2.IMAGE_FORMAT_UINT8
 _PNG_WORK = 30
 """Compressing a pixel, or unpacking it, in steps of arithmetic on a value."""
+_FILE_WORK = 30_000
+"""Opening a file or beginning one, which holds Python's lock, in the same."""
 
 
 async def read(
@@ -29,7 +31,7 @@ async def read(
         def unpacked(part: slice) -> Rows:
             return tensors.from_files(files[part], field, spec, part.start)
 
-        work = math.prod(spec.shape) * _PNG_WORK
+        work = math.prod(spec.shape) * _PNG_WORK + _FILE_WORK
         return np.concatenate(await background.pieces(len(files), work, unpacked))
     if message.HasField("tensor"):
         return await read_tensor(message.tensor, f"{field}.tensor", spec, max_rows, background)
@@ -58,7 +60,7 @@ async def written(
 
     if wanted == _PNG:
         files = await background.pieces(
-            len(rows), pixels * _PNG_WORK, lambda part: formats.to_png(levels(part))
+            len(rows), pixels * _PNG_WORK + _FILE_WORK, lambda part: formats.to_png(levels(part))
         )
         content = tensors_pb2.Images(
             png=tensors_pb2.PngImages(files=[file for some in files for file in some])

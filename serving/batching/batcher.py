@@ -27,6 +27,8 @@ from serving.metrics.registry import GraphMetrics
 
 log = logging.getLogger(__name__)
 
+_FOR_SMALL = 8  # an eighth of the queue is left by requests larger than a batch to the others
+
 
 class Batcher:
     """One queue in front of one graph.
@@ -72,8 +74,7 @@ class Batcher:
             self._cost.observe(rows, seconds)
         self._closing = False
         self._dispatch_is_due = False
-        self._next_look: asyncio.Handle | None = None
-        """Of the look-out."""
+        self._next_look: asyncio.Handle | None = None  # of the look-out
         self._done = asyncio.Event()
         """Set once it is closing and everything is answered."""
         self._loop = asyncio.get_running_loop()
@@ -108,8 +109,7 @@ class Batcher:
             self._finish(batch)
         if self._queue.rows and not self._dispatch_is_due:
             self._dispatch_is_due = True
-            looks_out = self._are_more_to_come() and not self._turns
-            if looks_out:
+            if self._are_more_to_come() and not self._turns:
                 self._next_look = self._loop.call_soon(self._look_out)
             else:
                 self._loop.call_soon(self._dispatch)
@@ -152,11 +152,13 @@ class Batcher:
         if self._closing:
             raise ShuttingDown("this server is shutting down")
         waiting = self._queue.rows + self._queue.expected
+        large = rows > self._max_batch_rows
+        limit = self._max_queue_rows - self._max_queue_rows // _FOR_SMALL * large
         # A request larger than the whole queue is taken when nothing else waits.
-        if not continues and waiting and waiting + rows > self._max_queue_rows:
+        if not continues and waiting and waiting + rows > limit:
             self._metrics.rejected("queue_full")
             raise Overloaded(
-                f"{waiting} rows are waiting, {rows} more would exceed the queue's {self._max_queue_rows}",
+                f"{waiting} rows are waiting, {rows} more would exceed the queue's {limit}",
                 retry_after_s=max(self._cost.seconds(waiting) / self._most_executors, 0.01),
             )
         self.check_deadline(rows, timeout_s)

@@ -11,6 +11,7 @@ from serving.doors.grpc_call import handler
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health, StandardServices
 from serving.errors import StartupError
+from serving.host.cpus import available_cpus
 from serving.host.sockets import obstacle
 from serving.settings import Settings
 
@@ -22,6 +23,7 @@ _KEEPALIVE_TIMEOUT_MS = 20_000
 say so, or does not take what was sent to it."""
 _PAUSE_S = 600.0
 """Between two messages of a stream of requests."""
+_LEAST_STREAMS, _MOST_STREAMS = 8, 100
 _UNCOMPRESSED = 1
 """A set of one: messages as they are. Tensors hardly shrink, and 2 MB of gzip became 2.3 GiB."""
 
@@ -44,6 +46,14 @@ def new_server(
     return server
 
 
+def streams_for(cpus: int) -> int:
+    """Calls in progress of one connection, unless it is set: enough for one client to keep the CPUs busy.
+
+    More than that waits first in, first out, and of many clients longer than their deadlines.
+    """
+    return min(max(4 * cpus, _LEAST_STREAMS), _MOST_STREAMS)
+
+
 def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
     options = [
         # Two servers on one port would share it in silence; workers do so on purpose.
@@ -51,7 +61,7 @@ def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_mib << 20),
         ("grpc.max_send_message_length", -1),
         ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
-        ("grpc.max_concurrent_streams", settings.max_streams),
+        ("grpc.max_concurrent_streams", settings.max_streams or streams_for(available_cpus())),
         # Or gRPC resets what a client sends before it has heard of the limit, or while it is slow to free.
         ("grpc.http.overload_protection", 0),
         ("grpc.max_allowed_incoming_connections", connections),

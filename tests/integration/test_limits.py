@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from serving.client import AsyncClient
 from serving.doors import bodies
+from serving.doors.grpc import streams_for
 from serving.pb.vae.v1 import tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
@@ -100,11 +101,14 @@ async def test_a_message_that_does_not_come_is_not_waited_for(settings, messages
         assert server.metrics.calls_by_code() == {code: 1}
 
 
-async def test_messages_that_come_slowly_are_few(server, monkeypatch):
+async def test_messages_that_come_slowly_are_few(settings, monkeypatch):
     """Each may be as large as a message can be, so one more than fit into 1 GiB is refused, and may be sent again."""
     monkeypatch.setattr(bodies, "_PROMPT_S", 0.01)
     monkeypatch.setattr(bodies, "_LOOK_S", 0.05)
-    async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+    async with (
+        running(settings.model_copy(update={"max_streams": 20})) as server,
+        grpc.aio.insecure_channel(server.grpc_address) as channel,
+    ):
         calls = [asyncio.create_task(refused(channel.stream_unary(ENCODE)(never()))) for _ in range(20)]
         await until(lambda: sum(call.done() for call in calls) == 4)
         errors = [call.result() for call in calls if call.done()]
@@ -157,6 +161,11 @@ async def test_messages_of_many_parts_are_refused_before_they_are_parsed(server,
         error = await refused(channel.unary_unary(f"/vae.v1.VaeService/{method}")(message))
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert words in error.details()
+
+
+@pytest.mark.parametrize(("cpus", "streams"), [(1, 8), (2, 8), (4, 16), (64, 100)])
+def test_streams_of_a_connection_go_with_the_cpus(cpus, streams):
+    assert streams_for(cpus) == streams
 
 
 async def test_one_connection_may_have_many_callers(settings):

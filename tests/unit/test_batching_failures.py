@@ -241,6 +241,21 @@ async def test_rows_that_give_no_number_fail_alone():
     await made.aclose()
 
 
+async def test_large_requests_leave_room_for_small_ones():
+    """Neighbours who ask for thousands of rows at a time do not shut out those who ask for one."""
+    made = batcher(Graph(), max_batch_rows=4, max_queue_rows=16)
+    with made.expect(10, None):
+        with pytest.raises(Overloaded, match="5 more would exceed the queue's 14"):
+            made.expect(5, None)
+        with (
+            made.expect(4, None),
+            made.expect(2, None),
+            pytest.raises(Overloaded, match="1 more would exceed the queue's 16"),
+        ):
+            made.expect(1, None)
+    await made.aclose()
+
+
 async def test_rows_that_are_being_made_have_their_place():
     """They count as waiting until they are queued or given up; who asked before them is not refused after them."""
     made = batcher(Graph(), max_queue_rows=10)
