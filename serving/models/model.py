@@ -20,9 +20,9 @@ from serving.host.abandonable import abandonable
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
 from serving.models.loading import Loaded, load, read_version
-from serving.models.providers import Provider
 from serving.models.scoring import Scorer
 from serving.models.trial import Bounds, try_out, within
+from serving.runtime.providers import Provider
 
 Rows = NDArray[np.float32]
 
@@ -138,15 +138,23 @@ class Model:
         batch_rows = graph.max_rows
         queue_rows = max(self._limits.max_queue_rows // graph.weight, batch_rows)
         self._metrics.queue_limit_rows.labels(self.name, name).set(queue_rows)
+        seconds = self._metrics.gpu_seconds
+        if self.provider.binds:
+            graph.session.count_seconds(
+                copying=seconds.labels(self.name, name, "copying"),
+                computing=seconds.labels(self.name, name, "computing"),
+            )
         return Batcher(
             graph.session.run,
             graph.session.inputs,
             max_batch_rows=batch_rows,
             max_queue_rows=queue_rows,
             executors=self._executors,
-            most_executors=self._executors.count if self.provider.name == "cpu" else 1,
+            most_executors=self._executors.count,
             metrics=GraphMetrics(self._metrics, self.name, name),
             measured=graph.measured,
+            padding=graph.session.padding,
+            on_loop=not self.provider.on_gpu,  # it would wait there for the batches of all models
             watch=self._watch if name == "encoder" and self.drift else None,
         )
 
@@ -180,7 +188,7 @@ async def load_model(
         found = read_version(path, limits.loading.memory_bytes)
         if tried not in (None, found.digest):  # before any of it is run
             raise UnreadableBundle(f"{path}: its files change while it is loaded")
-        return load(found, provider, limits.max_batch_rows)
+        return load(found, provider, limits.max_batch_rows, executors.call)
 
     if nothing_to_lose:
         loaded = await within(limits.loading, work)

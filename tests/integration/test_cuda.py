@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serving.client import AsyncClient
-from serving.models.providers import cuda_obstacle
+from serving.runtime.providers import cuda_obstacle
 from serving.server import running
 
 OBSTACLE = cuda_obstacle()
