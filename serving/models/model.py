@@ -69,6 +69,7 @@ class Model:
         """None for a bundle that does not say what its training set looks like."""
         self._limits, self._executors, self._metrics = limits, executors, metrics
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
+        self._sessions = {graph.session for graph in loaded.graphs.values()}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
         self._prior = self._queues.get("prior")
         self.scorer = self._scorer(loaded) if "score" in self._queues else None
@@ -132,6 +133,8 @@ class Model:
             self._unused.clear()
             await self._unused.wait()
         await asyncio.gather(*(queue.aclose() for queue in self._queues.values()))
+        for session in self._sessions if self.provider.binds else ():
+            await abandonable(session.close)
 
     def _queue(self, name: str, loaded: Loaded) -> Batcher:
         graph = loaded.graphs[name]

@@ -24,7 +24,10 @@ import onnxruntime as ort
 from serving.batching.batch import Outputs, Rows
 from serving.metrics.instruments import Count
 from serving.runtime.buffers import Buffer, Shape
+from serving.runtime.cuda_driver import alone
 
+_Key = tuple[int, tuple[Shape, ...]]
+"""Of a bucket: its rows, and the shape of a row of each input."""
 Turn = Callable[[Callable[[], Outputs]], Outputs]
 """Calls what it is given on the one thread that may, and returns what came."""
 
@@ -68,8 +71,7 @@ class BoundRuns:
         self._buffer = buffer
         self._most_rows = most_rows
         self._turn = turn
-        self._buckets: dict[tuple[int, tuple[Shape, ...]], _Bucket] = {}
-        """By rows, and the shapes of a row of each input."""
+        self._buckets: dict[_Key, _Bucket] = {}
         self._graphs = count()
         """A number for each CUDA graph, whatever became of those before."""
         self._row_shapes: dict[tuple[Shape, ...], list[Shape]] = {}
@@ -91,7 +93,8 @@ class BoundRuns:
         """
         rows = len(feed[self._inputs[0]])
         if rows <= self._most_rows:
-            return self._turn(partial(self._run, feed, rows))
+            key = self.bucket_rows(rows), tuple(feed[name].shape[1:] for name in self._inputs)
+            return self._turn(partial(self._run, feed, key))
         starts = range(0, rows, self._most_rows)
         parts = [
             self.run({name: array[start : start + self._most_rows] for name, array in feed.items()})
@@ -99,27 +102,40 @@ class BoundRuns:
         ]
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
 
-    def _run(self, feed: dict[str, Rows], rows: int) -> Outputs:
-        key = self.bucket_rows(rows), tuple(feed[name].shape[1:] for name in self._inputs)
+    def close(self) -> None:
+        """Give back the memory."""
+
+        def forget() -> Outputs:
+            self._buckets.clear()
+            return []
+
+        self._turn(forget)
+
+    def _run(self, feed: dict[str, Rows], key: _Key) -> Outputs:
         try:
             bucket = self._buckets.get(key)
-            if bucket is None:
+            if bucket is not None:
+                return self._through(bucket, feed)
+            with alone:
                 bucket = self._buckets[key] = self._new_bucket(*key)
-            started = time.perf_counter()
-            for name, buffer in bucket.inputs.items():
-                buffer.write(feed[name])
-            written = time.perf_counter()
-            self._session.run_with_iobinding(bucket.binding, bucket.options)
-            computed = time.perf_counter()
-            outputs = [buffer.read(rows) for buffer in bucket.outputs]
-            read = time.perf_counter()
+                return self._through(bucket, feed)
         except Exception as exc:  # ONNX Runtime's exceptions share no other base
             if any(words in str(exc) for words in _SHORT_OF_MEMORY):
                 self._buckets.pop(key, None)  # with what it has taken
                 raise MemoryError(str(exc).splitlines()[0]) from None
             raise
+
+    def _through(self, bucket: _Bucket, feed: dict[str, Rows]) -> Outputs:
+        started = time.perf_counter()
+        for name, buffer in bucket.inputs.items():
+            buffer.write(feed[name])
+        written = time.perf_counter()
+        self._session.run_with_iobinding(bucket.binding, bucket.options)
+        computed = time.perf_counter()
+        rows = len(feed[self._inputs[0]])
+        outputs = [buffer.read(rows) for buffer in bucket.outputs]
         self.computing.value += computed - written
-        self.copying.value += written - started + read - computed
+        self.copying.value += written - started + time.perf_counter() - computed
         return outputs
 
     def _new_bucket(self, rows: int, shapes: tuple[Shape, ...]) -> _Bucket:

@@ -21,6 +21,10 @@ _PORTABLE = 1
 """Pinned for every context."""
 _DEVICE = 0
 
+alone = threading.Lock()
+"""Held while a CUDA graph is recorded, and while a session is made: what another thread of the process takes
+from the device meanwhile spoils the recording."""
+
 _SIGNATURES: dict[str, list[Any]] = {
     "cuDevicePrimaryCtxRetain": [POINTER(c_void_p), c_int],
     "cuCtxSetCurrent": [c_void_p],

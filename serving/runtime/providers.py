@@ -45,7 +45,10 @@ class Provider:
     engines: Path | None = None
     """Where TensorRT keeps what it has compiled; None for a folder of the system's temporary one."""
     binds_on_cpu: bool = False
-    """For tests and benchmarks: on the CPU, too, run in buffers that are bound once, which gains nothing there."""
+    """For tests and benchmarks: run in buffers that are bound once there too, where it gains nothing."""
+
+    records: bool = True
+    """For benchmarks: whether CUDA graphs are recorded and replayed."""
 
     @property
     def on_gpu(self) -> bool:

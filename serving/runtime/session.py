@@ -12,6 +12,7 @@ from serving.errors import StartupError, quoted
 from serving.metrics.instruments import Count
 from serving.runtime.bound_runs import BoundRuns, Turn, at_once
 from serving.runtime.buffers import DeviceBuffer, HostBuffer
+from serving.runtime.cuda_driver import alone
 from serving.runtime.providers import ORT_NAMES, Provider
 
 log = logging.getLogger(__name__)
@@ -53,13 +54,20 @@ class Session:
             self._bound = BoundRuns(
                 self._session, self.inputs, self._outputs, buffer=buffer, most_rows=most_rows, turn=turn
             )
-        self.run: Run = self._bound.run if self._bound else partial(self._session.run, self._outputs)
+        self.run_plain: Run = partial(self._session.run, self._outputs)
+        """``run`` in memory that ONNX Runtime takes and gives back."""
+        self.run: Run = self._bound.run if self._bound else self.run_plain
         """[rows, …] by the name of the input → an array for each output, in the order of ``ROLES``."""
 
     def count_seconds(self, *, copying: Count, computing: Count) -> None:
         """Add to these what copies to the device and back, and runs in bound buffers, take from now on."""
         if self._bound:
             self._bound.copying, self._bound.computing = copying, computing
+
+    def close(self) -> None:
+        """Give back what is bound, on the thread of the runs; no run may follow."""
+        if self._bound:
+            self._bound.close()
 
     def padding(self, rows: int) -> int:
         """How many rows are computed beside so many, to no purpose."""
@@ -90,13 +98,14 @@ class Session:
 
 def _open(content: bytes, file: str, provider: Provider) -> Any:
     """Where CUDA cannot record the graph, as one that has operators on the CPU, without a CUDA graph."""
-    if provider.name == "cuda":
+    if provider.name == "cuda" and provider.records:
         try:
-            return _new(content, provider, cuda_graphs=True)
+            with alone:
+                return _new(content, provider, cuda_graphs=True)
         except Exception as exc:  # ONNX Runtime's exceptions share no other base
             log.info("%s: runs without a CUDA graph: %s", file, _first_line(exc))
     try:
-        session = _new(content, provider, cuda_graphs=False)
+        session = _new(content, provider)
     except Exception as exc:
         raise BundleError(f"{file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
     if ORT_NAMES[provider.name] not in session.get_providers():
@@ -104,7 +113,7 @@ def _open(content: bytes, file: str, provider: Provider) -> Any:
     return session
 
 
-def _new(content: bytes, provider: Provider, *, cuda_graphs: bool) -> Any:
+def _new(content: bytes, provider: Provider, *, cuda_graphs: bool = False) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

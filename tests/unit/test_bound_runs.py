@@ -1,6 +1,5 @@
 """Runs in bound buffers, on the CPU: what a GPU adds is the kind of memory and the recorded graph."""
 
-import asyncio
 import logging
 import threading
 
@@ -153,7 +152,10 @@ class Failing:
 @pytest.mark.parametrize(
     ("says", "expected"),
     [
-        ("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9", MemoryShort),
+        (
+            "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9",
+            MemoryShort,
+        ),
         ("CUDA failure 2: out of memory ; GPU=0", MemoryShort),
         ("Available memory of 7 is smaller than requested bytes of 9", MemoryShort),
         ("CUDNN_STATUS_ALLOC_FAILED", MemoryShort),
