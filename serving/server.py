@@ -32,6 +32,7 @@ from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
 from serving.models.trial import Bounds
 from serving.runtime import cuda_driver, providers
+from serving.runtime.lost_gpu import until_lost
 from serving.runtime.providers import Provider
 from serving.settings import Settings
 
@@ -121,7 +122,9 @@ async def running(
             engines=settings.tensorrt_cache,
         )
         if provider.on_gpu:
-            metrics.watch_gpu(cuda_driver.driver().memory)
+            memory = cuda_driver.driver().memory_lately
+            metrics.watch_gpu(memory)
+            await stack.enter_async_context(_background(_end_without(memory)))
         # What ONNX Runtime keeps for a GPU, recorded CUDA graphs too, belongs to the thread that made it.
         executors = Executors(1 if provider.binds else threads)
         stack.callback(executors.shutdown)
@@ -143,6 +146,13 @@ async def running(
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
         yield Running(grpc_address, metrics_address, repository, metrics)
+
+
+async def _end_without(memory: Callable[[], object]) -> None:
+    """Stop the server when it has lost its GPU: whoever started it starts it anew."""
+    reason = await until_lost(memory)
+    log.critical("the GPU cannot be used any more: %s; stopping", reason)
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -> None:

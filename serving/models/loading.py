@@ -69,7 +69,12 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turn: Turn = a
     manifest = bundle.manifest
     latents = math.prod(manifest.latent_shape)
     budget = MemoryBudget(provider)
-    sessions = {role: _session(bundle, role, provider, max_batch_rows, turn) for role in manifest.graphs}
+    sessions: dict[Role, Session] = {}
+    for role in manifest.graphs:
+        try:
+            sessions[role] = _session(bundle, role, provider, max_batch_rows, turn)
+        except MemoryError:
+            raise budget.too_small(role) from None
     graphs: dict[str, LoadedGraph] = {}
     rows_at_once: dict[Role, int] = {}
     for name, queue in queues_of(manifest).items():
@@ -114,6 +119,8 @@ def _warm_up(session: Session, queue: Queue, max_rows: int, budget: MemoryBudget
                 raise budget.too_small(queue.name) from None
             return _short_of_memory(queue.name, grown, measured)
         between = budget.used_bytes()
+        if not measured and budget.is_exceeded():
+            raise budget.too_small(queue.name)
         started = time.perf_counter()
         session(*batch)
         measured.append((rows, time.perf_counter() - started))

@@ -21,6 +21,10 @@ class MemoryBudget:
         """By this process on the host; by everything on the GPU."""
         return driver().memory()[0] if self._on_gpu else resident_bytes()
 
+    def is_exceeded(self) -> bool:
+        """Whether the model has taken more than it may."""
+        return self._on_gpu and self._most is not None and self.used_bytes() - self._before > self._most
+
     def may_double(self, grown: int) -> bool:
         """Whether there is room for batches of twice the rows, if those so far have taken so many bytes."""
         if not self._on_gpu:
@@ -34,11 +38,10 @@ class MemoryBudget:
     def too_small(self, graph: str) -> UnreadableBundle:
         """Why the model is refused. Another time there may be more."""
         if not self._on_gpu:
-            return UnreadableBundle(f"the {graph} cannot run a batch of one row: memory is short")
+            return UnreadableBundle(f"the {graph} does not fit into memory")
         used, total = driver().memory()
         may = "" if self._most is None else f"; a model may take {self._most >> 20} MiB, --gpu-memory-mib"
-        took = used - self._before
         return UnreadableBundle(
-            f"the {graph} cannot run a batch of one row: it took {took >> 20} MiB of the GPU's memory and "
-            f"wants more; {total - used >> 20} of {total >> 20} MiB are free{may}"
+            f"the {graph} does not fit into the GPU's memory: {(used - self._before) >> 20} MiB were taken, "
+            f"{(total - used) >> 20} of {total >> 20} MiB are free{may}"
         )

@@ -24,7 +24,7 @@ import onnxruntime as ort
 from serving.batching.batch import Outputs, Rows
 from serving.metrics.instruments import Count
 from serving.runtime.buffers import Buffer, Shape
-from serving.runtime.cuda_driver import alone
+from serving.runtime.cuda_driver import alone, is_short_of_memory
 
 _Key = tuple[int, tuple[Shape, ...]]
 """Of a bucket: its rows, and the shape of a row of each input."""
@@ -33,7 +33,6 @@ Turn = Callable[[Callable[[], Outputs]], Outputs]
 
 _NO_GRAPH = -1
 """ONNX Runtime's mark for a run that neither records nor replays."""
-_SHORT_OF_MEMORY = ("out of memory", "allocate memory", "smaller than requested bytes", "ALLOC_FAILED")
 
 
 def at_once(work: Callable[[], Outputs]) -> Outputs:
@@ -120,7 +119,7 @@ class BoundRuns:
                 bucket = self._buckets[key] = self._new_bucket(*key)
                 return self._through(bucket, feed)
         except Exception as exc:  # ONNX Runtime's exceptions share no other base
-            if any(words in str(exc) for words in _SHORT_OF_MEMORY):
+            if is_short_of_memory(exc):
                 self._buckets.pop(key, None)  # with what it has taken
                 raise MemoryError(str(exc).splitlines()[0]) from None
             raise

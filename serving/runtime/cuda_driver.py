@@ -39,6 +39,14 @@ _SIGNATURES: dict[str, list[Any]] = {
 }
 
 
+_SHORT_OF_MEMORY = ("out of memory", "allocate memory", "smaller than requested bytes", "ALLOC_FAILED")
+
+
+def is_short_of_memory(exc: Exception) -> bool:
+    """Whether ONNX Runtime, or CUDA through it, says so; its exceptions have no kind of their own for it."""
+    return any(words in str(exc) for words in _SHORT_OF_MEMORY)
+
+
 def obstacle() -> str | None:
     """What keeps the first device from being used, or None."""
     try:
@@ -68,6 +76,7 @@ class Driver:
         self._context = c_void_p()
         self._call("cuInit", 0, bound=False)
         self._call("cuDevicePrimaryCtxRetain", byref(self._context), _DEVICE, bound=False)
+        self._lately = self.memory()
 
     def allocate(self, size: int) -> int:
         """The address of so many bytes on the device, all zero."""
@@ -99,6 +108,19 @@ class Driver:
 
     def memory(self) -> tuple[int, int]:
         """Bytes of the device in use, by all programs, and in all."""
+        with alone:
+            return self._memory()
+
+    def memory_lately(self) -> tuple[int, int]:
+        """The same without waiting: while a session is made, as it was before."""
+        if alone.acquire(blocking=False):
+            try:
+                self._lately = self._memory()
+            finally:
+                alone.release()
+        return self._lately
+
+    def _memory(self) -> tuple[int, int]:
         free, total = c_size_t(), c_size_t()
         self._call("cuMemGetInfo_v2", byref(free), byref(total))
         return total.value - free.value, total.value

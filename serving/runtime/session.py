@@ -12,7 +12,7 @@ from serving.errors import StartupError, quoted
 from serving.metrics.instruments import Count
 from serving.runtime.bound_runs import BoundRuns, Turn, at_once
 from serving.runtime.buffers import DeviceBuffer, HostBuffer
-from serving.runtime.cuda_driver import alone
+from serving.runtime.cuda_driver import alone, is_short_of_memory
 from serving.runtime.providers import ORT_NAMES, Provider
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,11 @@ class Session:
     ) -> None:
         """On a GPU every run takes its ``turn``, and one of more than ``most_rows`` is divided.
 
-        Raises BundleError if the graph does not fit the manifest, StartupError for the provider."""
+        Raises:
+            BundleError: the graph does not fit the manifest.
+            StartupError: the provider cannot run it.
+            MemoryError: the GPU has too little.
+        """
         self._session = _open(content, graph.file, provider)
         inputs, outputs = ROLES[role]
         self.inputs = tuple(graph.inputs[name] for name in inputs)
@@ -107,6 +111,8 @@ def _open(content: bytes, file: str, provider: Provider) -> Any:
     try:
         session = _new(content, provider)
     except Exception as exc:
+        if is_short_of_memory(exc):
+            raise MemoryError(_first_line(exc)) from None
         raise BundleError(f"{file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
     if ORT_NAMES[provider.name] not in session.get_providers():
         raise StartupError(f"provider {provider.name}: ONNX Runtime could not start it for {file}")

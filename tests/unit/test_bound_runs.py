@@ -1,6 +1,7 @@
 """Runs in bound buffers, on the CPU: what a GPU adds is the kind of memory and the recorded graph."""
 
 import logging
+import signal
 import threading
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving import server
 from serving.batching.executors import Executors
 from serving.bundle import UnreadableBundle
 from serving.client import AsyncClient
 from serving.errors import ExecutionFailed, MemoryShort
 from serving.models.loading import load
-from serving.runtime import providers
+from serving.runtime import lost_gpu, providers
 from serving.runtime.bound_runs import BoundRuns
 from serving.runtime.buffers import HostBuffer
 from serving.runtime.providers import Provider
@@ -129,7 +131,7 @@ def test_a_model_that_does_not_fit_is_refused(sealed, monkeypatch):
     """In one line that says of what there was too little; not for good, since there may be more another time."""
     monkeypatch.setattr(Narrow, "most", 0)
     monkeypatch.setattr("serving.runtime.session.HostBuffer", Narrow)
-    with pytest.raises(UnreadableBundle, match="cannot run a batch of one row: memory is short"):
+    with pytest.raises(UnreadableBundle, match="the encoder does not fit into memory"):
         load(sealed, BOUND, 64)
 
 
@@ -227,3 +229,24 @@ async def test_a_server_with_bound_buffers_answers_as_one_without(settings, monk
     np.testing.assert_allclose(bound_encoded.mean, plain_encoded.mean, rtol=0, atol=1e-5)
     assert padding == 14
     assert seconds > 0.0
+
+
+async def test_a_gpu_that_is_lost_ends_the_server(monkeypatch, caplog):
+    """It answers no batch any more, while its port is open and its health good: better that it is started anew. Only a
+    look that fails counts, and what the driver said is in the log."""
+    looks = iter([(1, 2), (1, 2)])
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+
+    def memory():
+        try:
+            return next(looks)
+        except StopIteration:
+            raise RuntimeError("NVIDIA's driver: cuMemGetInfo_v2 gave 700") from None
+
+    monkeypatch.setattr(lost_gpu.until_lost, "__defaults__", (0.0,))
+    watching = asyncio.create_task(server._end_without(memory))
+    await ended.wait()
+    await watching
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert "the GPU cannot be used any more: NVIDIA's driver: cuMemGetInfo_v2 gave 700" in caplog.text
