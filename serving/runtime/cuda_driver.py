@@ -76,7 +76,7 @@ class Driver:
         self._context = c_void_p()
         self._call("cuInit", 0, bound=False)
         self._call("cuDevicePrimaryCtxRetain", byref(self._context), _DEVICE, bound=False)
-        self._lately = self.memory()
+        self._lately = self._memory()
 
     def allocate(self, size: int) -> int:
         """The address of so many bytes on the device, all zero."""

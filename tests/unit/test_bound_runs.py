@@ -1,5 +1,6 @@
 """Runs in bound buffers, on the CPU: what a GPU adds is the kind of memory and the recorded graph."""
 
+import asyncio
 import logging
 import signal
 import threading
