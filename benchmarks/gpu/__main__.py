@@ -20,7 +20,7 @@ import torch
 from benchmarks.gpu import bundles, card, graphs, networks, served
 from benchmarks.gpu.networks import Network
 from benchmarks.serving import machine
-from serving.models.providers import cuda_obstacle
+from serving.runtime.providers import cuda_obstacle
 from training.export.provenance import versions
 
 RESULTS = {"cuda": Path("benchmarks/results/gpu"), "cpu": Path("build/benchmarks/gpu")}

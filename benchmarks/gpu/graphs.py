@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.card import seconds
-from serving.models.providers import ORT_NAMES, ORT_OPTIONS, ProviderName
+from serving.runtime.providers import ORT_NAMES, ORT_OPTIONS, ProviderName
 
 
 @dataclass(frozen=True)

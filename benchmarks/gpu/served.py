@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from benchmarks.gpu import card
 from benchmarks.serving.processes import ServerProcess, free_port, running, wait_for_port
 from benchmarks.serving.servers import vaeserve
-from serving.models.providers import ProviderName
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.runtime.providers import ProviderName
 from serving.wire.tensors import from_array
 
 _START_S = 300.0
