@@ -1,0 +1,106 @@
+"""`make gpu-check`: whatever becomes of a step, what was found is there. On the CPU, for want of a card."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import patience
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 6
+"""Of the step that hangs; the others have ten times as much."""
+
+RUNNER = """
+import sys
+from pathlib import Path
+from benchmarks.gpu import report
+from benchmarks.gpu.runner import Runner, Step
+from tests.integration.test_gpu_check import STEPS, LIMIT_S
+
+output, names = Path(sys.argv[1]), sys.argv[2].split(",")
+document = {"has_ended": False, "steps": []}
+
+def command(name):
+    return [sys.executable, "-S", "-c", STEPS[name]]
+
+def tell(outcome):
+    report.add(document, outcome, 0.0, output)
+
+for name in names:
+    seconds = LIMIT_S if name == "hangs" else 10 * LIMIT_S
+    Runner("cpu", output, output).run([Step(name, 1.0, command(name))], seconds, tell)
+"""
+WRITE = """
+import json, sys, subprocess, time
+output = sys.argv[sys.argv.index("--output") + 1]
+def write(name, **document):
+    with open(f"{output}/{name}.json", "w") as file:
+        json.dump(document, file)
+def server():
+    sleep = [sys.executable, "-S", "-c", "import time; time.sleep(3600)"]
+    return subprocess.Popen(sleep, start_new_session=True).pid
+"""
+CHECK = '{"what": "speed", "ok": %s, "came": 1, "wanted": "2"}'
+STEPS = {
+    "fine": WRITE + 'write("fine", checks=[], figures={"rows": 7})',
+    "slow": WRITE + 'write("slow", checks=[{"what": "speed", "ok": False, "came": 1, "wanted": "2"}])',
+    "crashes": WRITE + 'write("crashes", server=server())\nraise ValueError("no such kernel")',
+    "hangs": WRITE + 'write("hangs", figures={"rows": 9}, server=server())\ntime.sleep(3600)',
+    "silent": "pass",
+}
+
+
+def start(output: Path, *names: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", RUNNER, str(output), ",".join(names)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def read(file: Path) -> dict:
+    return json.loads(file.read_text())
+
+
+def test_every_step_has_its_verdict_and_what_it_wrote_is_kept(tmp_path):
+    """A step that crashes, hangs or says nothing costs itself alone, and leaves no server behind."""
+    process = start(tmp_path, *STEPS)
+    said, _ = process.communicate(timeout=patience.SECONDS)
+    assert process.returncode == 0, said
+    document = read(tmp_path / "check.json")
+    steps = {step["step"]: step for step in document["steps"]}
+    assert {name: step["verdict"] for name, step in steps.items()} == {
+        "fine": "ok", "slow": "short", "crashes": "failed", "hangs": "cut", "silent": "failed",
+    }  # fmt: skip
+    assert not document["ok"]
+    assert steps["fine"]["figures"] == {"rows": 7}
+    assert steps["slow"]["short"] == ["speed: 1, want 2"]
+    assert steps["crashes"]["reason"] == "exit code 1: ValueError: no such kernel"
+    assert "6 s" in steps["hangs"]["reason"]
+    assert steps["hangs"]["figures"] == {"rows": 9}
+    assert "silent.json" in steps["silent"]["reason"]
+    for name in ("crashes", "hangs"):
+        assert not is_running(read(tmp_path / f"{name}.json")["server"])
+    table = (tmp_path / "check.md").read_text()
+    assert "| hangs | 6 | **cut** | rows 9 |" in table
+    assert "no such kernel" in table
+
+
+def test_a_runner_that_is_killed_leaves_what_was_over(tmp_path):
+    """And files that are whole."""
+    process = start(tmp_path, "fine", "hangs")
+    hanging = tmp_path / "hangs.json"
+    patience.wait_until(lambda: hanging.exists() and hanging.stat().st_size)
+    process.kill()
+    process.communicate(timeout=patience.SECONDS)
+    document = read(tmp_path / "check.json")
+    assert [step["verdict"] for step in document["steps"]] == ["ok"]
+    assert not document["has_ended"]
+    assert "has not ended" in (tmp_path / "check.md").read_text()
