@@ -1,8 +1,10 @@
 """What a step of the check is told, and its record: on disk after every change, for a step may be cut."""
 
 import argparse
+import ctypes
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 from serving.models.providers import ProviderName, cuda_obstacle
 
+_SET_DEATH_SIGNAL = 1
 _WORDS = {True: "pass", False: "SHORT", None: "not judged"}
 
 
@@ -101,6 +104,7 @@ def main(step: str, work: Callable[[Told, Record], None]) -> None:
     options = parser.parse_args()
     if options.device == "cuda" and (obstacle := cuda_obstacle()):
         raise SystemExit(f"--device cuda: {obstacle}")
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)  # when the runner dies
     told = Told(options.device, options.output, options.work, time.monotonic() + options.seconds)
     record = Record(told, step)
     work(told, record)

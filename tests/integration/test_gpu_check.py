@@ -1,6 +1,9 @@
 """`make gpu-check`: whatever becomes of a step, what was found is there. On the CPU, for want of a card."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,21 +37,22 @@ for name in names:
     Runner("cpu", output, output).run([Step(name, 1.0, command(name))], seconds, tell)
 """
 WRITE = """
-import json, sys, subprocess, time
+import json, os, sys, subprocess, time
 output = sys.argv[sys.argv.index("--output") + 1]
 def write(name, **document):
-    with open(f"{output}/{name}.json", "w") as file:
+    with open(f"{output}/{name}.partial", "w") as file:
         json.dump(document, file)
+    os.replace(file.name, f"{output}/{name}.json")
 def server():
     sleep = [sys.executable, "-S", "-c", "import time; time.sleep(3600)"]
     return subprocess.Popen(sleep, start_new_session=True).pid
 """
-CHECK = '{"what": "speed", "ok": %s, "came": 1, "wanted": "2"}'
 STEPS = {
     "fine": WRITE + 'write("fine", checks=[], figures={"rows": 7})',
     "slow": WRITE + 'write("slow", checks=[{"what": "speed", "ok": False, "came": 1, "wanted": "2"}])',
     "crashes": WRITE + 'write("crashes", server=server())\nraise ValueError("no such kernel")',
-    "hangs": WRITE + 'write("hangs", figures={"rows": 9}, server=server())\ntime.sleep(3600)',
+    "hangs": WRITE
+    + 'write("hangs", figures={"rows": 9}, server=server(), step=os.getpid())\ntime.sleep(3600)',
     "silent": "pass",
 }
 
@@ -97,10 +101,40 @@ def test_a_runner_that_is_killed_leaves_what_was_over(tmp_path):
     """And files that are whole."""
     process = start(tmp_path, "fine", "hangs")
     hanging = tmp_path / "hangs.json"
-    patience.wait_until(lambda: hanging.exists() and hanging.stat().st_size)
-    process.kill()
-    process.communicate(timeout=patience.SECONDS)
+    with process:
+        patience.wait_until(hanging.exists)
+        process.kill()
+    for left in ("server", "step"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(read(hanging)[left], signal.SIGKILL)
     document = read(tmp_path / "check.json")
     assert [step["verdict"] for step in document["steps"]] == ["ok"]
     assert not document["has_ended"]
     assert "has not ended" in (tmp_path / "check.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_rehearsal_does_all_that_needs_no_card(tmp_path):
+    """Real servers, clients and graphs; what is about speed is not judged."""
+    options = ["--device", "cpu", "--minutes", "20", "--only", "correct,graphs,served,soak"]
+    command = [sys.executable, "-m", "benchmarks.gpu.check", *options, "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = read(tmp_path / "check.json")
+    assert document["ok"]
+    assert document["has_ended"]
+    verdicts = [step["verdict"] for step in document["steps"]]
+    assert verdicts == ["ok"] * 5, document["steps"]
+    differences = read(tmp_path / "correct.json")["differences"]
+    assert {difference["largest"] for difference in differences} == {0.0}, "it is the same device"
+    assert len(read(tmp_path / "served.json")["ratios"]) == 3
+    assert len(list(tmp_path.iterdir())) <= 8, "no more come back from a card"
+
+
+def test_a_step_that_is_none_is_refused():
+    """In words."""
+    command = [sys.executable, "-m", "benchmarks.gpu.check", "--device", "cpu", "--only", "corect"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "corect" in done.stderr
+    assert "training" in done.stderr
