@@ -93,7 +93,7 @@ def _prepared(maker: ServerProcess, limit_s: float) -> Outcome:
     seconds = round(time.monotonic() - began, 1)
     if code:
         words = maker.last_words().splitlines()
-        return Outcome("prepare", "failed", seconds, limit_s, words[-1], last_words=words)
+        return Outcome("prepare", "failed", seconds, limit_s, words[-1], logs={"small": words})
     return Outcome("prepare", "ok", seconds, limit_s)
 
 

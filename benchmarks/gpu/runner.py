@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ _SET_CHILD_SUBREAPER = 36
 _MARGIN = 0.1
 """Of its limit: so much earlier a step should have finished by itself."""
 _LEAST_MARGIN_S = 2.0
-_LAST_LINES = 30
+_LAST_LINES, _LONGEST_LINE = 40, 500
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Outcome:
     """The checks that were not passed."""
     figures: dict[str, Any] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
-    last_words: list[str] = field(default_factory=list)
-    """Of a step that failed or was cut."""
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    """Last lines of what it and its processes wrote, if it is not ok: to be mended from afar."""
 
 
 class Runner:
@@ -77,7 +77,7 @@ class Runner:
         if asked_s <= 0:
             return Outcome(step.name, "cut", 0.0, round(limit_s, 1), "no time was left for it")
         told = ["--device", self._device, "--seconds", f"{asked_s:.1f}", "--output", str(self._output)]
-        began = time.monotonic()
+        began, written = time.monotonic(), time.time()
         with log.open("wb") as words:
             process = subprocess.Popen(
                 [*step.command, *told],
@@ -93,7 +93,8 @@ class Runner:
             code = None
         finally:
             self._kill(ServerProcess(process, log))
-        return _outcome(step.name, code, time.monotonic() - began, limit_s, record, log)
+        outcome = _outcome(step.name, code, time.monotonic() - began, limit_s, record, log)
+        return outcome if outcome.verdict == "ok" else replace(outcome, logs=last_lines(self._logs, written))
 
     def _kill(self, step: ServerProcess) -> None:
         """Whatever is left of it, servers in sessions of their own included."""
@@ -134,6 +135,15 @@ def read_record(file: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def last_lines(logs: Path, since: float) -> dict[str, list[str]]:
+    """Of every log that was written to since, by its name."""
+    found = {}
+    for log in sorted(logs.glob("*.log")):
+        if log.stat().st_mtime >= since - 1 and (text := log.read_text(errors="replace").strip()):
+            found[log.stem] = [line[:_LONGEST_LINE] for line in text.splitlines()[-_LAST_LINES:]]
+    return found
+
+
 def _outcome(name: str, code: int | None, seconds: float, limit_s: float, record: Path, log: Path) -> Outcome:
     document = read_record(record)
     lines = log.read_text(errors="replace").strip().splitlines()
@@ -161,7 +171,6 @@ def _outcome(name: str, code: int | None, seconds: float, limit_s: float, record
         short=short,
         figures=document.get("figures", {}),
         not_measured=document.get("not_measured", {}),
-        last_words=lines[-_LAST_LINES:] if verdict in ("failed", "cut") else [],
     )
 
 

@@ -7,7 +7,7 @@ written beside each figure.
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.gpu import bundles, servers, step
@@ -34,10 +34,14 @@ class Cell:
     alone_last: bool = False
     """Whether ONNX Runtime may need most of the card's memory for so many rows: it gets it in the end."""
 
+    @property
+    def is_judged(self) -> bool:
+        return self.rows >= _ENOUGH_ROWS and self.form == "uint8"
+
 
 _CELLS: dict[str, dict[str, tuple[Cell, ...]]] = {
     "cuda": {
-        "conv": (Cell(64, 16), Cell(256, 8), Cell(1024, 8), Cell(1024, 8, "float32")),
+        "conv": (Cell(64, 32), Cell(256, 16), Cell(1024, 8), Cell(1024, 8, "float32")),
         "large": (Cell(1, 16), Cell(8, 4), Cell(64, 2, alone_last=True), Cell(8, 4, "float32")),
     },
     "cpu": {"conv": (Cell(64, 4), Cell(64, 4, "float32")), "large": (Cell(2, 2),)},
@@ -147,30 +151,30 @@ def _subjects(started: dict[str, "Future[Subject]"], record: Record, stack: Exit
 
 
 def _network(subject: Subject, told: Told, record: Record, seconds: float) -> None:
-    name, cells = subject.network, _CELLS[told.device][subject.network]
+    cells = _CELLS[told.device][subject.network]
     _alone(subject, record, seconds)
-    rates: dict[Cell, float] = {}
+    late: dict[Cell, float | None] = {}
     for cell in cells:
-        what = f"{name} {cell.rows} rows {cell.form}"
-        try:
-            if not cell.alone_last:
-                subject.raw_cell(cell.rows, seconds)
-            rates[cell] = _served(subject, cell, record, seconds)
-        except ChildFailed as exc:
-            record.missed(what, str(exc))
+        if not cell.alone_last:
+            _raw(subject, cell, record, seconds)
+        rate = _served(subject, cell, record, seconds)
+        if cell.alone_last:
+            late[cell] = rate
+        else:
+            _compare(subject, cell, rate, record)
         if cell.form == "uint8" and (not cell.alone_last or told.left_s() > _LONG_IN_PROCESS_S):
             _without_grpc(subject, cell, record, seconds)
-        if cell in rates and not cell.alone_last:
-            _compare(subject, cell, rates[cell], record)
     subject.close_servers()
-    for cell in cells:
-        if cell.alone_last:
-            try:
-                subject.raw_cell(cell.rows, seconds)
-            except ChildFailed as exc:
-                record.missed(f"{name} {cell.rows} rows in ONNX Runtime alone", str(exc))
-            if cell in rates:
-                _compare(subject, cell, rates[cell], record)
+    for cell, rate in late.items():
+        _raw(subject, cell, record, seconds)
+        _compare(subject, cell, rate, record)
+
+
+def _raw(subject: Subject, cell: Cell, record: Record, seconds: float) -> None:
+    try:
+        subject.raw_cell(cell.rows, seconds)
+    except ChildFailed as exc:
+        record.missed(f"{subject.network} {cell.rows} rows in ONNX Runtime alone", str(exc))
 
 
 def _alone(subject: Subject, record: Record, seconds: float) -> None:
@@ -194,19 +198,25 @@ def _alone(subject: Subject, record: Record, seconds: float) -> None:
     record.figure(f"{name} alone ms", round(ours["p50_ms"], 3))
 
 
-def _served(subject: Subject, cell: Cell, record: Record, seconds: float) -> float:
-    """Rows a second. Raises ChildFailed."""
+def _served(subject: Subject, cell: Cell, record: Record, seconds: float) -> float | None:
+    """Rows a second."""
     loads = subject.loads[: cell.at_once]
     file, each = subject.request(cell.rows, cell.form), cell.at_once // len(loads)
-    subject.all(loads, do="prepare", file=file, at_once=each)
-    before = subject.server.process.usage()
-    came = subject.all(loads, do="go", seconds=seconds)
-    after = subject.server.process.usage()
+    try:
+        subject.all(loads, do="prepare", file=file, at_once=each)
+        before = subject.server.process.usage()
+        came = subject.all(loads, do="go", seconds=seconds)
+        after = subject.server.process.usage()
+    except ChildFailed as exc:
+        record.missed(f"{subject.network} {cell.rows} rows {cell.form}", str(exc))
+        return None
     took = max(one["ended"] for one in came) - min(one["began"] for one in came)
     rate = float(sum(one["calls"] for one in came) * cell.rows / took)
     row = {
         "network": subject.network,
-        **asdict(cell),
+        "rows": cell.rows,
+        "at_once": cell.at_once,
+        "form": cell.form,
         "rows_per_s": rate,
         "p50_ms": max(one["p50_ms"] for one in came),
         "server_cpus": (after.cpu_s - before.cpu_s) / took,
@@ -229,17 +239,19 @@ def _without_grpc(subject: Subject, cell: Cell, record: Record, seconds: float) 
         record.row("without_grpc", row | {"of_raw": came["rows_per_s"] / raw if raw else None})
 
 
-def _compare(subject: Subject, cell: Cell, rate: float, record: Record) -> None:
+def _compare(subject: Subject, cell: Cell, rate: float | None, record: Record) -> None:
     """With the same batch; where ONNX Runtime cannot run it, with the best of those that it can."""
     raws = subject.raw_rows_per_s
     compared = cell.rows if cell.rows in raws else max(raws, key=lambda rows: raws[rows], default=0)
-    if not compared:
-        return
     what = f"{subject.network} {cell.rows} rows {cell.form}"
+    if rate is None or not compared:
+        if cell.is_judged:
+            record.check(f"{what}: of ONNX Runtime alone", False, "not measured", f">= {_ENOUGH}")
+        return
     ratio = rate / raws[compared]
     row = {"what": what, "rows_per_s": rate, "raw_rows_per_s": raws[compared], "raw_rows": compared}
     record.row("ratios", row | {"ratio": ratio})
-    if cell.rows >= _ENOUGH_ROWS and cell.form == "uint8":
+    if cell.is_judged:
         came = f"{ratio:.3f} ({rate:,.0f} of {raws[compared]:,.0f} rows/s at {compared})"
         record.judge_speed(f"{what}: of ONNX Runtime alone", ratio >= _ENOUGH, came, f">= {_ENOUGH}")
     record.figure(f"{what} of raw", round(ratio, 3))

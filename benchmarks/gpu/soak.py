@@ -68,7 +68,7 @@ def work(told: Told, record: Record) -> None:
             failures = [failure for one in came for failure in one["first_failures"]]
             looks.append(_look(server, totals["calls"]))
             record.row("looks", looks[-1] | ({"failures": failures[:5]} if failures else {}))
-        _verdicts(record, totals, largest, requests, looks)
+        _verdicts(told, record, totals, largest, requests, looks)
 
 
 def _look(server: Vaeserve, calls: int) -> dict[str, Any]:
@@ -84,19 +84,29 @@ def _look(server: Vaeserve, calls: int) -> dict[str, Any]:
 
 
 def _verdicts(
-    record: Record, totals: dict[str, int], largest: float, requests: int, looks: list[dict[str, Any]]
+    told: Told,
+    record: Record,
+    totals: dict[str, int],
+    largest: float,
+    requests: int,
+    looks: list[dict[str, Any]],
 ) -> None:
     record.check("requests", totals["calls"] >= requests, totals["calls"], f">= {requests}")
     record.check("requests that failed", not totals["failures"], totals["failures"], "0")
     differing = totals["compared"] - totals["equal"]
     came = f"{largest:.2g} ({differing} of {totals['compared']} differ from the first answer)"
     record.check("largest difference of an answer to its first", largest <= _LARGEST, came, f"<= {_LARGEST}")
+    missing = set()
     for what in ("server_mib", "card_mib", "metrics_mib"):
         values = [look[what] for look in looks if look[what] is not None]
         if len(values) == len(looks) > 3:
             _flat(record, what, [look["calls"] for look in looks], values)
-        elif what != "metrics_mib":
+        else:
             record.missed(what, "nobody tells, or there were too few looks")
+            missing.add(what)
+    nowhere = {"card_mib", "metrics_mib"} <= missing and not told.rehearsed
+    if "server_mib" in missing or nowhere:
+        record.check("memory", False, "not measured", "flat")
     record.figure("requests", totals["calls"])
     record.figure("rows", totals["rows"])
 

@@ -88,6 +88,7 @@ def test_every_step_has_its_verdict_and_what_it_wrote_is_kept(tmp_path):
     assert steps["slow"]["short"] == ["speed: 1, want 2"]
     assert steps["crashes"]["reason"] == "exit code 1: ValueError: no such kernel"
     assert "6 s" in steps["hangs"]["reason"]
+    assert "ValueError: no such kernel" in steps["crashes"]["logs"]["crashes"]
     assert steps["hangs"]["figures"] == {"rows": 9}
     assert "silent.json" in steps["silent"]["reason"]
     for name in ("crashes", "hangs"):
