@@ -34,7 +34,7 @@ def cells(told: Told) -> Iterator[Cell]:
     ort = _ORT[:2] if told.rehearsed else _ORT
     for network, sizes in (("conv", conv), ("large", large)):
         yield from (Cell(network, "decoder", way, rows) for way in ort for rows in sizes)
-    yield from (Cell("conv", "encoder", way, rows) for way in ort for rows in conv)
+    yield from (Cell("conv", "encoder", way, rows, True) for way in ort for rows in conv)
     for network, sizes in (("large", large), ("conv", conv)):
         yield from (Cell(network, "decoder", way, rows, True) for way in _TORCH for rows in sizes)
     yield from (Cell("large", "decoder", way, rows, True) for way in _ORT[:2] for rows in too_large)

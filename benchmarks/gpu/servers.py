@@ -1,7 +1,6 @@
 """Our server as the check starts it, gRPC alone beside it, and the requests that both get."""
 
 import contextlib
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,10 +68,6 @@ def latents(repository: Path, model: str, rows: int) -> Rows:
 def images(repository: Path, model: str, rows: int) -> Rows:
     shape = manifest(repository, model).image.shape
     return np.random.default_rng(1).random((rows, *shape), np.float32)
-
-
-def pixels(repository: Path, model: str) -> int:
-    return math.prod(manifest(repository, model).image.shape)
 
 
 def manifest(repository: Path, model: str) -> bundle.Manifest:

@@ -105,7 +105,14 @@ def main(step: str, work: Callable[[Told, Record], None]) -> None:
     if options.device == "cuda" and (obstacle := cuda_obstacle()):
         raise SystemExit(f"--device cuda: {obstacle}")
     ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)  # when the runner dies
-    told = Told(options.device, options.output, options.work, time.monotonic() + options.seconds)
+    ends_at = time.monotonic() - _age_s() + options.seconds
+    told = Told(options.device, options.output, options.work, ends_at)
     record = Record(told, step)
     work(told, record)
     record.finish()
+
+
+def _age_s() -> float:
+    """Since this process began: to import what a step needs may take seconds."""
+    started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")

@@ -62,6 +62,7 @@ class Subject:
         self.cost = _cost(module, row_shape)
         self._plain: Any = None
         self._outputs: dict[int, list[Rows]] = {}
+        self._input = ""
 
     def rows(self, count: int) -> Rows:
         return np.random.default_rng(0).random((count, *self.row_shape), np.float32)
@@ -70,15 +71,17 @@ class Subject:
         """A session with the server's options; made once, for it takes a second."""
         if self._plain is None:
             self._plain = session(self.file, device)
+            self._input = self._plain.get_inputs()[0].name
         return self._plain
+
+    def input(self, device: ProviderName) -> str:
+        """Its name."""
+        return self._input or str(self.plain(device).get_inputs()[0].name)
 
     def outputs(self, device: ProviderName, rows: int) -> list[Rows]:
         if rows not in self._outputs:
-            self._outputs[rows] = self.plain(device).run(None, self.feed(device, rows))
+            self._outputs[rows] = self.plain(device).run(None, {self.input(device): self.rows(rows)})
         return self._outputs[rows]
-
-    def feed(self, device: ProviderName, rows: int) -> dict[str, Rows]:
-        return {self.plain(device).get_inputs()[0].name: self.rows(rows)}
 
     def let_go(self) -> None:
         """Of the memory of the card; outputs are kept."""
@@ -99,7 +102,7 @@ def _cost(module: nn.Module, row_shape: tuple[int, ...]) -> Cost:
 
 def _from_host(subject: Subject, device: ProviderName, rows: int) -> Callable[[], object]:
     """numpy in, numpy out: what a server cannot avoid."""
-    plain, feed = subject.plain(device), subject.feed(device, rows)
+    plain, feed = subject.plain(device), {subject.input(device): subject.rows(rows)}
     subject.outputs(device, rows)
     return lambda: plain.run(None, feed)
 
@@ -109,7 +112,7 @@ def _bound(subject: Subject, device: ProviderName, rows: int, **options: str) ->
 
     In a session of its own: a CUDA graph is captured in a session's first runs.
     """
-    name, expected = next(iter(subject.feed(device, rows))), subject.outputs(device, rows)
+    name, expected = subject.input(device), subject.outputs(device, rows)
     subject.let_go()
     made = session(subject.file, device, **options)
     binding = made.io_binding()
