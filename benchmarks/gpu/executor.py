@@ -49,7 +49,7 @@ def work(told: Told, record: Record) -> None:
             for rows in SIZES:
                 figure = _figure(sealed, role, rows, provider)
                 gains += [figure.recorded] if figure.recorded else []
-                record.row("figures", asdict(figure))
+                record.row("graphs", asdict(figure))
     if gains:
         record.figure("CUDA graph, times as fast as plain: median", round(statistics.median(gains), 2))
 
