@@ -56,6 +56,7 @@ def queues_of(manifest: Manifest) -> dict[str, Queue]:
     shapes: dict[str, tuple[Role, int, tuple[Shape, ...], tuple[Shape, ...]]] = {
         "encoder": ("encoder", 1, (image,), (latent, latent)),
         "decoder": ("decoder", 1, (latent,), (image,)),
+        "pixels": ("decoder", 1, (latent,), (image, (image[0], 1, 1))),
         "prior": ("prior", 1, (latent,), (latent,)),
         "score": ("score", BLOCK, (image, (BLOCK, *latent)), ((), (), (BLOCK,))),
         "score_single": ("score", 1, (image, (1, *latent)), ((), (), (1,))),

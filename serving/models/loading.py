@@ -44,7 +44,7 @@ class LoadedGraph:
 class Loaded:
     bundle: Bundle
     graphs: dict[str, LoadedGraph]
-    """By queue: encoder, decoder and, where the bundle has them, prior, score and score_single."""
+    """By queue: encoder, decoder, on a GPU pixels, and prior, score, score_single if the bundle has them."""
     pools: PoolSet | None
     reference: Reference | None
 
@@ -79,11 +79,14 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turn: Turn = a
     rows_at_once: dict[Role, int] = {}
     for name, queue in queues_of(manifest).items():
         role = queue.role
-        if role in sessions:
-            rows, measured = _warm_up(sessions[role], queue, max(1, max_batch_rows // queue.weight), budget)
-            graphs[name] = LoadedGraph(sessions[role], queue.weight, rows, measured)
+        session = sessions.get(role)
+        if session and name == "pixels":
+            session = session.pixels
+        if session:
+            rows, measured = _warm_up(session, queue, max(1, max_batch_rows // queue.weight), budget)
+            graphs[name] = LoadedGraph(session, queue.weight, rows, measured)
             rows_at_once[role] = min(rows, rows_at_once.get(role, rows))
-            try_out(sessions[role], queue, rows, is_fast=measured[-1][1] < _LONG_ENOUGH_S)
+            try_out(session, queue, rows, is_fast=measured[-1][1] < _LONG_ENOUGH_S)
     prove_parity(bundle, sessions, rows_at_once)
     pools = _pools(bundle, latents)
     if pools:
@@ -95,7 +98,10 @@ def _session(bundle: Bundle, role: Role, provider: Provider, max_batch_rows: int
     graph = bundle.manifest.graphs[role]
     content = bundle.content(graph.file)
     check_graph_file(graph.file, content)
-    return Session(content, graph, provider, role=role, most_rows=max_batch_rows, turn=turn)
+    pixels_of = bundle.manifest.image.value_range if role == "decoder" else None
+    return Session(
+        content, graph, provider, role=role, most_rows=max_batch_rows, turn=turn, pixels_of=pixels_of
+    )
 
 
 def _warm_up(session: Session, queue: Queue, max_rows: int, budget: MemoryBudget) -> tuple[int, Measured]:

@@ -25,6 +25,7 @@ from serving.models.trial import Bounds, try_out, within
 from serving.runtime.providers import Provider
 
 Rows = NDArray[np.float32]
+Images = NDArray[np.float32] | NDArray[np.uint8]
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Model:
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
         self._sessions = {graph.session for graph in loaded.graphs.values()}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
-        self._prior = self._queues.get("prior")
+        self._prior, self._pixels = self._queues.get("prior"), self._queues.get("pixels")
         self.scorer = self._scorer(loaded) if "score" in self._queues else None
         """None for a bundle without a score graph."""
         self.is_ending = False
@@ -90,9 +91,10 @@ class Model:
         if not self._leases:
             self._unused.set()
 
-    def expect(self, graph: str, rows: int, timeout_s: float | None) -> Expected:
-        """See ``Batcher.expect``."""
-        return self._queues[graph].expect(rows, timeout_s)
+    def expect(self, graph: str, rows: int, timeout_s: float | None, *, as_pixels: bool = False) -> Expected:
+        """See ``Batcher.expect``; for the decoder, and ``as_pixels``, see ``decode``."""
+        queue = self._pixels if graph == "decoder" and as_pixels else None
+        return (queue or self._queues[graph]).expect(rows, timeout_s)
 
     async def encode(
         self, images: Rows, timeout_s: float | None, *, continues: bool = False
@@ -120,10 +122,24 @@ class Model:
             return latents
         return (latents - np.float32(self._shift)) * np.float32(self._scale)
 
-    async def decode(self, latents: Rows, timeout_s: float | None, *, continues: bool = False) -> Rows:
-        """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range."""
+    async def decode(
+        self,
+        latents: Rows,
+        timeout_s: float | None,
+        *,
+        as_pixels: bool = False,
+        continues: bool = False,
+    ) -> Images:
+        """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range.
+
+        ``as_pixels`` says that the caller wants bytes, as ``wire.images.to_uint8`` makes them. Where they are
+        to be had from the graph, on a GPU, these come instead.
+        """
         if (self._scale, self._shift) != (1.0, 0.0):
             latents = latents / np.float32(self._scale) + np.float32(self._shift)
+        if as_pixels and self._pixels:
+            pixels, _ = await self._pixels.submit(latents, timeout_s=timeout_s, continues=continues)
+            return pixels
         (images,) = await self._decoder.submit(latents, timeout_s=timeout_s, continues=continues)
         return images
 

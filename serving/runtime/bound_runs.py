@@ -12,7 +12,7 @@ https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import DTypeLike
 
 from serving.batching.batch import Outputs, Rows
 from serving.metrics.instruments import Count
@@ -60,10 +61,12 @@ class BoundRuns:
         inputs: Sequence[str],
         outputs: Sequence[str],
         *,
-        buffer: Callable[[Shape], Buffer],
+        buffer: Callable[[Shape, DTypeLike], Buffer],
         most_rows: int,
         turn: Turn = at_once,
+        graphs: Iterator[int] | None = None,
     ) -> None:
+        """``graphs`` are the numbers of the CUDA graphs, for all runs of a session the same."""
         self._session = session
         self._inputs = inputs
         self._outputs = list(outputs)
@@ -71,10 +74,9 @@ class BoundRuns:
         self._most_rows = most_rows
         self._turn = turn
         self._buckets: dict[_Key, _Bucket] = {}
-        self._graphs = count()
-        """A number for each CUDA graph, whatever became of those before."""
-        self._row_shapes: dict[tuple[Shape, ...], list[Shape]] = {}
-        """Of a row of each input → of each output."""
+        self._graphs = graphs or count()
+        self._given: dict[tuple[Shape, ...], list[tuple[Shape, DTypeLike]]] = {}
+        """Shape of a row of each input → shape of a row, and type, of each output."""
         self.copying, self.computing = Count(), Count()
         """Seconds that runs have taken for copies to the device and back, and for the graph."""
 
@@ -138,26 +140,28 @@ class BoundRuns:
         return outputs
 
     def _new_bucket(self, rows: int, shapes: tuple[Shape, ...]) -> _Bucket:
-        gives = self._row_shapes.get(shapes)
+        gives = self._given.get(shapes)
         if gives is None:
-            gives = self._row_shapes[shapes] = self._shapes_given(shapes)
+            gives = self._given[shapes] = self._what_is_given(shapes)
         binding = self._session.io_binding()
         inputs = {
-            name: self._buffer((rows, *shape)) for name, shape in zip(self._inputs, shapes, strict=True)
+            name: self._buffer((rows, *shape), np.float32)
+            for name, shape in zip(self._inputs, shapes, strict=True)
         }
-        outputs = [self._buffer((rows, *shape)) for shape in gives]
+        outputs = [self._buffer((rows, *shape), dtype) for shape, dtype in gives]
         for name, buffer in inputs.items():
             buffer.bind_input(binding, name)
         for name, buffer in zip(self._outputs, outputs, strict=True):
             buffer.bind_output(binding, name)
         return _Bucket(binding, _options(next(self._graphs)), inputs, outputs)
 
-    def _shapes_given(self, shapes: tuple[Shape, ...]) -> list[Shape]:
-        """Of a row of each output. The graph's own words on it may be names."""
+    def _what_is_given(self, shapes: tuple[Shape, ...]) -> list[tuple[Shape, DTypeLike]]:
+        """The graph's own words on shapes may be names, so it is asked."""
         feed = {
             name: np.zeros((1, *shape), np.float32) for name, shape in zip(self._inputs, shapes, strict=True)
         }
-        return [output.shape[1:] for output in self._session.run(self._outputs, feed, _options(_NO_GRAPH))]
+        given = self._session.run(self._outputs, feed, _options(_NO_GRAPH))
+        return [(output.shape[1:], output.dtype) for output in given]
 
 
 def _options(graph: int) -> Any:

@@ -1,7 +1,10 @@
 """One ONNX graph in ONNX Runtime, checked against its manifest."""
 
 import logging
+from contextlib import nullcontext
+from copy import copy
 from functools import partial
+from itertools import count
 from typing import Any
 
 import onnxruntime as ort
@@ -13,6 +16,7 @@ from serving.metrics.instruments import Count
 from serving.runtime.bound_runs import BoundRuns, Turn, at_once
 from serving.runtime.buffers import DeviceBuffer, HostBuffer
 from serving.runtime.cuda_driver import alone, is_short_of_memory
+from serving.runtime.pixels import FINITE, PIXELS, with_pixels
 from serving.runtime.providers import ORT_NAMES, Provider
 
 log = logging.getLogger(__name__)
@@ -38,26 +42,44 @@ class Session:
         role: Role,
         most_rows: int = _MOST_ROWS,
         turn: Turn = at_once,
+        pixels_of: tuple[float, float] | None = None,
     ) -> None:
         """On a GPU every run takes its ``turn``, and one of more than ``most_rows`` is divided.
+
+        ``pixels_of`` a range of values: a decoder in bound buffers has ``pixels`` too.
 
         Raises:
             BundleError: the graph does not fit the manifest.
             StartupError: the provider cannot run it.
             MemoryError: the GPU has too little.
         """
-        self._session = _open(content, graph.file, provider)
         inputs, outputs = ROLES[role]
+        with_bytes = None
+        if pixels_of and provider.binds:
+            with_bytes = with_pixels(content, graph.outputs[outputs[0]], pixels_of)
+        self._session, gives_pixels = _open(content, with_bytes, graph.file, provider)
         self.inputs = tuple(graph.inputs[name] for name in inputs)
         """Names of the graph's inputs, in the order of ``ROLES``."""
         self._outputs = [graph.outputs[name] for name in outputs]
         self._check(graph, role)
         self._bound: BoundRuns | None = None
+        self.pixels: Session | None = None
+        """The same, giving [rows, C, H, W] uint8, and what is finite for images that are; if it can."""
         if provider.binds:
-            buffer = DeviceBuffer if provider.on_gpu else HostBuffer
-            self._bound = BoundRuns(
-                self._session, self.inputs, self._outputs, buffer=buffer, most_rows=most_rows, turn=turn
+            bound = partial(
+                BoundRuns,
+                self._session,
+                self.inputs,
+                buffer=DeviceBuffer if provider.on_gpu else HostBuffer,
+                most_rows=most_rows,
+                turn=turn,
+                graphs=count(),
             )
+            self._bound = bound(self._outputs)
+            if gives_pixels:
+                self.pixels = copy(self)
+                self.pixels._bound = bound((PIXELS, FINITE))
+                self.pixels.run = self.pixels._bound.run
         self.run_plain: Run = partial(self._session.run, self._outputs)
         """``run`` in memory that ONNX Runtime takes and gives back."""
         self.run: Run = self._bound.run if self._bound else self.run_plain
@@ -100,26 +122,34 @@ class Session:
             raise BundleError(f"{graph.file}: want no inputs but {known}, came {', '.join(inputs)}")
 
 
-def _open(content: bytes, file: str, provider: Provider) -> Any:
-    """Where CUDA cannot record the graph, as one that has operators on the CPU, without a CUDA graph."""
-    if provider.name == "cuda" and provider.records:
-        try:
-            with alone:
-                return _new(content, provider, cuda_graphs=True)
-        except Exception as exc:  # ONNX Runtime's exceptions share no other base
-            log.info("%s: runs without a CUDA graph: %s", file, _first_line(exc))
-    try:
-        session = _new(content, provider)
-    except Exception as exc:
-        if is_short_of_memory(exc):
-            raise MemoryError(_first_line(exc)) from None
-        raise BundleError(f"{file}: ONNX Runtime cannot load it: {_first_line(exc)}") from None
-    if ORT_NAMES[provider.name] not in session.get_providers():
-        raise StartupError(f"provider {provider.name}: ONNX Runtime could not start it for {file}")
-    return session
+def _open(content: bytes, extended: bytes | None, file: str, provider: Provider) -> tuple[Any, bool]:
+    """The session, and whether it is of the ``extended`` graph.
+
+    What is extended, or recorded as a CUDA graph, is better but not needed: a foreign graph may be of too old
+    a version for the one, or have operators on the CPU, which rules out the other.
+    """
+    recorded = (True, False) if provider.name == "cuda" and provider.records else (False,)
+    graphs = [graph for graph in (extended, content) if graph is not None]
+    problem: Exception | None = None
+    for cuda_graphs in recorded:
+        for graph in graphs:
+            try:
+                session = _new(graph, provider, cuda_graphs=cuda_graphs)
+            except Exception as exc:  # ONNX Runtime's exceptions share no other base
+                problem = exc
+                continue
+            if problem:
+                log.info("%s: runs plainly, since otherwise: %s", file, _first_line(problem))
+            if ORT_NAMES[provider.name] not in session.get_providers():
+                raise StartupError(f"provider {provider.name}: ONNX Runtime could not start it for {file}")
+            return session, graph is extended
+    assert problem
+    if is_short_of_memory(problem):
+        raise MemoryError(_first_line(problem)) from None
+    raise BundleError(f"{file}: ONNX Runtime cannot load it: {_first_line(problem)}") from None
 
 
-def _new(content: bytes, provider: Provider, *, cuda_graphs: bool = False) -> Any:
+def _new(content: bytes, provider: Provider, *, cuda_graphs: bool) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -128,13 +158,10 @@ def _new(content: bytes, provider: Provider, *, cuda_graphs: bool = False) -> An
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Its own format is told by the content otherwise, and passes by what was checked of the ONNX file.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Its fallback would take another provider, or the same without our options, and tell stdout.
-    return ort.InferenceSession(
-        content,
-        options,
-        providers=provider.ort_providers(cuda_graphs=cuda_graphs),
-        enable_fallback=0,
-    )
+    providers = provider.ort_providers(cuda_graphs=cuda_graphs)
+    with alone if provider.on_gpu else nullcontext():
+        # Its fallback would take another provider, or the same without our options, and tell stdout.
+        return ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
 
 
 def _first_line(exc: Exception) -> str:

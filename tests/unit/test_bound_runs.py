@@ -6,6 +6,7 @@ import signal
 import threading
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +20,11 @@ from serving.models.loading import load
 from serving.runtime import lost_gpu, providers
 from serving.runtime.bound_runs import BoundRuns
 from serving.runtime.buffers import HostBuffer
+from serving.runtime.pixels import FINITE, PIXELS, with_pixels
 from serving.runtime.providers import Provider
 from serving.runtime.session import Session
 from serving.server import running
+from serving.wire.images import to_uint8
 from tests.support import toy
 from tests.support.graphs import batcher, rows_of
 
@@ -70,9 +73,9 @@ def test_memory_is_taken_once_for_each_bucket(sealed, monkeypatch):
     made = []
 
     class Counted(HostBuffer):
-        def __init__(self, shape):
+        def __init__(self, shape, dtype):
             made.append(shape)
-            super().__init__(shape)
+            super().__init__(shape, dtype)
 
     monkeypatch.setattr("serving.runtime.session.HostBuffer", Counted)
     bound = session(sealed, BOUND, most_rows=16)
@@ -113,10 +116,10 @@ class Narrow(HostBuffer):
 
     most = 8
 
-    def __init__(self, shape):
+    def __init__(self, shape, dtype):
         if shape[0] > self.most:
             raise MemoryError("the GPU has no memory left")
-        super().__init__(shape)
+        super().__init__(shape, dtype)
 
 
 def test_batches_are_no_larger_than_memory_holds(sealed, monkeypatch, caplog):
@@ -134,6 +137,49 @@ def test_a_model_that_does_not_fit_is_refused(sealed, monkeypatch):
     monkeypatch.setattr("serving.runtime.session.HostBuffer", Narrow)
     with pytest.raises(UnreadableBundle, match="the encoder does not fit into memory"):
         load(sealed, BOUND, 64)
+
+
+def test_bytes_are_those_that_the_host_would_have_made(sealed):
+    """Rounded, halves to even, and bounded, for any range of values; the floats are there as before."""
+    rows = latents(sealed, 13)
+    for value_range in ((0.0, 1.0), (-1.0, 1.0), (0.2, 0.7), (0.0, 255.0)):
+        bound = session(sealed, BOUND, pixels_of=value_range)
+        (floats,) = bound(rows)
+        pixels, finite = bound.pixels(rows)
+        assert pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels, to_uint8(floats, value_range))
+        assert np.isfinite(finite).all()
+    assert session(sealed, PLAIN, pixels_of=(0.0, 1.0)).pixels is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_told_beside_the_bytes(sealed, value):
+    """A byte cannot say it; the other rows are good."""
+    rows = latents(sealed, 3)
+    content, decoder = sealed.content("decoder.onnx"), sealed.manifest.graphs["decoder"]
+    image = decoder.outputs["image"]
+    run = ort.InferenceSession(with_pixels(content, image, (0.0, 1.0))).run
+    feed = {decoder.inputs["latent"]: rows}
+    _, _, finite = run([image, PIXELS, FINITE], feed)
+    assert np.isfinite(finite).all()
+    rows[1] = value
+    images, _, finite = run([image, PIXELS, FINITE], feed)
+    assert (
+        np.isfinite(finite).all(axis=(1, 2, 3)).tolist() == np.isfinite(images).all(axis=(1, 2, 3)).tolist()
+    )
+    assert np.isfinite(finite)[[0, 2]].all()
+
+
+def test_a_graph_too_old_for_bytes_gives_floats(sealed, monkeypatch, caplog):
+    """Whatever keeps the addition from being loaded, the decoder is served as it is, with a line in the log."""
+    monkeypatch.setattr("serving.runtime.session.with_pixels", lambda *_: b"no graph")
+    with caplog.at_level(logging.INFO):
+        bound = session(sealed, BOUND, pixels_of=(0.0, 1.0))
+    assert bound.pixels is None
+    assert "runs plainly" in caplog.text
+    np.testing.assert_allclose(
+        bound(latents(sealed, 2))[0], session(sealed, PLAIN)(latents(sealed, 2))[0], atol=1e-6
+    )
 
 
 class Failing:
@@ -214,20 +260,28 @@ async def test_a_server_with_bound_buffers_answers_as_one_without(settings, monk
     async def answers():
         async with running(settings) as server, AsyncClient(server.grpc_address) as client:
             samples = await client.sample("toy", 50, seed=7, latents=True)
+            as_bytes = [
+                (await client.sample("toy", 5, seed=7, format="uint8")).images,
+                (await client.decode("toy", samples.latents, format="uint8")).images,
+                (await client.reconstruct("toy", samples.images, format="png")).images,
+                (await client.interpolate("toy", 3, latents=samples.latents[:3], format="uint8")).images,
+            ]
             encoded = await client.encode("toy", samples.images[:33])
             read = server.metrics.registry.get_sample_value
             labels = {"model": "toy", "graph": "decoder"}
             padding = read("vae_batch_padding_rows_total", labels)
             seconds = read("vae_gpu_seconds_total", labels | {"part": "computing"})
-            return samples, encoded, padding, seconds
+            return samples, encoded, as_bytes, padding, seconds
 
-    plain, plain_encoded, padding, seconds = await answers()
+    plain, plain_encoded, plain_bytes, padding, seconds = await answers()
     assert (padding, seconds) == (0, None)
     monkeypatch.setattr(providers, "choose", lambda *_, **__: BOUND)
-    bound, bound_encoded, padding, seconds = await answers()
+    bound, bound_encoded, bound_bytes, padding, seconds = await answers()
     np.testing.assert_array_equal(bound.latents, plain.latents)
     np.testing.assert_allclose(bound.images, plain.images, rtol=0, atol=1e-6)
     np.testing.assert_allclose(bound_encoded.mean, plain_encoded.mean, rtol=0, atol=1e-5)
+    for came, wanted in zip(bound_bytes, plain_bytes, strict=True):
+        np.testing.assert_array_equal(came, wanted)
     assert padding == 14
     assert seconds > 0.0
 
