@@ -97,6 +97,12 @@ class TooManyCalls(Overloaded):
     reason = "TOO_MANY_CALLS"
 
 
+class MemoryShort(Overloaded):
+    """There was no memory for the batch; for fewer rows, or later, there may be."""
+
+    reason = "MEMORY_SHORT"
+
+
 class RequestUnfinished(ServingError):
     """The request's message was not here in time."""
 

@@ -28,10 +28,12 @@ from serving.host.descriptors import connections_that_fit
 from serving.host.memory import limit_bytes
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
-from serving.models import providers
 from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
 from serving.models.trial import Bounds
+from serving.runtime import cuda_driver, providers
+from serving.runtime.lost_gpu import until_lost
+from serving.runtime.providers import Provider
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -114,9 +116,19 @@ async def running(
         background = Background(threads)
         stack.callback(background.shutdown)
         health = Health()
-        executors = Executors(threads)
+        provider = providers.choose(
+            settings.provider,
+            memory_bytes=settings.gpu_memory_mib and settings.gpu_memory_mib << 20,
+            engines=settings.tensorrt_cache,
+        )
+        if provider.on_gpu:
+            memory = cuda_driver.driver().memory_lately
+            metrics.watch_gpu(memory)
+            await stack.enter_async_context(_background(_end_without(memory)))
+        # What ONNX Runtime keeps for a GPU, recorded CUDA graphs too, belongs to the thread that made it.
+        executors = Executors(1 if provider.binds else threads)
         stack.callback(executors.shutdown)
-        repository = _repository(settings, executors, metrics, health)
+        repository = _repository(settings, provider, executors, metrics, health)
         servicer = VaeService(repository, metrics, background)
         frame = Frame(servicer, repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
         secrets = await abandonable(partial(Secrets, settings, lambda changed: frame.require(changed.token)))
@@ -136,6 +148,13 @@ async def running(
         yield Running(grpc_address, metrics_address, repository, metrics)
 
 
+async def _end_without(memory: Callable[[], object]) -> None:
+    """Stop the server when it has lost its GPU: whoever started it starts it anew."""
+    reason = await until_lost(memory)
+    log.critical("the GPU cannot be used any more: %s; stopping", reason)
+    signal.raise_signal(signal.SIGTERM)
+
+
 async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -> None:
     """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
     health.enter_shutdown()
@@ -147,8 +166,9 @@ async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -
     await closing
 
 
-def _repository(settings: Settings, executors: Executors, metrics: Metrics, health: Health) -> Repository:
-    provider = providers.choose(settings.provider)
+def _repository(
+    settings: Settings, provider: Provider, executors: Executors, metrics: Metrics, health: Health
+) -> Repository:
     limits = Limits(
         max_batch_rows=settings.max_batch_rows,
         max_queue_rows=settings.max_queue_rows,

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.gpu import report
 from benchmarks.gpu.runner import ROOT, Outcome, Runner, Step, kill, module, read_record
 from benchmarks.serving.processes import ServerProcess
-from serving.models.providers import cuda_obstacle
+from serving.runtime.providers import cuda_obstacle
 
 RESULTS = {"cuda": ROOT / "benchmarks/results/gpu", "cpu": ROOT / "build/benchmarks/gpu"}
 SHARES = {"correct": 40.0, "graphs": 50.0, "served": 60.0, "soak": 40.0, "training": 50.0}

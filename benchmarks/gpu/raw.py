@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.gpu.children import Answer, answering
 from benchmarks.gpu.sessions import session
-from serving.models.providers import ProviderName
+from serving.runtime.providers import ProviderName
 
 _WARM_UP, _SLOW_S = 3, 0.5
 """Runs, but no more of those that take so long."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from benchmarks.serving.processes import ServerProcess, free_port, running, wait_for_port
 from benchmarks.serving.servers import Vaeserve, vaeserve
 from serving import bundle
-from serving.models.providers import ProviderName
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.runtime.providers import ProviderName
 from serving.wire.tensors import from_array
 
 Rows = NDArray[np.float32]

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from serving.models.providers import ORT_NAMES, ORT_OPTIONS, ProviderName, cuda_obstacle
+from serving.runtime.providers import ORT_NAMES, ORT_OPTIONS, ProviderName, cuda_obstacle
 
 
 def session(file: Path, device: ProviderName, **options: str) -> Any:

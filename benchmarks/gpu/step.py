@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.models.providers import ProviderName, cuda_obstacle
+from serving.runtime.providers import ProviderName, cuda_obstacle
 
 _SET_DEATH_SIGNAL = 1
 _WORDS = {True: "pass", False: "SHORT", None: "not judged"}

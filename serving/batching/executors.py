@@ -3,7 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,21 @@ class Executors:
     def ask(self, turn: Callable[[], None]) -> None:
         """Call ``turn`` on one of the threads, after those that have asked before. It must not raise."""
         self._turns.put(turn)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns or raises on one of the threads; the caller waits for it."""
+        if threading.current_thread() in self._threads:
+            return work()
+        outcome: Future[T] = Future()
+
+        def turn() -> None:
+            try:
+                outcome.set_result(work())
+            except BaseException as exc:
+                outcome.set_exception(exc)
+
+        self.ask(turn)
+        return outcome.result()
 
     def shutdown(self) -> None:
         """Returns when every turn is over."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Bundle, BundleError, Role, tensors_of
-from serving.models.session import Session
+from serving.runtime.session import Session
 
 Rows = NDArray[np.float32]
 

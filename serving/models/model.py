@@ -20,9 +20,9 @@ from serving.host.abandonable import abandonable
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
 from serving.models.loading import Loaded, load, read_version
-from serving.models.providers import Provider
 from serving.models.scoring import Scorer
 from serving.models.trial import Bounds, try_out, within
+from serving.runtime.providers import Provider
 
 Rows = NDArray[np.float32]
 
@@ -69,6 +69,7 @@ class Model:
         """None for a bundle that does not say what its training set looks like."""
         self._limits, self._executors, self._metrics = limits, executors, metrics
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
+        self._sessions = {graph.session for graph in loaded.graphs.values()}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
         self._prior = self._queues.get("prior")
         self.scorer = self._scorer(loaded) if "score" in self._queues else None
@@ -132,21 +133,31 @@ class Model:
             self._unused.clear()
             await self._unused.wait()
         await asyncio.gather(*(queue.aclose() for queue in self._queues.values()))
+        for session in self._sessions if self.provider.binds else ():
+            await abandonable(session.close)
 
     def _queue(self, name: str, loaded: Loaded) -> Batcher:
         graph = loaded.graphs[name]
         batch_rows = graph.max_rows
         queue_rows = max(self._limits.max_queue_rows // graph.weight, batch_rows)
         self._metrics.queue_limit_rows.labels(self.name, name).set(queue_rows)
+        seconds = self._metrics.gpu_seconds
+        if self.provider.binds:
+            graph.session.count_seconds(
+                copying=seconds.labels(self.name, name, "copying"),
+                computing=seconds.labels(self.name, name, "computing"),
+            )
         return Batcher(
             graph.session.run,
             graph.session.inputs,
             max_batch_rows=batch_rows,
             max_queue_rows=queue_rows,
             executors=self._executors,
-            most_executors=self._executors.count if self.provider.name == "cpu" else 1,
+            most_executors=self._executors.count,
             metrics=GraphMetrics(self._metrics, self.name, name),
             measured=graph.measured,
+            padding=graph.session.padding,
+            on_loop=not self.provider.on_gpu,  # it would wait there for the batches of all models
             watch=self._watch if name == "encoder" and self.drift else None,
         )
 
@@ -180,7 +191,7 @@ async def load_model(
         found = read_version(path, limits.loading.memory_bytes)
         if tried not in (None, found.digest):  # before any of it is run
             raise UnreadableBundle(f"{path}: its files change while it is loaded")
-        return load(found, provider, limits.max_batch_rows)
+        return load(found, provider, limits.max_batch_rows, executors.call)
 
     if nothing_to_lose:
         loaded = await within(limits.loading, work)

@@ -1,0 +1,167 @@
+"""Runs of a graph in buffers that were bound once, for a few numbers of rows: its buckets.
+
+A batch goes into the smallest bucket that holds it, and what is left of that is padding. So a GPU sees few
+shapes, each known and warm before the model serves, always at the same addresses, which is what a CUDA graph
+needs: all that the ONNX graph launches is recorded once and replayed by one call.
+
+Rows that are padding hold what an earlier batch left there. No output has them, and a row of a graph knows
+nothing of its neighbours.
+
+Source: ONNX Runtime, I/O binding and CUDA graphs,
+https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from serving.batching.batch import Outputs, Rows
+from serving.metrics.instruments import Count
+from serving.runtime.buffers import Buffer, Shape
+from serving.runtime.cuda_driver import alone, is_short_of_memory
+
+_Key = tuple[int, tuple[Shape, ...]]
+"""Of a bucket: its rows, and the shape of a row of each input."""
+Turn = Callable[[Callable[[], Outputs]], Outputs]
+"""Calls what it is given on the one thread that may, and returns what came."""
+
+_NO_GRAPH = -1
+"""ONNX Runtime's mark for a run that neither records nor replays."""
+
+
+def at_once(work: Callable[[], Outputs]) -> Outputs:
+    return work()
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    binding: Any
+    options: Any
+    inputs: dict[str, Buffer]
+    outputs: list[Buffer]
+
+
+class BoundRuns:
+    """``run`` is for any thread, one at a time.
+
+    ONNX Runtime keeps a recorded graph, and the handles it computes with, for the thread that made them: so
+    all runs take their ``turn`` on one.
+    """
+
+    def __init__(  # by keyword
+        self,
+        session: Any,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        buffer: Callable[[Shape], Buffer],
+        most_rows: int,
+        turn: Turn = at_once,
+    ) -> None:
+        self._session = session
+        self._inputs = inputs
+        self._outputs = list(outputs)
+        self._buffer = buffer
+        self._most_rows = most_rows
+        self._turn = turn
+        self._buckets: dict[_Key, _Bucket] = {}
+        self._graphs = count()
+        """A number for each CUDA graph, whatever became of those before."""
+        self._row_shapes: dict[tuple[Shape, ...], list[Shape]] = {}
+        """Of a row of each input → of each output."""
+        self.copying, self.computing = Count(), Count()
+        """Seconds that runs have taken for copies to the device and back, and for the graph."""
+
+    def bucket_rows(self, rows: int) -> int:
+        """Rows of the bucket that so many go into: a power of two, or the most there are."""
+        return int(min(1 << (rows - 1).bit_length(), self._most_rows))
+
+    def run(self, feed: dict[str, Rows]) -> Outputs:
+        """[rows, …] by the name of the input → an array for each output.
+
+        More than the largest bucket holds go in parts.
+
+        Raises:
+            MemoryError: the GPU has too little.
+        """
+        rows = len(feed[self._inputs[0]])
+        if rows <= self._most_rows:
+            key = self.bucket_rows(rows), tuple(feed[name].shape[1:] for name in self._inputs)
+            return self._turn(partial(self._run, feed, key))
+        starts = range(0, rows, self._most_rows)
+        parts = [
+            self.run({name: array[start : start + self._most_rows] for name, array in feed.items()})
+            for start in starts
+        ]
+        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        """Give back the memory."""
+
+        def forget() -> Outputs:
+            self._buckets.clear()
+            return []
+
+        self._turn(forget)
+
+    def _run(self, feed: dict[str, Rows], key: _Key) -> Outputs:
+        try:
+            bucket = self._buckets.get(key)
+            if bucket is not None:
+                return self._through(bucket, feed)
+            with alone:
+                bucket = self._buckets[key] = self._new_bucket(*key)
+                return self._through(bucket, feed)
+        except Exception as exc:  # ONNX Runtime's exceptions share no other base
+            if is_short_of_memory(exc):
+                self._buckets.pop(key, None)  # with what it has taken
+                raise MemoryError(str(exc).splitlines()[0]) from None
+            raise
+
+    def _through(self, bucket: _Bucket, feed: dict[str, Rows]) -> Outputs:
+        started = time.perf_counter()
+        for name, buffer in bucket.inputs.items():
+            buffer.write(feed[name])
+        written = time.perf_counter()
+        self._session.run_with_iobinding(bucket.binding, bucket.options)
+        computed = time.perf_counter()
+        rows = len(feed[self._inputs[0]])
+        outputs = [buffer.read(rows) for buffer in bucket.outputs]
+        self.computing.value += computed - written
+        self.copying.value += written - started + time.perf_counter() - computed
+        return outputs
+
+    def _new_bucket(self, rows: int, shapes: tuple[Shape, ...]) -> _Bucket:
+        gives = self._row_shapes.get(shapes)
+        if gives is None:
+            gives = self._row_shapes[shapes] = self._shapes_given(shapes)
+        binding = self._session.io_binding()
+        inputs = {
+            name: self._buffer((rows, *shape)) for name, shape in zip(self._inputs, shapes, strict=True)
+        }
+        outputs = [self._buffer((rows, *shape)) for shape in gives]
+        for name, buffer in inputs.items():
+            buffer.bind_input(binding, name)
+        for name, buffer in zip(self._outputs, outputs, strict=True):
+            buffer.bind_output(binding, name)
+        return _Bucket(binding, _options(next(self._graphs)), inputs, outputs)
+
+    def _shapes_given(self, shapes: tuple[Shape, ...]) -> list[Shape]:
+        """Of a row of each output. The graph's own words on it may be names."""
+        feed = {
+            name: np.zeros((1, *shape), np.float32) for name, shape in zip(self._inputs, shapes, strict=True)
+        }
+        return [output.shape[1:] for output in self._session.run(self._outputs, feed, _options(_NO_GRAPH))]
+
+
+def _options(graph: int) -> Any:
+    options = ort.RunOptions()
+    options.log_severity_level = 4
+    options.add_run_config_entry("gpu_graph_id", str(graph))
+    return options
