@@ -59,7 +59,7 @@ def _card(device: str) -> dict[str, str]:
         return {"card": "none: a rehearsal on the CPU, not to be quoted"}
     try:
         name, driver, memory = query("name", "driver_version", "memory.total")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return {"card": torch.cuda.get_device_name(0), "driver": "not known: no nvidia-smi"}
     return {"card": name, "driver": driver, "memory_mib": memory}
 

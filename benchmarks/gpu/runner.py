@@ -22,6 +22,8 @@ _SET_CHILD_SUBREAPER = 36
 _MARGIN = 0.1
 """Of its limit: so much earlier a step should have finished by itself."""
 _LEAST_MARGIN_S = 2.0
+_TOLD = ("images_per_s", "utilisation", "measured_ms", "fit_seconds", "nelbo", "nll_")
+"""What is told of a record that names no figures, by how the names begin."""
 _LAST_LINES, _LONGEST_LINE = 40, 500
 
 
@@ -162,7 +164,8 @@ def last_lines(logs: Path, since: float) -> dict[str, list[str]]:
 def _numbers(document: dict[str, Any]) -> dict[str, float]:
     """Of a record that names no figures."""
     found = {**document, **document.get("metrics", {})}
-    return {name: value for name, value in found.items() if type(value) in (int, float)}
+    numbers = {name: value for name, value in found.items() if type(value) in (int, float)}
+    return {name: numbers[name] for name in numbers if name.startswith(_TOLD) and not name.endswith("_se")}
 
 
 def _outcome(name: str, code: int | None, seconds: float, limit_s: float, record: Path, log: Path) -> Outcome:
