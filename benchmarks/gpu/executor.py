@@ -1,23 +1,19 @@
-"""``python -m benchmarks.gpu.executor``: what buffers that are bound once gain over plain runs, and what CUDA
-graphs gain over both.
+"""The step ``executor``: what buffers that are bound once gain over plain runs, and what CUDA graphs gain
+over both.
 
 All from host to host, as the server runs a graph: rows of numpy in, rows of numpy out. The ways take turns,
 so that a machine that slows down slows all of them; the figures are medians.
 """
 
-import argparse
-import json
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.gpu import card
+from benchmarks.gpu import step
+from benchmarks.gpu.step import Record, Told
 from benchmarks.serving.models import make_repository
 from serving.batching.batch import Outputs
 from serving.bundle import Bundle, read
@@ -43,23 +39,19 @@ class Figure:
     recorded: float | None
 
 
-def main() -> int:
-    options = _options()
-    provider = choose(options.device)
-    figures = []
-    with tempfile.TemporaryDirectory(prefix="executor-") as name:
-        root = make_repository(Path(name))
-        for model in ("mlp", "conv"):
+def work(told: Told, record: Record) -> None:
+    provider = choose(told.device)
+    root = make_repository(told.work / "executor")
+    gains: list[float] = []
+    for role in ("decoder", "encoder"):
+        for model in ("conv", "mlp"):
             sealed = read(root / model / "1", 1 << 30)
-            for role in ("decoder", "encoder"):
-                for rows in SIZES:
-                    figures.append(_figure(sealed, role, rows, provider))
-                    print(*asdict(figures[-1]).values())
-    output = options.output
-    output.mkdir(parents=True, exist_ok=True)
-    document = card.describe(options.device) | {"figures": [asdict(figure) for figure in figures]}
-    (output / "executor.json").write_text(json.dumps(document, indent=2) + "\n")
-    return 0
+            for rows in SIZES:
+                figure = _figure(sealed, role, rows, provider)
+                gains += [figure.recorded] if figure.recorded else []
+                record.row("graphs", asdict(figure))
+    if gains:
+        record.figure("CUDA graph, times as fast as plain: median", round(statistics.median(gains), 2))
 
 
 def _figure(sealed: Bundle, role: str, rows: int, provider: Provider) -> Figure:
@@ -105,12 +97,5 @@ def _medians(calls: dict[str, Callable[[], Outputs]], seconds: float) -> dict[st
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.executor", description=__doc__)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/gpu"))
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    step.main("executor", work)
