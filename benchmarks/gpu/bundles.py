@@ -1,6 +1,7 @@
 """The bundles of the check, made once, in processes of their own.
 
-``small`` has ``toy`` and ``conv``, ``large`` the large decoder.
+``small`` has ``toy`` and ``conv``, ``large`` the large decoder; ``card`` only says what the card is, and so
+does ``small``.
 
 Those of the networks have neither pools nor reference: with 16,384 latents each pool would take a gigabyte.
 """
@@ -50,11 +51,11 @@ def graph_file(told: Told, model: str, role: str) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.bundles")
-    parser.add_argument("--part", choices=("small", "large"), required=True)
+    parser.add_argument("--part", choices=("card", "small", "large"), required=True)
     parser.add_argument("--device", choices=("cuda", "cpu"), required=True)
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
-    makers = {"small": _small, "large": _large}
+    makers = {"card": _card, "small": _small, "large": _large}
     try:
         makers[options.part](options.device, options.work)
     except Exception as exc:
@@ -62,11 +63,17 @@ def main() -> None:
         raise
 
 
-def _small(device: str, work: Path) -> None:
-    from benchmarks.gpu import card, networks
-    from tests.support import toy
+def _card(device: str, work: Path) -> None:
+    from benchmarks.gpu import card
 
     write_json(work / "card.json", card.describe(device))
+
+
+def _small(device: str, work: Path) -> None:
+    from benchmarks.gpu import networks
+    from tests.support import toy
+
+    _card(device, work)
     toy.make_bundle(work / "small", with_score=True)
     _seal(networks.conv, work / "small")
 

@@ -20,7 +20,7 @@ _SIDE = {"cuda": 8192, "cpu": 512}
 _COPIED_BYTES = {"cuda": 2 << 30, "cpu": 64 << 20}
 _COMMIT = "VAESERVE_COMMIT"
 """Variable with the commit, for machines without git."""
-_ENOUGH_S = {"cuda": 0.5, "cpu": 0.05}
+_ENOUGH_S = {"cuda": 0.4, "cpu": 0.05}
 """Of calls, to know how long one takes; but so many of them at least and at most."""
 _FEWEST, _FEWEST_SLOW, _MOST = 5, 3, 500
 _SLOW_S = 0.3
@@ -59,7 +59,7 @@ def _card(device: str) -> dict[str, str]:
         return {"card": "none: a rehearsal on the CPU, not to be quoted"}
     try:
         name, driver, memory = query("name", "driver_version", "memory.total")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return {"card": torch.cuda.get_device_name(0), "driver": "not known: no nvidia-smi"}
     return {"card": name, "driver": driver, "memory_mib": memory}
 
@@ -70,9 +70,7 @@ def ceilings(device: str) -> Ceilings:
 
 def seconds(call: Callable[[], object], device: str) -> float:
     """Of one call, the median; the device has finished when the clock is read."""
-    for _ in range(2):
-        call()
-    first = _timed(call, device)
+    first = min(_timed(call, device) for _ in range(2))
     fewest = _FEWEST_SLOW if first > _SLOW_S else _FEWEST
     repeats = int(min(_MOST, max(fewest, _ENOUGH_S[device] / first)))
     times = sorted(_timed(call, device) for _ in range(repeats))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from benchmarks.gpu.runner import ROOT, kill, module
 from benchmarks.serving.processes import ServerProcess
@@ -91,8 +91,8 @@ def child(name: str, log: Path, *arguments: str) -> Iterator[Child]:
 
 
 def answering(handle: Callable[[Answer], Answer]) -> None:
-    """The other side: until there is nothing more to read. What else is printed goes to stderr."""
-    said, sys.stdout = sys.stdout, sys.stderr
+    """The other side: until there is nothing more to read. What else is printed goes to the log."""
+    said = _replies()
     print("{}", file=said, flush=True)  # ready
     for line in sys.stdin:
         try:
@@ -102,10 +102,17 @@ def answering(handle: Callable[[Answer], Answer]) -> None:
         print(json.dumps(answer), file=said, flush=True)
 
 
+def _replies() -> TextIO:
+    """Standard output, which from now on is nobody's: libraries print to it as well."""
+    said = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return said
+
+
 async def answering_async(handle: Callable[[Answer], Awaitable[Answer]]) -> None:
     """The same on an event loop, which goes on while nobody asks."""
     loop = asyncio.get_running_loop()
-    said, sys.stdout = sys.stdout, sys.stderr
+    said = _replies()
     print("{}", file=said, flush=True)
     with ThreadPoolExecutor(1) as reader:
         while line := await loop.run_in_executor(reader, sys.stdin.readline):

@@ -22,6 +22,8 @@ _SET_CHILD_SUBREAPER = 36
 _MARGIN = 0.1
 """Of its limit: so much earlier a step should have finished by itself."""
 _LEAST_MARGIN_S = 2.0
+_TOLD = ("images_per_s", "utilisation", "measured_ms", "fit_seconds", "nelbo", "nll_")
+"""What is told of a record that names no figures, by how the names begin."""
 _LAST_LINES, _LONGEST_LINE = 40, 500
 
 
@@ -31,9 +33,13 @@ class Step:
     share: float
     """Of the time, in relation to the other steps'."""
     command: list[str]
-    """``--device``, ``--seconds`` and ``--output`` are put behind it."""
+    """``--device``, ``--output`` and the flags of ``seconds`` are put behind it."""
     most_s: float = float("inf")
     """What it is asked to take, whatever there is."""
+    seconds: tuple[tuple[str, float], ...] = (("--seconds", 1.0),)
+    """Flags, and which part of the time each is given."""
+    own_folder: Path | None = None
+    """Where it writes, if it writes more than its record: only that is wanted."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,9 @@ class Runner:
         asked_s = min(step.most_s, limit_s - max(_LEAST_MARGIN_S, _MARGIN * limit_s))
         if asked_s <= 0:
             return Outcome(step.name, "cut", 0.0, round(limit_s, 1), "no time was left for it")
-        told = ["--device", self._device, "--seconds", f"{asked_s:.1f}", "--output", str(self._output)]
+        told = ["--device", self._device, "--output", str(_output(step, record))]
+        for flag, part in step.seconds:
+            told += [flag, f"{asked_s * part:.1f}"]
         began, written = time.monotonic(), time.time()
         with log.open("wb") as words:
             process = subprocess.Popen(
@@ -101,6 +109,15 @@ class Runner:
         kill(step.pids())
         step.process.wait()
         kill(descendants() - self._beside)
+
+
+def _output(step: Step, record: Path) -> Path:
+    """Where the step is to write. Its record is where it is wanted from the first, by a link."""
+    if step.own_folder is None:
+        return record.parent
+    step.own_folder.mkdir(parents=True, exist_ok=True)
+    (step.own_folder / record.name).symlink_to(record)
+    return step.own_folder
 
 
 def descendants() -> set[int]:
@@ -144,6 +161,13 @@ def last_lines(logs: Path, since: float) -> dict[str, list[str]]:
     return found
 
 
+def _numbers(document: dict[str, Any]) -> dict[str, float]:
+    """Of a record that names no figures."""
+    found = {**document, **document.get("metrics", {})}
+    numbers = {name: value for name, value in found.items() if type(value) in (int, float)}
+    return {name: numbers[name] for name in numbers if name.startswith(_TOLD) and not name.endswith("_se")}
+
+
 def _outcome(name: str, code: int | None, seconds: float, limit_s: float, record: Path, log: Path) -> Outcome:
     document = read_record(record)
     lines = log.read_text(errors="replace").strip().splitlines()
@@ -169,7 +193,7 @@ def _outcome(name: str, code: int | None, seconds: float, limit_s: float, record
         limit_s=round(limit_s, 1),
         reason=reason,
         short=short,
-        figures=document.get("figures", {}),
+        figures=document.get("figures") or _numbers(document),
         not_measured=document.get("not_measured", {}),
     )
 

@@ -21,8 +21,8 @@ _OVERHEAD = 1.10
 _WINDOWS = 40
 """Into about which the time is divided."""
 _SHORTEST_S, _LONGEST_S = 0.2, 3.0
-_LONG_IN_PROCESS_S = 30.0
-"""What must be left for the largest requests to be measured without gRPC too."""
+_IN_PROCESS_LAST = ("large",)
+"""What is measured without gRPC when the server is gone: the card has not the memory for both."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Subject:
     def __init__(self, told: Told, network: str) -> None:
         self.network, self._told, self._stack = network, told, ExitStack()
         self.repository = bundles.repository(told, network)
+        self.in_process: Child | None = None
         self.raw_rows_per_s: dict[int, float] = {}
         self.raw_p50_ms: dict[int, float] = {}
         try:
@@ -68,12 +69,10 @@ class Subject:
         device, enter = ("--device", told.device), self._stack.enter_context
         file = str(bundles.graph_file(told, network, "decoder"))
         self.raw = enter(child("raw", work / f"{network}-raw.log", *device, "--file", file))
-        arguments = (*device, "--repository", str(self.repository), "--model", network)
         self._beside = ExitStack()
         enter(self._beside)
-        self.in_process = self._beside.enter_context(
-            child("in_process", work / f"{network}-in-process.log", *arguments)
-        )
+        if network not in _IN_PROCESS_LAST:
+            self.start_in_process()
         rows = servers.MAX_BATCH_ROWS[network]
         log = work / f"{network}-server.log"
         self.server = self._beside.enter_context(servers.server(self.repository, told.device, log, rows))
@@ -84,13 +83,20 @@ class Subject:
         _, port = enter(servers.echo(reply, work / f"{network}-echo.log"))
         self.echo = self._load(port, 99)
         self.ask(self.echo, do="prepare", file=request, at_once=1)
-        for other in (self.raw, self.in_process):
+        warming = [child for child in (self.raw, self.in_process) if child]
+        for other in warming:
             other.send(rows=1, seconds=0.0, at_once=1)  # that it is warm; a failure is heard of later
-        for other in (self.raw, self.in_process):
+        for other in warming:
             try:
                 other.answer(self._told.left_s())
             except ChildFailed as exc:
                 print(f"{network}: {exc}", flush=True)
+
+    def start_in_process(self) -> None:
+        arguments = ("--device", self._told.device, "--repository", str(self.repository))
+        log = self._told.work / f"{self.network}-in-process.log"
+        started = child("in_process", log, *arguments, "--model", self.network)
+        self.in_process = self._stack.enter_context(started)
 
     def close_servers(self) -> None:
         self._beside.close()
@@ -162,12 +168,17 @@ def _network(subject: Subject, told: Told, record: Record, seconds: float) -> No
             late[cell] = rate
         else:
             _compare(subject, cell, rate, record)
-        if cell.form == "uint8" and (not cell.alone_last or told.left_s() > _LONG_IN_PROCESS_S):
+        if cell.form == "uint8" and subject.in_process:
             _without_grpc(subject, cell, record, seconds)
     subject.close_servers()
     for cell, rate in late.items():
         _raw(subject, cell, record, seconds)
         _compare(subject, cell, rate, record)
+    if not subject.in_process:
+        subject.start_in_process()
+        for cell in cells:
+            if cell.form == "uint8":
+                _without_grpc(subject, cell, record, seconds)
 
 
 def _raw(subject: Subject, cell: Cell, record: Record, seconds: float) -> None:
@@ -229,6 +240,7 @@ def _served(subject: Subject, cell: Cell, record: Record, seconds: float) -> flo
 
 
 def _without_grpc(subject: Subject, cell: Cell, record: Record, seconds: float) -> None:
+    assert subject.in_process
     try:
         came = subject.ask(subject.in_process, rows=cell.rows, at_once=cell.at_once, seconds=seconds)
     except ChildFailed as exc:

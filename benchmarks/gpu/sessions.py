@@ -15,7 +15,9 @@ from serving.runtime.providers import ORT_NAMES, ORT_OPTIONS, ProviderName, cuda
 def session(file: Path, device: ProviderName, **options: str) -> Any:
     if device == "cuda" and (obstacle := cuda_obstacle()):  # it loads CUDA and cuDNN as well
         raise RuntimeError(obstacle)
-    made = ort.InferenceSession(str(file), providers=[(ORT_NAMES[device], ORT_OPTIONS[device] | options)])
+    wanted = [(ORT_NAMES[device], ORT_OPTIONS[device] | options)]
+    # Its fallback would take the same provider without these options, and the figure would be another's.
+    made = ort.InferenceSession(str(file), providers=wanted, enable_fallback=0)
     if ORT_NAMES[device] not in made.get_providers():
         raise RuntimeError(f"ONNX Runtime has no {device} here")
     return made

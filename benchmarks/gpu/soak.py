@@ -79,8 +79,8 @@ def _look(server: Vaeserve, calls: int) -> dict[str, Any]:
         "card_mib": smi.used_mib(),
     }
     page = Page.of(server.metrics_port).samples
-    told = [value for (name, _), value in page.items() if name == "vae_gpu_memory_bytes"]
-    return found | {"metrics_mib": round(sum(told) / 2**20, 1) if told else None}
+    used = page.get(("vae_gpu_memory_bytes", frozenset({("state", "used")})))
+    return found | {"metrics_mib": None if used is None else round(used / 2**20, 1)}
 
 
 def _verdicts(

@@ -23,7 +23,9 @@ from benchmarks.gpu import bundles, networks
 from benchmarks.gpu.card import Ceilings, ceilings, seconds
 from benchmarks.gpu.children import Answer, answering
 from benchmarks.gpu.sessions import session
-from serving.runtime.providers import ProviderName
+from serving.bundle import Role, read
+from serving.runtime.providers import Provider, ProviderName
+from serving.runtime.session import Session
 
 Rows = NDArray[np.float32]
 
@@ -57,12 +59,14 @@ class Cost:
 class Subject:
     """A graph, and what is kept of it from one timing to the next: one session, and the outputs it gave."""
 
-    def __init__(self, file: Path, module: nn.Module, row_shape: tuple[int, ...]) -> None:
-        self.file, self.module, self.row_shape = file, module, row_shape
+    def __init__(self, file: Path, role: Role, module: nn.Module, row_shape: tuple[int, ...]) -> None:
+        self.file, self.role, self.module, self.row_shape = file, role, module, row_shape
         self.cost = _cost(module, row_shape)
         self._plain: Any = None
         self._outputs: dict[int, list[Rows]] = {}
         self._input = ""
+        self.close: Callable[[], None] = _nothing
+        """Gives back what the last timing has taken."""
 
     def rows(self, count: int) -> Rows:
         return np.random.default_rng(0).random((count, *self.row_shape), np.float32)
@@ -86,6 +90,10 @@ class Subject:
     def let_go(self) -> None:
         """Of the memory of the card; outputs are kept."""
         self._plain = None
+
+
+def _nothing() -> None:
+    """To give back."""
 
 
 def _cost(module: nn.Module, row_shape: tuple[int, ...]) -> Cost:
@@ -128,6 +136,23 @@ def _bound(subject: Subject, device: ProviderName, rows: int, **options: str) ->
     return lambda: made.run_with_iobinding(binding)
 
 
+def _ours(subject: Subject, device: ProviderName, rows: int, *, records: bool) -> Callable[[], object]:
+    """numpy in, numpy out, as the server runs it: in buffers that are bound once, recorded or not."""
+    name, expected = subject.input(device), subject.outputs(device, rows)
+    subject.let_go()
+    provider = Provider(device, "the benchmark's", binds_on_cpu=True, records=records)
+    sealed = read(subject.file.parent, 1 << 40)
+    graph = sealed.manifest.graphs[subject.role]
+    made = Session(sealed.content(graph.file), graph, provider, role=subject.role, most_rows=rows)
+    subject.close = made.close
+    feed = {name: subject.rows(rows)}
+    for _ in range(2):
+        came = made.run(feed)
+    for array, answer in zip(expected, came, strict=True):
+        np.testing.assert_allclose(answer, array, rtol=_TOLERANCE, atol=_TOLERANCE)
+    return lambda: made.run(feed)
+
+
 def _in_torch(
     subject: Subject,
     device: ProviderName,
@@ -154,12 +179,12 @@ WAYS: dict[str, Callable[[Subject, ProviderName, int], Callable[[], object]]] = 
     "ort_host": _from_host,
     "ort_bound": _bound,
     "ort_cuda_graph": partial(_bound, enable_cuda_graph="1"),
+    "ours_bound": partial(_ours, records=False),
+    "ours_recorded": partial(_ours, records=True),
     "torch_eager": _in_torch,
     "torch_bfloat16": partial(_in_torch, kind=torch.bfloat16),
     "torch_compile": partial(_in_torch, compiled=True),
 }
-NOT_ON_CPU = ("ort_cuda_graph", "torch_compile")
-"""What is about GPUs, and the compiler, which would want one for C++."""
 
 
 class Timer:
@@ -177,7 +202,11 @@ class Timer:
         subject = self._subject(network, role)
         if self._device == "cuda":
             torch.cuda.empty_cache()  # of the timing before
-        took = seconds(WAYS[question["way"]](subject, self._device, rows), self._device)
+        try:
+            took = seconds(WAYS[question["way"]](subject, self._device, rows), self._device)
+        finally:
+            subject.close()
+            subject.close = _nothing
         cost = subject.cost
         timing = Timing(
             network,
@@ -191,7 +220,7 @@ class Timer:
         )
         return asdict(timing) | self._ceilings.shares(timing.flops_per_s, timing.bytes_per_s)
 
-    def _subject(self, name: str, role: str) -> Subject:
+    def _subject(self, name: str, role: Role) -> Subject:
         if (name, role) not in self._subjects:
             for other in self._subjects.values():
                 other.let_go()
@@ -199,6 +228,7 @@ class Timer:
             decodes = role == "decoder"
             self._subjects[name, role] = Subject(
                 self._work / bundles.FOLDERS[name] / name / "1" / f"{role}.onnx",
+                role,
                 network.decoder if decodes else network.encoder,
                 network.latent_shape if decodes else network.image_shape,
             )
