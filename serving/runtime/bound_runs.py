@@ -27,6 +27,7 @@ from serving.metrics.instruments import Count
 from serving.runtime.buffers import Buffer, Shape
 from serving.runtime.cuda_driver import alone, is_short_of_memory
 
+NewBuffer = Callable[[Shape, DTypeLike], Buffer]
 _Key = tuple[int, tuple[Shape, ...]]
 """Of a bucket: its rows, and the shape of a row of each input."""
 Turn = Callable[[Callable[[], Outputs]], Outputs]
@@ -61,7 +62,7 @@ class BoundRuns:
         inputs: Sequence[str],
         outputs: Sequence[str],
         *,
-        buffer: Callable[[Shape, DTypeLike], Buffer],
+        buffer: NewBuffer,
         most_rows: int,
         turn: Turn = at_once,
         graphs: Iterator[int] | None = None,

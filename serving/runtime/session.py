@@ -13,7 +13,7 @@ from serving.batching.batch import Outputs, Rows, Run
 from serving.bundle import ROLES, BundleError, Graph, Role
 from serving.errors import StartupError, quoted
 from serving.metrics.instruments import Count
-from serving.runtime.bound_runs import BoundRuns, Turn, at_once
+from serving.runtime.bound_runs import BoundRuns, NewBuffer, Turn, at_once
 from serving.runtime.buffers import DeviceBuffer, HostBuffer
 from serving.runtime.cuda_driver import alone, is_short_of_memory
 from serving.runtime.pixels import FINITE, PIXELS, with_pixels
@@ -66,20 +66,8 @@ class Session:
         self.pixels: Session | None = None
         """The same, giving [rows, C, H, W] uint8, and what is finite for images that are; if it can."""
         if provider.binds:
-            bound = partial(
-                BoundRuns,
-                self._session,
-                self.inputs,
-                buffer=DeviceBuffer if provider.on_gpu else HostBuffer,
-                most_rows=most_rows,
-                turn=turn,
-                graphs=count(),
-            )
-            self._bound = bound(self._outputs)
-            if gives_pixels:
-                self.pixels = copy(self)
-                self.pixels._bound = bound((PIXELS, FINITE))
-                self.pixels.run = self.pixels._bound.run
+            buffer = DeviceBuffer if provider.on_gpu else HostBuffer
+            self._bind(buffer, most_rows, turn, gives_pixels=gives_pixels)
         self.run_plain: Run = partial(self._session.run, self._outputs)
         """``run`` in memory that ONNX Runtime takes and gives back."""
         self.run: Run = self._bound.run if self._bound else self.run_plain
@@ -98,6 +86,22 @@ class Session:
     def padding(self, rows: int) -> int:
         """How many rows are computed beside so many, to no purpose."""
         return self._bound.bucket_rows(rows) - rows if self._bound else 0
+
+    def _bind(self, buffer: NewBuffer, most_rows: int, turn: Turn, *, gives_pixels: bool) -> None:
+        bound = partial(
+            BoundRuns,
+            self._session,
+            self.inputs,
+            buffer=buffer,
+            most_rows=most_rows,
+            turn=turn,
+            graphs=count(),
+        )
+        self._bound = bound(self._outputs)
+        if gives_pixels:
+            self.pixels = copy(self)
+            self.pixels._bound = bound((PIXELS, FINITE))
+            self.pixels.run = self.pixels._bound.run
 
     def __call__(self, *rows: Rows) -> Outputs:
         """The same for arrays in the order of ``inputs``."""
