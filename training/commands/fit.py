@@ -181,6 +181,10 @@ def _check_parts(config: FitConfig, world: "World") -> None:
             f"--free-bits {config.free_bits}: averages its rates over the whole batch, want it in one part; "
             f"came {came}"
         )
+    if config.dropout and parts > 1:
+        raise TrainingError(
+            f"--dropout {config.dropout}: draws once for the whole batch, want it in one part; came {came}"
+        )
 
 
 def _check_data(dataset: "Dataset", config: FitConfig) -> None:

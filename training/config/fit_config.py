@@ -58,6 +58,13 @@ class ModelOptions(Options):
         description="mlp: hidden units (left out: 512); conv: channels of the first stage (left out: 32)",
     )
     depth: int = Field(1, ge=1, le=32, description="mlp: hidden layers; conv: residual blocks per stage")
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the hidden units of the residual branches and of the dense layers beside them "
+        "that each step leaves out; conv alone",
+    )
     likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
         "auto",
         description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour",
@@ -92,8 +99,13 @@ class TrainingOptions(Options):
         le=LARGEST_COUNT,
         description="parts that a batch is computed in, one after the other: less memory, the same result",
     )
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="muon: steps of hidden weights are made orthogonal, the rest is AdamW's; "
+        "fewer steps to the same loss, each of which takes longer",
+    )
     learning_rate: float = Field(
-        1e-3, gt=0, le=LARGEST_NUMBER, description="Adam's learning rate at the start of the cosine"
+        1e-3, gt=0, le=LARGEST_NUMBER, description="the optimiser's, at the start of the cosine"
     )
     learning_rate_floor: float = Field(
         0.01, ge=0, le=1, description="learning rate at the end, as a share of the one at the start"
@@ -108,7 +120,7 @@ class TrainingOptions(Options):
         description="how often in a training beta grows from 0 again; each cycle spends --warmup of it "
         "on that",
     )
-    weight_decay: float = Field(0.0, ge=0, le=LARGEST_NUMBER, description="decoupled weight decay (AdamW)")
+    weight_decay: float = Field(0.0, ge=0, le=LARGEST_NUMBER, description="decoupled weight decay")
     clip: float | None = Field(
         None,
         gt=0,
@@ -238,6 +250,10 @@ def _model_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
         (
             config.prior == "flow" and config.latent < 2,
             f"--prior flow: a coupling wants at least 2 latents, came --latent {config.latent}",
+        ),
+        (
+            config.dropout > 0 and config.network != "conv",
+            f"--dropout {config.dropout}: only for --network conv, came {config.network}",
         ),
         (
             config.likelihood == "gaussian" and config.binarisation == "dynamic",

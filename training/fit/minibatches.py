@@ -4,6 +4,8 @@ No generator lives longer than a step, so a resumed run needs no generator state
 uninterrupted one, and no step can disturb another.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -26,6 +28,7 @@ class Stream(IntEnum):
     ORDER = 1
     STEP = 2
     VALIDATION = 3
+    DROPOUT = 4
 
 
 def generator(
@@ -34,6 +37,19 @@ def generator(
     """A fresh generator. SeedSequence mixes its arguments well, torch's own seeding does not."""
     mixed = np.random.SeedSequence((seed, stream, index)).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(mixed[0]))
+
+
+@contextmanager
+def seeded_dropout(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Dropout knows only torch's global generator; within, that is a function of (seed, step) as well."""
+    mixed = generator(seed, Stream.DROPOUT, step).initial_seed()
+    if device.type == "cuda":  # nothing else draws from it, and setting its state back would wait for it
+        torch.cuda.manual_seed(mixed)
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mixed)
+        yield
 
 
 @lru_cache(maxsize=2)

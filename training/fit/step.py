@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from training.config import FitConfig
 from training.data import Split, to_unit
 from training.fit.distributed import ALONE, World
 from training.fit.losses import Bound, objective
-from training.fit.minibatches import Batch, Stream, generator
+from training.fit.minibatches import Batch, Stream, generator, seeded_dropout
 from training.fit.running_means import StepTerms
 from training.fit.state import State
 from training.models import VAE
@@ -35,20 +36,27 @@ def train_step(
     and over the processes, that of the whole batch. A long gradient is clipped, never skipped: a rule
     that skips can stop all learning for good.
     """
-    state.optimizer.zero_grad(set_to_none=True)
-    terms = torch.stack([_backward(state.model, batch, config, beta, len(batches)) for batch in batches])
-    terms = terms.sum(dim=0)
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad(set_to_none=True)
+    with _randomness(config, state.step, batches[0].image.device):
+        parts = [_backward(state.model, batch, config, beta, len(batches)) for batch in batches]
+    terms = torch.stack(parts).sum(dim=0)
     world.average([*(p.grad for p in state.model.parameters() if p.grad is not None), terms])
     norm = nn.utils.clip_grad_norm_(
         state.model.parameters(), math.inf if config.clip is None else config.clip
     )
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate
-    state.optimizer.step()
+    for optimizer in state.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
     state.ema.update(state.model, state.step)
     state.step += 1
     loss, distortion, rate = terms.unbind()
     return StepTerms(loss, distortion, rate, norm)
+
+
+def _randomness(config: FitConfig, step: int, device: torch.device) -> AbstractContextManager[None]:
+    return seeded_dropout(config.seed, step, device) if config.dropout else nullcontext()
 
 
 def _backward(model: VAE, batch: Batch, config: FitConfig, beta: float, parts: int) -> Tensor:

@@ -23,16 +23,18 @@ FEATURES = 256
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(conv(silu(x)))): [B, C, H, W] -> the same shape."""
+    """x + conv(dropout(silu(conv(silu(x))))): [B, C, H, W] -> the same shape."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch: Tensor = self.second(F.silu(self.first(F.silu(x))))
+        hidden = F.silu(self.first(F.silu(x)))
+        branch: Tensor = self.second(F.dropout(hidden, self.dropout, self.training))
         return x + branch
 
 
@@ -63,13 +65,16 @@ def stages(image_shape: tuple[int, int, int], width: int) -> list[tuple[int, int
 class Encoder(nn.Module):
     """[B, C, H, W] -> mean, log-variance [B, Z]."""
 
-    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
         shapes = stages(image_shape, width)
         layers: list[nn.Module] = []
         for (inputs, _, _), (channels, _, _) in itertools.pairwise(shapes):
             layers.append(nn.Conv2d(inputs, channels, 3, stride=2, padding=1))
-            layers.extend(ResidualBlock(channels) for _ in range(depth))
+            layers.extend(ResidualBlock(channels, dropout) for _ in range(depth))
         channels, height, columns = shapes[-1]
         self.down = nn.Sequential(*layers)
         self.features = nn.Linear(channels * height * columns, FEATURES)
@@ -80,15 +85,18 @@ class Encoder(nn.Module):
         if feature_map.requires_grad:  # the gradient of flatten comes back as rows of maps
             feature_map.register_hook(_channels_last)
         features = F.silu(self.features(feature_map.flatten(1)))
-        mean, log_var = self.head(features)
+        mean, log_var = self.head(F.dropout(features, self.dropout, self.training))
         return mean, log_var
 
 
 class Decoder(nn.Module):
     """[B, Z] -> logits [B, C, H, W]."""
 
-    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
         shapes = stages(image_shape, width)
         self.innermost = shapes[-1]
         channels, height, columns = self.innermost
@@ -96,12 +104,13 @@ class Decoder(nn.Module):
         self.expand = nn.Linear(FEATURES, channels * height * columns)
         layers: list[nn.Module] = []
         for inner, outer in zip(shapes[:0:-1], shapes[-2::-1], strict=True):
-            layers.extend(ResidualBlock(inner[0]) for _ in range(depth))
+            layers.extend(ResidualBlock(inner[0], dropout) for _ in range(depth))
             layers.extend([nn.SiLU(), Upsample(inner[0], outer[0], outer[1:])])
         self.up = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
-        hidden = self.expand(F.silu(self.features(latent)))
+        features = F.dropout(F.silu(self.features(latent)), self.dropout, self.training)
+        hidden = self.expand(features)
         logits: Tensor = self.up(_channels_last(hidden.unflatten(1, self.innermost)))
         return logits
 
