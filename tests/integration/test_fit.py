@@ -277,7 +277,7 @@ ELSEWHERE = {
     "preset", "epochs",  # test_config: resolved into the others
     "data", "data_dir", "cache_dir", "image_size", "channels", "in_memory", "strict",  # test_data
     "accumulate",  # test_distributed
-    "binarisation", "device", "threads", "log_every", "checkpoint_every", "tensorboard",
+    "binarisation", "device", "execution", "threads", "log_every", "checkpoint_every", "tensorboard",
 }  # fmt: skip
 
 

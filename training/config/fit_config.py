@@ -19,7 +19,17 @@ MOST_THREADS = 1024
 WANTED = {"int_parsing_size": "want a whole number of fewer digits"}
 """Where pydantic says what is wrong and not what is wanted."""
 MACHINE_FIELDS = frozenset(
-    {"data_dir", "cache_dir", "in_memory", "strict", "device", "threads", "accumulate", "tensorboard"}
+    {
+        "data_dir",
+        "cache_dir",
+        "in_memory",
+        "strict",
+        "device",
+        "execution",
+        "threads",
+        "accumulate",
+        "tensorboard",
+    }
 )
 """Fields that do not change the result but for rounding: they may differ when a run is resumed elsewhere."""
 
@@ -134,6 +144,12 @@ class TrainingOptions(Options):
         "float32",
         description="bfloat16: the networks compute in it, weights and losses stay float32; "
         "auto: bfloat16 where the device has instructions for it",
+    )
+    execution: Literal["auto", "eager", "graph", "compiled"] = Field(
+        "auto",
+        description="how a step runs: eager: kernel by kernel; graph: a GPU repeats a recorded step; "
+        "compiled: with kernels fused by torch.compile as well, which takes a minute first; auto: graph on a "
+        "GPU that trains alone, else eager",
     )
     threads: int | None = Field(
         None, ge=1, le=MOST_THREADS, description="CPU threads; left out: one for each core, as torch does"

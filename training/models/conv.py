@@ -82,7 +82,9 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         feature_map = F.silu(self.down(image))
-        if feature_map.requires_grad:  # the gradient of flatten comes back as rows of maps
+        if (
+            feature_map.requires_grad and not torch.compiler.is_compiling()
+        ):  # the gradient of flatten comes back as rows of maps
             feature_map.register_hook(_channels_last)
         features = F.silu(self.features(feature_map.flatten(1)))
         mean, log_var = self.head(F.dropout(features, self.dropout, self.training))
