@@ -38,6 +38,8 @@ def evaluate_run(
 ) -> Metrics:
     """Evaluate and write ``metrics.json``; groups of figures of the same weights stay in it.
 
+    Computes where the model's weights lie.
+
     Args:
         k: importance samples of ``nll_<k>``.
         seed: of the noise, and of the choice of images where ``limit`` asks for fewer than there are.
@@ -65,6 +67,7 @@ def evaluate_run(
         likelihood=loaded.model.likelihood.name,
         k=None if loaded.model.kind == "ae" else k,
         decoder=decoder,
+        device="cuda" if next(loaded.model.parameters()).is_cuda else "cpu",
         model_seed=loaded.config.seed,
         evaluation_seed=seed,
         step=trained_steps(run),
