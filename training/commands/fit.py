@@ -74,7 +74,7 @@ class _Start(NamedTuple):
 
 
 def _fit(args: argparse.Namespace, world: "World") -> int:
-    from training.fit.devices import find_device, use_threads
+    from training.fit.devices import find_device, search_kernels, use_threads
     from training.fit.loop import train
     from training.fit.state import State
     from training.runs import load_same
@@ -87,6 +87,7 @@ def _fit(args: argparse.Namespace, world: "World") -> int:
     config = described.config
     use_threads(config.threads)
     device = world.together(lambda: world.device(find_device(config.device)))
+    search_kernels(device)
     state = State.fresh(config, dataset.image_shape, device)
     if latest:
         world.together(lambda: state.restore(latest))
