@@ -36,7 +36,7 @@ def evaluate_run(
     limit: int | None = None,
     decoder: Precision = "float32",
 ) -> Metrics:
-    """Evaluate where the model lies, write ``metrics.json``; groups of figures of the same weights stay in it.
+    """Evaluate where the model lies and write ``metrics.json``; groups of the same weights stay in it.
 
     Args:
         k: importance samples of ``nll_<k>``.

@@ -27,7 +27,7 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
         encoder, decoder = mlp.Encoder(*parts), mlp.Decoder(*parts)
     else:
         encoder = conv.Encoder(*parts, dropout=config.dropout)
-        decoder = conv.Decoder(*parts, dropout=config.dropout)
+        decoder = conv.Decoder(*parts)
     return VAE(
         encoder,
         decoder,

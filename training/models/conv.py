@@ -94,11 +94,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """[B, Z] -> logits [B, C, H, W]."""
 
-    def __init__(
-        self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int, *, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
         super().__init__()
-        self.dropout = dropout
         shapes = stages(image_shape, width)
         self.innermost = shapes[-1]
         channels, height, columns = self.innermost
@@ -106,13 +103,12 @@ class Decoder(nn.Module):
         self.expand = nn.Linear(FEATURES, channels * height * columns)
         layers: list[nn.Module] = []
         for inner, outer in zip(shapes[:0:-1], shapes[-2::-1], strict=True):
-            layers.extend(ResidualBlock(inner[0], dropout) for _ in range(depth))
+            layers.extend(ResidualBlock(inner[0]) for _ in range(depth))
             layers.extend([nn.SiLU(), Upsample(inner[0], outer[0], outer[1:])])
         self.up = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
-        features = F.dropout(F.silu(self.features(latent)), self.dropout, self.training)
-        hidden = self.expand(features)
+        hidden = self.expand(F.silu(self.features(latent)))
         logits: Tensor = self.up(_channels_last(hidden.unflatten(1, self.innermost)))
         return logits
 

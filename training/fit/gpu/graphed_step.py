@@ -8,6 +8,8 @@ moving average. Nothing of a step waits for the host, so the host draws the next
 Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -69,9 +71,8 @@ class GraphedStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._stream = torch.cuda.Stream(self._device)
         self._warm = 0
-        for optimizer in state.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = self._rate
+        for group in self._groups():
+            group["lr"] = self._rate
 
     def __call__(self, batch: Batch, *, beta: float, learning_rate: float) -> StepTerms:
         """One step; what it returns holds until the next."""
@@ -108,6 +109,8 @@ class GraphedStep:
     def _repeated(self) -> StepTerms:
         if self._graph is None or self._terms is None:
             self._clear()  # gradients are laid out anew, in the memory of the graph
+            for group in self._groups():
+                group["capturable"] = True  # AdamW asks; its fused kernel counts steps on the device anyway
             graph = torch.cuda.CUDAGraph()
             try:
                 with torch.cuda.graph(graph, stream=self._stream):
@@ -118,6 +121,9 @@ class GraphedStep:
             self._graph = graph
         self._graph.replay()
         return self._terms
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self._state.optimizers.values() for group in optimizer.param_groups]
 
     def _clear(self) -> None:
         for optimizer in self._state.optimizers.values():

@@ -13,7 +13,6 @@ from training.models.flow import Coupling
 
 def build_optimizers(model: VAE, config: FitConfig) -> dict[str, torch.optim.Optimizer]:
     """By their name in checkpoints; each has at least one weight, and AdamW, "optimizer", is always there."""
-    on_gpu = next(model.parameters()).is_cuda
     hidden = list(hidden_weights(model)) if config.optimizer == "muon" else []
     taken = {id(weight) for weight in hidden}
     optimizers: dict[str, torch.optim.Optimizer] = {
@@ -22,7 +21,6 @@ def build_optimizers(model: VAE, config: FitConfig) -> dict[str, torch.optim.Opt
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
-            capturable=on_gpu,
         )
     }
     if hidden:

@@ -67,15 +67,15 @@ class Muon(torch.optim.Optimizer):
         for number, update in enumerate(updates):
             by_shape[_sides(update)].append(number)
         for numbers in by_shape.values():
-            stack = torch.stack([updates[number].flatten(1) for number in numbers])
+            stack = torch.stack([_as_matrix(updates[number]) for number in numbers])
             for number, matrix in zip(numbers, orthogonalised(stack, self._precision), strict=True):
-                updates[number] = matrix.view(weights[number].shape)
+                updates[number] = _as_weight(matrix, weights[number].shape)
         return updates
 
 
 def _step(weights: list[Tensor], directions: list[Tensor], group: dict[str, Any]) -> None:
     rate = group["lr"]
-    scaled = [update * (0.2 * max(_sides(update)) ** 0.5) for update in directions]
+    scaled = list(torch._foreach_mul(directions, [0.2 * max(_sides(update)) ** 0.5 for update in directions]))
     if group["weight_decay"]:
         torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
     torch._foreach_mul_(scaled, rate)
@@ -84,6 +84,16 @@ def _step(weights: list[Tensor], directions: list[Tensor], group: dict[str, Any]
 
 def _sides(weight: Tensor) -> tuple[int, int]:
     return len(weight), weight[0].numel()
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """[outputs, all the rest], a convolution's as they lie in memory: the order of columns is all one."""
+    return weight.movedim(1, -1).flatten(1)
+
+
+def _as_weight(matrix: Tensor, shape: torch.Size) -> Tensor:
+    """The inverse, laid out like the weight."""
+    return matrix.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
 def orthogonalised(stack: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
