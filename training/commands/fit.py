@@ -184,7 +184,8 @@ def _check_parts(config: FitConfig, world: "World") -> None:
         )
     if config.dropout and parts > 1:
         raise TrainingError(
-            f"--dropout {config.dropout}: draws once for the whole batch, want it in one part; came {came}"
+            f"--dropout {config.dropout}: draws for the whole batch, want it in one part, or --dropout 0; "
+            f"came {came}"
         )
 
 

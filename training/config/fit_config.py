@@ -72,8 +72,8 @@ class ModelOptions(Options):
         0.0,
         ge=0,
         lt=1,
-        description="share of the encoder's hidden units that each step leaves out: of a VAE it is the encoder "
-        "that learns images by heart; conv alone",
+        description="share of the encoder's hidden units that each step leaves out: of a VAE it is the "
+        "encoder that learns images by heart; conv alone",
     )
     likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
         "auto",

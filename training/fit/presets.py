@@ -85,7 +85,9 @@ def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
     if config.epochs is not None:
         del defaults["steps"]
     if explicit.get("model") == "ae" or explicit.get("latent") == 1 or explicit.get("free_bits"):
-        defaults.pop("prior", None)  # a preset gives way where its flow does not fit
+        defaults.pop("prior", None)  # a preset gives way where what it has does not fit
+    if explicit.get("network") == "mlp" or explicit.get("accumulate", 1) > 1:
+        defaults.pop("dropout", None)
     values = FitConfig.parse(defaults | explicit | {"preset": preset}).model_dump()
     values["batch_size"] = min(values["batch_size"], len(dataset.train))
     if values["epochs"] is not None:
