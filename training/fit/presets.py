@@ -67,6 +67,18 @@ def choose(dataset: "Dataset") -> str:
     return "demo" if height * width <= TINY_PIXELS else "small"
 
 
+def _fitting(values: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:
+    """A preset's values, but for those that do not go with what the user set."""
+    left_out = set()
+    if "epochs" in explicit:
+        left_out.add("steps")
+    if explicit.get("model") == "ae" or explicit.get("latent") == 1 or explicit.get("free_bits"):
+        left_out.add("prior")
+    if explicit.get("network") == "mlp" or explicit.get("accumulate", 1) > 1:
+        left_out.add("dropout")
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
 def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
     """The config as it will be run and saved: a preset below what was set explicitly, nothing "auto".
 
@@ -81,13 +93,7 @@ def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
         name: value for name, value in config.model_dump(exclude_unset=True).items() if value is not None
     }
     preset = config.preset or choose(dataset)
-    defaults = dict(PRESETS[preset].values)
-    if config.epochs is not None:
-        del defaults["steps"]
-    if explicit.get("model") == "ae" or explicit.get("latent") == 1 or explicit.get("free_bits"):
-        defaults.pop("prior", None)  # a preset gives way where what it has does not fit
-    if explicit.get("network") == "mlp" or explicit.get("accumulate", 1) > 1:
-        defaults.pop("dropout", None)
+    defaults = _fitting(PRESETS[preset].values, explicit)
     values = FitConfig.parse(defaults | explicit | {"preset": preset}).model_dump()
     values["batch_size"] = min(values["batch_size"], len(dataset.train))
     if values["epochs"] is not None:
