@@ -25,7 +25,6 @@ from training.config import FitConfig, flag
 from training.data import Dataset
 from training.evaluate import evaluate_run
 from training.evaluate.estimates import Precision, estimate
-from training.export.provenance import git_commit, versions
 from training.fit.devices import find_device, search_kernels
 from training.fit.presets import resolve
 from training.fit.state import State
@@ -66,8 +65,9 @@ def _run(options: argparse.Namespace) -> int:
     about = {
         **card.describe(options.device),
         "machine": machine.describe(),
-        "versions": versions(),
-        "commit": git_commit(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
     }
     if options.variants is not None:
         _variants(options, settings, dataset, about, output / "steps.json")
@@ -151,7 +151,8 @@ def _seconds_a_step(settings: dict[str, Any], dataset: Dataset, kind: str) -> fl
 
 
 def _flags(settings: dict[str, Any]) -> list[str]:
-    return [text for name, value in settings.items() for text in (flag(name), str(value))]
+    given = [text for name, value in settings.items() for text in (flag(name), str(value))]
+    return [*given, "--no-tensorboard"]
 
 
 def _judge(
