@@ -36,7 +36,7 @@ def evaluate_run(
     limit: int | None = None,
     decoder: Precision = "float32",
 ) -> Metrics:
-    """Evaluate and write ``metrics.json``; groups of figures of the same weights stay in it.
+    """Evaluate where the model lies and write ``metrics.json``; groups of the same weights stay in it.
 
     Args:
         k: importance samples of ``nll_<k>``.
@@ -47,8 +47,6 @@ def evaluate_run(
     Raises:
         TrainingError: a limit or k below 1, or an empty split.
     """
-    if limit is not None and limit < 1:
-        raise TrainingError(f"--images {limit}: want at least 1")
     binary = loaded.config.binarisation == "dynamic"
     everything = (dataset.binarised(split) if binary else getattr(dataset, split)).images
     images = _subset(everything, limit, seed)
@@ -65,6 +63,7 @@ def evaluate_run(
         likelihood=loaded.model.likelihood.name,
         k=None if loaded.model.kind == "ae" else k,
         decoder=decoder,
+        device="cuda" if next(loaded.model.parameters()).is_cuda else "cpu",
         model_seed=loaded.config.seed,
         evaluation_seed=seed,
         step=trained_steps(run),
@@ -132,6 +131,8 @@ def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
 
 def _subset(images: Tensor, limit: int | None, seed: int) -> Tensor:
     """At random: the first test images of MNIST, for one, are easier than the rest."""
+    if limit is not None and limit < 1:
+        raise TrainingError(f"--images {limit}: want at least 1")
     if limit is None or limit >= len(images):
         return images
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:limit]
