@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.gpu.card import query
+from benchmarks.gpu.smi import query
 
 _EVERY_S = 0.25
 
