@@ -154,7 +154,17 @@ def test_training_on_a_borrowed_gpu_needs_little():
     """Beside torch: numpy, Pillow, pydantic, safetensors and tqdm; a card's time is no time to install more."""
     imports_without(
         "benchmarks.gpu.training",
-        ("grpc", "jinja2", "matplotlib", "onnx", "onnxruntime", "onnxscript", "scipy", "sklearn", "tensorboard"),
+        (
+            "grpc",
+            "jinja2",
+            "matplotlib",
+            "onnx",
+            "onnxruntime",
+            "onnxscript",
+            "scipy",
+            "sklearn",
+            "tensorboard",
+        ),
         "import training.fit.loop, training.runs.training_log",
     )
 
