@@ -46,7 +46,7 @@ PRESETS = {
         STANDARD
         | {"steps": 50_000, "warmup": 0.05, "batch_size": 256, "width": 64, "depth": 2}
         | {"couplings": 8, "coupling_width": 512}
-        | {"optimizer": "muon", "weight_decay": 0.05, "ema": 0.9995}
+        | {"optimizer": "muon", "ema": 0.9995}
         # A step takes a few milliseconds at most: rows and looks are rarer.
         | {"log_every": 250, "checkpoint_every": 2500},
     ),
