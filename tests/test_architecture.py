@@ -150,25 +150,6 @@ def test_sealing_needs_no_pictures(tmp_path):
     assert (tmp_path / "toy" / "1" / "manifest.json").is_file()
 
 
-def test_training_on_a_borrowed_gpu_needs_little():
-    """Beside torch: numpy, Pillow, pydantic, safetensors and tqdm; a card's time is no time to install more."""
-    imports_without(
-        "benchmarks.gpu.training",
-        (
-            "grpc",
-            "jinja2",
-            "matplotlib",
-            "onnx",
-            "onnxruntime",
-            "onnxscript",
-            "scipy",
-            "sklearn",
-            "tensorboard",
-        ),
-        "import training.fit.loop, training.runs.training_log",
-    )
-
-
 def test_help_needs_no_torch():
     """``vae-train --help`` and a refused flag answer at once."""
     imports_without("training.__main__", ("torch", "sklearn", "matplotlib"), "training.__main__.parser()")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import onnxruntime as ort
 import torch
 
 from benchmarks.gpu.smi import query
@@ -49,9 +48,17 @@ def describe(device: str) -> dict[str, Any]:
         **versions(),
         "cuda": str(torch.version.cuda),
         "cudnn": str(torch.backends.cudnn.version()),
-        "onnxruntime_build": str(getattr(ort, "get_build_info", lambda: "unknown")()),
+        "onnxruntime_build": _onnxruntime_build(),
     }
     return {**_card(device), "commit": commit, "versions": found, "machine": facts}
+
+
+def _onnxruntime_build() -> str:
+    try:
+        import onnxruntime as ort
+    except ImportError:  # training needs none
+        return "not installed"
+    return str(getattr(ort, "get_build_info", lambda: "unknown")())
 
 
 def _card(device: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ so that a machine that slows down slows all of them; the figures are medians.
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -15,13 +15,13 @@ import numpy as np
 from benchmarks.gpu import step
 from benchmarks.gpu.step import Record, Told
 from benchmarks.serving.models import make_repository
-from serving.batching.batch import Outputs
-from serving.bundle import Bundle, read
+from serving.batching.batch import Outputs, Rows, Run
+from serving.bundle import Bundle, Role, read
 from serving.runtime.providers import Provider, choose
 from serving.runtime.session import Session
 
-SIZES = (1, 3, 8, 48, 64, 256, 1024)
-_ROUNDS = 7
+SIZES = (1, 8, 48, 64, 256, 1024)
+_ROUNDS = 5
 _ROUND_S = {"cuda": 0.05, "cpu": 0.2}
 
 
@@ -43,43 +43,41 @@ def work(told: Told, record: Record) -> None:
     provider = choose(told.device)
     root = make_repository(told.work / "executor")
     gains: list[float] = []
-    for role in ("decoder", "encoder"):
+    roles: tuple[Role, ...] = ("decoder", "encoder")
+    for role in roles:
         for model in ("conv", "mlp"):
-            sealed = read(root / model / "1", 1 << 30)
-            for rows in SIZES:
-                figure = _figure(sealed, role, rows, provider)
+            for figure in _figures(read(root / model / "1", 1 << 30), role, provider):
                 gains += [figure.recorded] if figure.recorded else []
                 record.row("graphs", asdict(figure))
     if gains:
         record.figure("CUDA graph, times as fast as plain: median", round(statistics.median(gains), 2))
 
 
-def _figure(sealed: Bundle, role: str, rows: int, provider: Provider) -> Figure:
-    graph = sealed.manifest.graphs[role]  # type: ignore[index]
-    image = sealed.manifest.image.shape if role == "encoder" else sealed.manifest.latent_shape
-    batch = np.random.default_rng(rows).random((rows, *image), np.float32)
-    variants = {
-        "bound": replace(provider, binds_on_cpu=True, records=False),
-        "recorded": replace(provider, binds_on_cpu=True),
-    }
+def _figures(sealed: Bundle, role: Role, provider: Provider) -> Iterator[Figure]:
+    graph = sealed.manifest.graphs[role]
+    shape = sealed.manifest.image.shape if role == "encoder" else sealed.manifest.latent_shape
+    variants = {"bound": replace(provider, binds_on_cpu=True, records=False)}
+    if provider.on_gpu:
+        variants["recorded"] = provider
     sessions = {
-        name: Session(sealed.content(graph.file), graph, variant, role=role, most_rows=max(SIZES))  # type: ignore[arg-type]
+        name: Session(sealed.content(graph.file), graph, variant, role=role, most_rows=max(SIZES))
         for name, variant in variants.items()
-        if name == "bound" or provider.on_gpu
     }
-    plain = sessions["bound"]
-    calls: dict[str, Callable[[], Outputs]] = {"plain": lambda: plain.run_plain({plain.inputs[0]: batch})}
-    calls |= {name: _call(session, batch) for name, session in sessions.items()}
-    took = _medians(calls, _ROUND_S["cuda" if provider.on_gpu else "cpu"])
-    recorded = took.get("recorded")
-    return Figure(
-        sealed.manifest.name, role, rows, took["plain"], took["bound"], recorded,
-        bound=took["plain"] / took["bound"], recorded=took["plain"] / recorded if recorded else None,
-    )  # fmt: skip
+    plain, name = sessions["bound"].run_plain, sessions["bound"].inputs[0]
+    for rows in SIZES:
+        batch = np.random.default_rng(rows).random((rows, *shape), np.float32)
+        calls = {"plain": _call(plain, name, batch)}
+        calls |= {way: _call(session.run, name, batch) for way, session in sessions.items()}
+        took = _medians(calls, _ROUND_S["cuda" if provider.on_gpu else "cpu"])
+        recorded = took.get("recorded")
+        yield Figure(
+            sealed.manifest.name, role, rows, took["plain"], took["bound"], recorded,
+            bound=took["plain"] / took["bound"], recorded=took["plain"] / recorded if recorded else None,
+        )  # fmt: skip
 
 
-def _call(session: Session, batch: np.ndarray) -> Callable[[], Outputs]:
-    return lambda: session.run({session.inputs[0]: batch})
+def _call(run: Run, name: str, batch: Rows) -> Callable[[], Outputs]:
+    return lambda: run({name: batch})
 
 
 def _medians(calls: dict[str, Callable[[], Outputs]], seconds: float) -> dict[str, float]:
