@@ -109,6 +109,7 @@ def test_a_recorded_run_goes_on_after_a_stop(tmp_path):
     assert ends[1] == pytest.approx(ends[0], rel=2e-2)
 
 
+@pytest.mark.slow
 @needs_gpu
 @import_of_inductor
 def test_a_compiled_step_is_recorded_too(tmp_path):
