@@ -44,7 +44,7 @@ class Batcher:
         most_executors: that may run this graph at once.
         measured: rows and seconds of batches that ran already.
         padding: rows that the graph computes beside so many, to no purpose.
-        most_on_loop: rows of a short batch that may run on the event loop.
+        on_loop: whether short batches may run on the event loop.
         watch: called with the outputs of each batch, on the thread that ran it, out of its callers' way.
     """
 
@@ -60,7 +60,7 @@ class Batcher:
         metrics: GraphMetrics,
         measured: Iterable[tuple[int, float]] = (),
         padding: Callable[[int], int] = lambda _: 0,
-        most_on_loop: int = 1 << 30,
+        on_loop: bool = True,
         watch: Callable[[Outputs], None] | None = None,
     ) -> None:
         self._graph = run
@@ -69,7 +69,7 @@ class Batcher:
         self._max_queue_rows = max_queue_rows
         self._metrics = metrics
         self._padding = padding
-        self.most_on_loop = most_on_loop
+        self._on_loop = on_loop
         self._watch = watch
         self._queue = Queue()
         metrics.queue_rows.set_function(lambda: self._queue.rows)
@@ -178,7 +178,7 @@ class Batcher:
         )
 
     def _is_short(self, rows: int) -> bool:
-        return rows <= self.most_on_loop and self._cost.is_short(rows)
+        return self._on_loop and self._cost.is_short(rows)
 
     def _are_more_to_come(self) -> bool:
         """Whether requests are likely to come at once that should share a batch with those that wait."""

@@ -1,12 +1,9 @@
 """The threads that run the batches of every graph."""
 
-import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
-from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -27,7 +24,6 @@ class Executors:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._home = threading.current_thread()
         self._turns: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"executor-{number}", daemon=True)
@@ -59,33 +55,6 @@ class Executors:
 
         self.ask(turn)
         return outcome.result()
-
-    @property
-    def is_home(self) -> bool:
-        """Whether the caller is on the thread that made the executors, the event loop's."""
-        return threading.current_thread() is self._home
-
-    @asynccontextmanager
-    async def parked(self) -> AsyncIterator[None]:
-        """All threads stand still within, once what they had begun is done."""
-        loop, go_on = asyncio.get_running_loop(), threading.Event()
-        standing = [loop.create_future() for _ in self._threads]
-
-        def stands(told: asyncio.Future[None]) -> None:
-            if not told.done():  # nobody waits any more
-                told.set_result(None)
-
-        def turn(told: asyncio.Future[None]) -> None:
-            loop.call_soon_threadsafe(stands, told)
-            go_on.wait()
-
-        try:
-            for told in standing:
-                self.ask(partial(turn, told))
-            await asyncio.gather(*standing)
-            yield
-        finally:
-            go_on.set()
 
     def shutdown(self) -> None:
         """Returns when every turn is over."""

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from serving.latent.pool_set import PoolSet
 from serving.models.first_run import Queue, queues_of, run, try_out, try_pools
 from serving.models.golden import prove_parity
 from serving.models.memory_budget import MemoryBudget
-from serving.runtime.bound_runs import AT_ONCE, Turns
+from serving.runtime.bound_runs import Turn, at_once
 from serving.runtime.providers import Provider
 from serving.runtime.session import Session
 
@@ -58,8 +59,8 @@ def read_version(path: Path, most_bytes: int) -> Bundle:
     return found
 
 
-def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turns: Turns = AT_ONCE) -> Loaded:
-    """Load every graph, warm up and re-prove parity with PyTorch. On a GPU the runs take ``turns``.
+def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turn: Turn = at_once) -> Loaded:
+    """Load every graph, warm up and re-prove parity with PyTorch. On a GPU each run takes its ``turn``.
 
     Raises:
         BundleError: the bundle must not be served.
@@ -71,7 +72,7 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turns: Turns =
     sessions: dict[Role, Session] = {}
     for role in manifest.graphs:
         try:
-            sessions[role] = _session(bundle, role, provider, max_batch_rows, turns)
+            sessions[role] = _session(bundle, role, provider, max_batch_rows, turn)
         except MemoryError:
             raise budget.too_small(role) from None
     graphs: dict[str, LoadedGraph] = {}
@@ -93,13 +94,13 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turns: Turns =
     return Loaded(bundle, graphs, pools, _reference(bundle, latents))
 
 
-def _session(bundle: Bundle, role: Role, provider: Provider, max_batch_rows: int, turns: Turns) -> Session:
+def _session(bundle: Bundle, role: Role, provider: Provider, max_batch_rows: int, turn: Turn) -> Session:
     graph = bundle.manifest.graphs[role]
     content = bundle.content(graph.file)
     check_graph_file(graph.file, content)
     pixels_of = bundle.manifest.image.value_range if role == "decoder" else None
     return Session(
-        content, graph, provider, role=role, most_rows=max_batch_rows, turns=turns, pixels_of=pixels_of
+        content, graph, provider, role=role, most_rows=max_batch_rows, turn=turn, pixels_of=pixels_of
     )
 
 
@@ -126,7 +127,9 @@ def _warm_up(session: Session, queue: Queue, max_rows: int, budget: MemoryBudget
         between = budget.used_bytes()
         if not measured and budget.is_exceeded():
             raise budget.too_small(queue.name)
-        measured.append((rows, session.timed(*batch)))
+        started = time.perf_counter()
+        session(*batch)
+        measured.append((rows, time.perf_counter() - started))
         first, second = between - before, budget.used_bytes() - between
         grown += first if first > 0 and second < first // 4 else 0
         if rows == max_rows or (measured[-1][1] > _LONG_ENOUGH_S and rows >= _FEWEST_ROWS):

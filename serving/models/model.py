@@ -19,11 +19,9 @@ from serving.bundle import Manifest, UnreadableBundle
 from serving.host.abandonable import abandonable
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
-from serving.models.first_run import queues_of
 from serving.models.loading import Loaded, load, read_version
 from serving.models.scoring import Scorer
 from serving.models.trial import Bounds, try_out, within
-from serving.runtime import on_loop
 from serving.runtime.providers import Provider
 
 Rows = NDArray[np.float32]
@@ -72,7 +70,6 @@ class Model:
         """None for a bundle that does not say what its training set looks like."""
         self._limits, self._executors, self._metrics = limits, executors, metrics
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
-        self._graphs = loaded.graphs
         self._sessions = {graph.session for graph in loaded.graphs.values()}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
         self._prior, self._pixels = self._queues.get("prior"), self._queues.get("pixels")
@@ -83,14 +80,6 @@ class Model:
         self._leases = 0
         self._unused = asyncio.Event()
         """Only ``aclose`` clears it, so that a request does not pay for it."""
-
-    async def prepare_loop(self) -> None:
-        """Have short batches run on the event loop, if that has to be prepared: see ``runtime.on_loop``."""
-        queues = queues_of(self.manifest)
-        for name, graph in self._graphs.items() if self.provider.binds else ():
-            example = queues[name].zeros
-            most = await on_loop.record(graph.session, example, graph.max_rows, self._executors)
-            self._queues[name].most_on_loop = most
 
     def __enter__(self) -> "Model":
         """Lease the model to one request: it is not closed before the request is done with it."""
@@ -184,7 +173,7 @@ class Model:
             metrics=GraphMetrics(self._metrics, self.name, name),
             measured=graph.measured,
             padding=graph.session.padding,
-            most_on_loop=0 if self.provider.binds else graph.max_rows,
+            on_loop=not self.provider.on_gpu,  # it would wait there for the batches of all models
             watch=self._watch if name == "encoder" and self.drift else None,
         )
 
@@ -218,7 +207,7 @@ async def load_model(
         found = read_version(path, limits.loading.memory_bytes)
         if tried not in (None, found.digest):  # before any of it is run
             raise UnreadableBundle(f"{path}: its files change while it is loaded")
-        return load(found, provider, limits.max_batch_rows, executors)
+        return load(found, provider, limits.max_batch_rows, executors.call)
 
     if nothing_to_lose:
         loaded = await within(limits.loading, work)
@@ -226,7 +215,6 @@ async def load_model(
         digest = await try_out(path, provider, limits.max_batch_rows, limits.loading)
         loaded = await abandonable(partial(work, digest))
     model = Model(loaded, provider, limits, executors, metrics)
-    await model.prepare_loop()
     seconds = time.perf_counter() - started
     metrics.model_load.labels(model.name).set(seconds)
     log.info(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -28,41 +28,17 @@ from serving.runtime.buffers import Buffer, Shape
 from serving.runtime.cuda_driver import alone, is_short_of_memory
 
 NewBuffer = Callable[[Shape, DTypeLike], Buffer]
-
-
-class Turns(Protocol):
-    """The one thread that may run a graph, and the event loop's, which may run what it has recorded."""
-
-    def call(self, work: Callable[[], Outputs]) -> Outputs:
-        """What ``work`` gives there; the caller waits."""
-
-    @property
-    def is_home(self) -> bool:
-        """Whether this is the event loop's thread."""
-
-
-class _AtOnce:
-    is_home = False
-
-    def call(self, work: Callable[[], Outputs]) -> Outputs:
-        return work()
-
-
-AT_ONCE = _AtOnce()
-"""Where there is one thread anyway."""
+_Key = tuple[int, tuple[Shape, ...]]
+"""Of a bucket: its rows, and the shape of a row of each input."""
+Turn = Callable[[Callable[[], Outputs]], Outputs]
+"""Calls what it is given on the one thread that may, and returns what came."""
 
 _NO_GRAPH = -1
 """ONNX Runtime's mark for a run that neither records nor replays."""
 
 
-class _Key(NamedTuple):
-    """Of a bucket."""
-
-    rows: int
-    shapes: tuple[Shape, ...]
-    """Of a row of each input."""
-    at_home: bool
-    """Whether it is for the event loop's thread."""
+def at_once(work: Callable[[], Outputs]) -> Outputs:
+    return work()
 
 
 @dataclass(frozen=True)
@@ -74,10 +50,10 @@ class _Bucket:
 
 
 class BoundRuns:
-    """``run`` is for any thread.
+    """``run`` is for any thread, one at a time.
 
     ONNX Runtime keeps a recorded graph, and the handles it computes with, for the thread that made them: so
-    runs take ``turns`` on one, but for those that the event loop has recorded itself.
+    all runs take their ``turn`` on one.
     """
 
     def __init__(  # by keyword
@@ -88,7 +64,7 @@ class BoundRuns:
         *,
         buffer: NewBuffer,
         most_rows: int,
-        turns: Turns = AT_ONCE,
+        turn: Turn = at_once,
         graphs: Iterator[int] | None = None,
     ) -> None:
         """``graphs`` are the numbers of the CUDA graphs, for all runs of a session the same."""
@@ -97,7 +73,7 @@ class BoundRuns:
         self._outputs = list(outputs)
         self._buffer = buffer
         self._most_rows = most_rows
-        self._turns = turns
+        self._turn = turn
         self._buckets: dict[_Key, _Bucket] = {}
         self._graphs = graphs or count()
         self._given: dict[tuple[Shape, ...], list[tuple[Shape, DTypeLike]]] = {}
@@ -119,37 +95,14 @@ class BoundRuns:
         """
         rows = len(feed[self._inputs[0]])
         if rows <= self._most_rows:
-            key = self._key(feed)
-            if key in self._buckets and key.at_home and alone.acquire(blocking=False):
-                try:
-                    return self._through(self._buckets[key], feed)
-                finally:
-                    alone.release()
-            return self._turns.call(partial(self._run, feed, key._replace(at_home=False)))
+            key = self.bucket_rows(rows), tuple(feed[name].shape[1:] for name in self._inputs)
+            return self._turn(partial(self._run, feed, key))
         starts = range(0, rows, self._most_rows)
         parts = [
             self.run({name: array[start : start + self._most_rows] for name, array in feed.items()})
             for start in starts
         ]
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
-
-    def record_here(self, feed: dict[str, Rows]) -> None:
-        """A bucket of the event loop's own for so many rows; ``alone`` is held, and the other thread at rest.
-
-        From then on ``run`` runs such batches where it is called, if it is called on the event loop.
-        """
-        key = self._key(feed)
-        self._buckets[key] = bucket = self._new_bucket(key)
-        self._through(bucket, feed)
-
-    @property
-    def spent_s(self) -> float:
-        """By all runs so far, waiting for turns not included."""
-        return self.copying.value + self.computing.value
-
-    def _key(self, feed: dict[str, Rows]) -> _Key:
-        shapes = tuple(feed[name].shape[1:] for name in self._inputs)
-        return _Key(self.bucket_rows(len(feed[self._inputs[0]])), shapes, self._turns.is_home)
 
     def close(self) -> None:
         """Give back the memory."""
@@ -158,7 +111,7 @@ class BoundRuns:
             self._buckets.clear()
             return []
 
-        self._turns.call(forget)
+        self._turn(forget)
 
     def _run(self, feed: dict[str, Rows], key: _Key) -> Outputs:
         try:
@@ -166,7 +119,7 @@ class BoundRuns:
             if bucket is not None:
                 return self._through(bucket, feed)
             with alone:
-                bucket = self._buckets[key] = self._new_bucket(key)
+                bucket = self._buckets[key] = self._new_bucket(*key)
                 return self._through(bucket, feed)
         except Exception as exc:  # ONNX Runtime's exceptions share no other base
             if is_short_of_memory(exc):
@@ -187,8 +140,7 @@ class BoundRuns:
         self.copying.value += written - started + time.perf_counter() - computed
         return outputs
 
-    def _new_bucket(self, key: _Key) -> _Bucket:
-        rows, shapes, _ = key
+    def _new_bucket(self, rows: int, shapes: tuple[Shape, ...]) -> _Bucket:
         gives = self._given.get(shapes)
         if gives is None:
             gives = self._given[shapes] = self._what_is_given(shapes)

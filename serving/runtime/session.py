@@ -1,7 +1,6 @@
 """One ONNX graph in ONNX Runtime, checked against its manifest."""
 
 import logging
-import time
 from contextlib import nullcontext
 from copy import copy
 from functools import partial
@@ -14,7 +13,7 @@ from serving.batching.batch import Outputs, Rows, Run
 from serving.bundle import ROLES, BundleError, Graph, Role
 from serving.errors import StartupError, quoted
 from serving.metrics.instruments import Count
-from serving.runtime.bound_runs import AT_ONCE, BoundRuns, NewBuffer, Turns
+from serving.runtime.bound_runs import BoundRuns, NewBuffer, Turn, at_once
 from serving.runtime.buffers import DeviceBuffer, HostBuffer
 from serving.runtime.cuda_driver import alone, is_short_of_memory
 from serving.runtime.pixels import FINITE, PIXELS, with_pixels
@@ -42,10 +41,10 @@ class Session:
         *,
         role: Role,
         most_rows: int = _MOST_ROWS,
-        turns: Turns = AT_ONCE,
+        turn: Turn = at_once,
         pixels_of: tuple[float, float] | None = None,
     ) -> None:
-        """On a GPU the runs take ``turns``, and one of more than ``most_rows`` is divided.
+        """On a GPU every run takes its ``turn``, and one of more than ``most_rows`` is divided.
 
         ``pixels_of`` a range of values: a decoder in bound buffers has ``pixels`` too.
 
@@ -68,26 +67,11 @@ class Session:
         """The same, giving [rows, C, H, W] uint8, and what is finite for images that are; if it can."""
         if provider.binds:
             buffer = DeviceBuffer if provider.on_gpu else HostBuffer
-            self._bind(buffer, most_rows, turns, gives_pixels=gives_pixels)
+            self._bind(buffer, most_rows, turn, gives_pixels=gives_pixels)
         self.run_plain: Run = partial(self._session.run, self._outputs)
         """``run`` in memory that ONNX Runtime takes and gives back."""
         self.run: Run = self._bound.run if self._bound else self.run_plain
         """[rows, …] by the name of the input → an array for each output, in the order of ``ROLES``."""
-
-    def timed(self, *rows: Rows) -> float:
-        """Seconds of a run, without waiting for its turn."""
-        if self._bound:
-            before = self._bound.spent_s
-            self(*rows)
-            return self._bound.spent_s - before
-        started = time.perf_counter()
-        self(*rows)
-        return time.perf_counter() - started
-
-    def record_here(self, *rows: Rows) -> None:
-        """Prepare runs of as many rows on this thread, see ``BoundRuns.record_here``."""
-        if self._bound:
-            self._bound.record_here(dict(zip(self.inputs, rows, strict=True)))
 
     def count_seconds(self, *, copying: Count, computing: Count) -> None:
         """Add to these what copies to the device and back, and runs in bound buffers, take from now on."""
@@ -103,14 +87,14 @@ class Session:
         """How many rows are computed beside so many, to no purpose."""
         return self._bound.bucket_rows(rows) - rows if self._bound else 0
 
-    def _bind(self, buffer: NewBuffer, most_rows: int, turns: Turns, *, gives_pixels: bool) -> None:
+    def _bind(self, buffer: NewBuffer, most_rows: int, turn: Turn, *, gives_pixels: bool) -> None:
         bound = partial(
             BoundRuns,
             self._session,
             self.inputs,
             buffer=buffer,
             most_rows=most_rows,
-            turns=turns,
+            turn=turn,
             graphs=count(),
         )
         self._bound = bound(self._outputs)

@@ -17,7 +17,7 @@ from serving.bundle import UnreadableBundle
 from serving.client import AsyncClient
 from serving.errors import ExecutionFailed, MemoryShort
 from serving.models.loading import load
-from serving.runtime import cuda_driver, lost_gpu, on_loop, providers
+from serving.runtime import lost_gpu, providers
 from serving.runtime.bound_runs import BoundRuns
 from serving.runtime.buffers import HostBuffer
 from serving.runtime.pixels import FINITE, PIXELS, with_pixels
@@ -27,7 +27,6 @@ from serving.server import running
 from serving.wire.images import to_uint8
 from tests.support import toy
 from tests.support.graphs import batcher, rows_of
-from tests.support.patience import until
 
 PLAIN = Provider("cpu", "tests")
 BOUND = Provider("cpu", "tests", binds_on_cpu=True)
@@ -85,97 +84,22 @@ def test_memory_is_taken_once_for_each_bucket(sealed, monkeypatch):
     assert sorted(shape[0] for shape in made) == [2, 2, 4, 4, 16, 16]
 
 
-class Watched:
-    """A session of ONNX Runtime that remembers the threads of its runs in bound buffers."""
-
-    def __init__(self, session):
-        self._session = session
-        self.threads = []
-
-    def __getattr__(self, name):
-        return getattr(self._session, name)
-
-    def run_with_iobinding(self, *arguments):
-        self.threads.append(threading.current_thread())
-        self._session.run_with_iobinding(*arguments)
-
-
-def watched(bound):
-    bound._bound._session = Watched(bound._session)
-    return bound._bound._session.threads
-
-
 def test_every_run_takes_its_turn(sealed):
     """On the one thread that a GPU's graphs belong to, whoever asks."""
     executors = Executors(1)
-    bound = session(sealed, BOUND, turns=executors)
-    threads = watched(bound)
+    threads = set()
+
+    def turn(work):
+        return executors.call(lambda: (threads.add(threading.get_ident()), work())[1])
+
+    bound = session(sealed, BOUND, turn=turn)
     bound(latents(sealed, 3))
     asked = threading.Thread(target=lambda: bound(latents(sealed, 5)))
     asked.start()
     asked.join()
     executors.shutdown()
-    assert len(threads) == 2
-    assert set(threads) == set(executors._threads)
-
-
-async def test_short_batches_run_on_the_event_loop_once_it_is_prepared(sealed):
-    """Of the sizes that it was prepared for, with the same answers; and not while a graph is recorded elsewhere."""
-    executors = Executors(1)
-    bound = session(sealed, BOUND, turns=executors)
-    plain = session(sealed, PLAIN)
-    threads = watched(bound)
-    bound(latents(sealed, 1))
-    assert await on_loop.record(bound, lambda rows: [latents(sealed, rows)], 5, executors) == 4
-    del threads[:]
-    for rows in (1, 3, 4, 5):
-        asked = latents(sealed, rows)
-        np.testing.assert_allclose(bound(asked)[0], plain(asked)[0], rtol=0, atol=1e-6)
-    with cuda_driver.alone:
-        bound(latents(sealed, 1))
-    executors.shutdown()
-    here = threading.current_thread()
-    assert [thread is here for thread in threads] == [True, True, True, False, False]
-
-
-async def test_what_cannot_be_prepared_takes_the_long_way(sealed, caplog):
-    """A recording that fails costs some speed and no model."""
-    executors = Executors(1)
-    bound = session(sealed, BOUND, turns=executors)
-
-    def example(rows):
-        if rows > 2:
-            raise RuntimeError("capture failed")
-        return [latents(sealed, rows)]
-
-    assert await on_loop.record(bound, example, 64, executors) == 2
-    assert "short batches take the way of long ones" in caplog.text
-    assert len(bound(latents(sealed, 1))[0]) == 1
-    executors.shutdown()
-
-
-async def test_executors_that_are_parked_stand_still(sealed):
-    """Until whoever parked them is done, or has left; what was asked for meanwhile is done after."""
-    executors = Executors(2)
-    done = []
-    async with executors.parked():
-        executors.ask(lambda: done.append(1))
-        executors.ask(lambda: done.append(2))
-        await asyncio.sleep(0)
-        assert not done
-    await until(lambda: len(done) == 2)
-
-    async def leaves():
-        async with executors.parked():
-            await asyncio.Event().wait()
-
-    leaving = asyncio.create_task(leaves())
-    await asyncio.sleep(0)
-    leaving.cancel()
-    await asyncio.gather(leaving, return_exceptions=True)
-    executors.ask(lambda: done.append(3))
-    await until(lambda: len(done) == 3)
-    executors.shutdown()
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
 
 
 def test_what_a_call_raises_on_an_executor_reaches_the_caller():
@@ -323,7 +247,7 @@ async def test_a_graph_may_be_kept_off_the_event_loop():
         threads.add(threading.get_ident())
         return [feed["rows"]]
 
-    made = batcher(graph, most_on_loop=0, measured=[(1, 1e-6), (8, 1e-6)])
+    made = batcher(graph, on_loop=False, measured=[(1, 1e-6), (8, 1e-6)])
     for start in range(20):
         await made.submit(rows_of(start, 1))
     await made.aclose()
