@@ -20,6 +20,7 @@ from serving.batching.executors import Executors
 from serving.doors import grpc as grpc_door
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
+from serving.errors import GpuLost
 from serving.host import event_loop
 from serving.host.abandonable import abandonable
 from serving.host.background import Background
@@ -53,6 +54,8 @@ class Running:
     metrics_address: str
     repository: Repository
     metrics: Metrics
+    lost: list[str]
+    """Why the GPU cannot be used any more, if that is so."""
 
 
 async def _at_once() -> None:
@@ -66,7 +69,7 @@ async def serve(
     *,
     worker: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError.
+    """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError, GpuLost.
 
     ``may_listen`` is awaited once every model is warm, ``ready`` called once the ports are open as well.
     ``worker`` tells the metrics of several processes apart.
@@ -97,6 +100,8 @@ async def serve(
         return
     calls = " ".join(f"{code}={count}" for code, count in server.metrics.calls_by_code().items())
     log.info("stopped; calls since the start: %s", calls or "none")
+    if server.lost:
+        raise GpuLost(server.lost[0])
 
 
 @contextlib.asynccontextmanager
@@ -110,6 +115,7 @@ async def running(
     connections = connections_that_fit(settings.max_connections)
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics(worker)
+        lost: list[str] = []
         metrics.onnxruntime.info({"version": ort.__version__})
         metrics_address = stack.enter_context(metrics_server(settings.metrics_address, metrics.page()))
         threads = settings.threads or max(1, available_cpus() // settings.workers)
@@ -124,7 +130,7 @@ async def running(
         if provider.on_gpu:
             memory = cuda_driver.driver().memory_lately
             metrics.watch_gpu(memory)
-            await stack.enter_async_context(_background(_end_without(memory)))
+            await stack.enter_async_context(_background(_end_without(memory, lost)))
         # What ONNX Runtime keeps for a GPU, recorded CUDA graphs too, belongs to the thread that made it.
         executors = Executors(1 if provider.binds else threads)
         stack.callback(executors.shutdown)
@@ -145,13 +151,13 @@ async def running(
         await stack.enter_async_context(_background(secrets.watch()))
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
-        yield Running(grpc_address, metrics_address, repository, metrics)
+        yield Running(grpc_address, metrics_address, repository, metrics, lost)
 
 
-async def _end_without(memory: Callable[[], object]) -> None:
+async def _end_without(memory: Callable[[], object], lost: list[str]) -> None:
     """Stop the server when it has lost its GPU: whoever started it starts it anew."""
-    reason = await until_lost(memory)
-    log.critical("the GPU cannot be used any more: %s; stopping", reason)
+    lost.append(await until_lost(memory))
+    log.critical("the GPU cannot be used any more: %s; stopping", lost[0])
     signal.raise_signal(signal.SIGTERM)
 
 

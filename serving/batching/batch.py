@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import ExecutionFailed, MemoryShort, OutputNotFinite, ServingError
+from serving.errors import ExecutionFailed, MemoryShort, OutputNotFinite, ServingError, is_short_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ class Batch:
     def fail(self, failure: Exception) -> None:
         """Tell every entry, in words for its caller, that the graph could not be run."""
         told: ServingError = ExecutionFailed("the model could not be run")
-        if isinstance(failure, MemoryError):
-            log.error("a batch of %d rows failed: %s", self.rows, failure)
+        if is_short_of_memory(failure):
+            log.error("a batch of %d rows failed: %s", self.rows, str(failure).splitlines()[:1])
             told = MemoryShort("memory was short for these rows", _MEMORY_RETRY_S)
         else:
             log.error("a batch of %d rows failed", self.rows, exc_info=failure)

@@ -53,6 +53,8 @@ def prove_parity(
         }
     except KeyError as exc:
         raise BundleError(f"{FILE}: want a tensor {exc}") from None
+    except MemoryError:
+        raise
     except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
         raise BundleError(f"{FILE}: the graphs cannot run it: {str(exc)[:200]}") from None
     pixels = math.prod(bundle.manifest.image.shape)

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,15 +67,32 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turn: Turn = a
         BundleError: the bundle must not be served.
         StartupError: the provider cannot run it.
     """
-    manifest = bundle.manifest
-    latents = math.prod(manifest.latent_shape)
     budget = MemoryBudget(provider)
     sessions: dict[Role, Session] = {}
+    try:
+        return _loaded(bundle, provider, max_batch_rows, turn, budget, sessions)
+    except BaseException as exc:
+        with suppress(Exception):  # the executors may be gone
+            for session in sessions.values():
+                session.close()
+        if isinstance(exc, MemoryError):
+            raise budget.too_small("model") from None
+        raise
+
+
+def _loaded(
+    bundle: Bundle,
+    provider: Provider,
+    max_batch_rows: int,
+    turn: Turn,
+    budget: MemoryBudget,
+    sessions: dict[Role, Session],
+) -> Loaded:
+    """``sessions`` are filled as they are made. Raises MemoryError besides."""
+    manifest = bundle.manifest
+    latents = math.prod(manifest.latent_shape)
     for role in manifest.graphs:
-        try:
-            sessions[role] = _session(bundle, role, provider, max_batch_rows, turn)
-        except MemoryError:
-            raise budget.too_small(role) from None
+        sessions[role] = _session(bundle, role, provider, max_batch_rows, turn)
     graphs: dict[str, LoadedGraph] = {}
     rows_at_once: dict[Role, int] = {}
     for name, queue in queues_of(manifest).items():

@@ -15,6 +15,7 @@ class MemoryBudget:
     def __init__(self, provider: Provider) -> None:
         self._on_gpu = provider.on_gpu
         self._before = self.used_bytes()
+        self._pinned_before = driver().pinned_bytes if self._on_gpu else 0
         self._most = provider.memory_bytes
 
     def used_bytes(self) -> int:
@@ -29,6 +30,8 @@ class MemoryBudget:
         """Whether there is room for batches of twice the rows, if those so far have taken so many bytes."""
         if not self._on_gpu:
             return 2 * grown <= _HOST_BYTES
+        if 2 * (driver().pinned_bytes - self._pinned_before) > _HOST_BYTES:
+            return False
         used, total = driver().memory()
         left = total - used
         if self._most is not None:

@@ -23,9 +23,10 @@ import onnxruntime as ort
 from numpy.typing import DTypeLike
 
 from serving.batching.batch import Outputs, Rows
+from serving.errors import is_short_of_memory
 from serving.metrics.instruments import Count
 from serving.runtime.buffers import Buffer, Shape
-from serving.runtime.cuda_driver import alone, is_short_of_memory
+from serving.runtime.cuda_driver import alone
 
 NewBuffer = Callable[[Shape, DTypeLike], Buffer]
 _Key = tuple[int, tuple[Shape, ...]]
@@ -33,6 +34,7 @@ _Key = tuple[int, tuple[Shape, ...]]
 Turn = Callable[[Callable[[], Outputs]], Outputs]
 """Calls what it is given on the one thread that may, and returns what came."""
 
+_PATIENCE_S = 60.0
 _NO_GRAPH = -1
 """ONNX Runtime's mark for a run that neither records nor replays."""
 
@@ -75,7 +77,7 @@ class BoundRuns:
         self._most_rows = most_rows
         self._turn = turn
         self._buckets: dict[_Key, _Bucket] = {}
-        self._graphs = graphs or count()
+        self._graphs = graphs or count(1)  # 0 is what ONNX Runtime takes if it is told none
         self._given: dict[tuple[Shape, ...], list[tuple[Shape, DTypeLike]]] = {}
         """Shape of a row of each input → shape of a row, and type, of each output."""
         self.copying, self.computing = Count(), Count()
@@ -94,38 +96,44 @@ class BoundRuns:
             MemoryError: the GPU has too little.
         """
         rows = len(feed[self._inputs[0]])
-        if rows <= self._most_rows:
-            key = self.bucket_rows(rows), tuple(feed[name].shape[1:] for name in self._inputs)
-            return self._turn(partial(self._run, feed, key))
-        starts = range(0, rows, self._most_rows)
-        parts = [
-            self.run({name: array[start : start + self._most_rows] for name, array in feed.items()})
-            for start in starts
-        ]
-        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
-
-    def close(self) -> None:
-        """Give back the memory."""
-
-        def forget() -> Outputs:
-            self._buckets.clear()
-            return []
-
-        self._turn(forget)
-
-    def _run(self, feed: dict[str, Rows], key: _Key) -> Outputs:
+        if rows > self._most_rows:
+            starts = range(0, rows, self._most_rows)
+            parts = [
+                self.run({name: array[start : start + self._most_rows] for name, array in feed.items()})
+                for start in starts
+            ]
+            return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+        key = self.bucket_rows(rows), tuple(feed[name].shape[1:] for name in self._inputs)
         try:
-            bucket = self._buckets.get(key)
-            if bucket is not None:
-                return self._through(bucket, feed)
-            with alone:
-                bucket = self._buckets[key] = self._new_bucket(*key)
-                return self._through(bucket, feed)
+            if key in self._buckets:
+                return self._turn(partial(self._through, self._buckets[key], feed))
+            return self._first_run(feed, key)
         except Exception as exc:  # ONNX Runtime's exceptions share no other base
             if is_short_of_memory(exc):
-                self._buckets.pop(key, None)  # with what it has taken
                 raise MemoryError(str(exc).splitlines()[0]) from None
             raise
+
+    def close(self) -> None:
+        """Give back the memory; on the thread of the runs."""
+        self._buckets.clear()
+        self._session = None
+
+    def _first_run(self, feed: dict[str, Rows], key: _Key) -> Outputs:
+        """In a bucket that is made, and recorded, now: it is kept if all goes well."""
+
+        def work() -> Outputs:
+            bucket = self._new_bucket(*key)
+            outputs = self._through(bucket, feed)
+            self._buckets[key] = bucket
+            return outputs
+
+        # To wait is for the one who asks, who is loading a model, not for the thread whose turn all await.
+        if not alone.acquire(timeout=_PATIENCE_S):
+            raise MemoryError("another model takes too long to load")
+        try:
+            return self._turn(work)
+        finally:
+            alone.release()
 
     def _through(self, bucket: _Bucket, feed: dict[str, Rows]) -> Outputs:
         started = time.perf_counter()

@@ -20,6 +20,8 @@ _LENT_BYTES = 1 << 18
 taken by each copy of them, or by the first look at memory that is new."""
 _MOST_LENT = 4
 """Blocks of one buffer; who comes when all are out gets a copy."""
+_MOST_PINNED = 1 << 30
+"""Bytes of the process beyond which no more is lent."""
 
 
 class Buffer(Protocol):
@@ -62,7 +64,7 @@ class _Block:
     def __init__(self, size: int) -> None:
         self._size = size
         self._address = driver().allocate_pinned(size)
-        weakref.finalize(self, driver().free_pinned, self._address).atexit = False
+        weakref.finalize(self, driver().unwanted_pinned, self._address, size).atexit = False
 
     def array(self, shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
         """A new one over all of it; its slices keep it alive, but it does not keep the block."""
@@ -78,7 +80,7 @@ class DeviceBuffer:
         self._shape, self._dtype = shape, np.dtype(dtype)
         self._size = self._dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         self._address = driver().allocate(self._size)
-        weakref.finalize(self, driver().free, self._address).atexit = False
+        weakref.finalize(self, driver().unwanted, self._address).atexit = False
         self._first: _Block | None = None
         self._spare: list[_Block] = []
         self._lent = 0
@@ -103,10 +105,14 @@ class DeviceBuffer:
         """A block that nobody reads, as long as there are."""
         if self._spare:
             return self._spare.pop()
-        if self._lent == _MOST_LENT:
+        if self._lent == _MOST_LENT or driver().pinned_bytes + self._size > _MOST_PINNED:
+            return None
+        try:
+            block = _Block(self._size)
+        except MemoryError:
             return None
         self._lent += 1
-        return _Block(self._size)
+        return block
 
     def bind_input(self, binding: Any, name: str) -> None:
         binding.bind_input(name, "cuda", 0, self._dtype.type, self._shape, self._address)

@@ -36,15 +36,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "cuMemcpyHtoD_v2": [c_uint64, c_void_p, c_size_t],
     "cuMemcpyDtoH_v2": [c_void_p, c_uint64, c_size_t],
     "cuMemGetInfo_v2": [POINTER(c_size_t), POINTER(c_size_t)],
+    "cuStreamSynchronize": [c_void_p],
 }
-
-
-_SHORT_OF_MEMORY = ("out of memory", "allocate memory", "smaller than requested bytes", "ALLOC_FAILED")
-
-
-def is_short_of_memory(exc: Exception) -> bool:
-    """Whether ONNX Runtime, or CUDA through it, says so; its exceptions have no kind of their own for it."""
-    return any(words in str(exc) for words in _SHORT_OF_MEMORY)
 
 
 def obstacle() -> str | None:
@@ -73,6 +66,9 @@ class Driver:
             for library in (self._library, self._holding):
                 getattr(library, name).argtypes = types
         self._threads = threading.local()
+        self._unwanted: list[tuple[str, int]] = []
+        self.pinned_bytes = 0
+        """Of the host's memory, taken by ``allocate_pinned``."""
         self._context = c_void_p()
         self._call("cuInit", 0, bound=False)
         self._call("cuDevicePrimaryCtxRetain", byref(self._context), _DEVICE, bound=False)
@@ -80,27 +76,43 @@ class Driver:
 
     def allocate(self, size: int) -> int:
         """The address of so many bytes on the device, all zero."""
+        self.free_unwanted()
         address = c_uint64()
         self._call("cuMemAlloc_v2", byref(address), size)
         self._call("cuMemsetD8_v2", address, 0, size)
         return address.value
 
-    def free(self, address: int) -> None:
-        self._call("cuMemFree_v2", address)
+    def unwanted(self, address: int) -> None:
+        """To be freed later, by the thread that records: another's would spoil the recording."""
+        self._unwanted.append(("cuMemFree_v2", address))
+
+    def unwanted_pinned(self, address: int, size: int) -> None:
+        """The same of the host's memory."""
+        self.pinned_bytes -= size
+        self._unwanted.append(("cuMemFreeHost", address))
+
+    def free_unwanted(self) -> None:
+        while self._unwanted:
+            name, address = self._unwanted.pop()
+            self._call(name, address)
 
     def allocate_pinned(self, size: int) -> int:
         """The same on the host, where the device copies from and to by itself."""
+        self.free_unwanted()
         address = c_void_p()
         self._call("cuMemHostAlloc", byref(address), size, _PORTABLE)
         assert address.value
+        self.pinned_bytes += size
         return address.value
 
-    def free_pinned(self, address: int) -> None:
-        self._call("cuMemFreeHost", address)
-
     def to_device(self, address: int, array: NDArray[np.float32], *, hold: bool) -> None:
-        """Copy all of a contiguous array; ``hold`` Python's lock meanwhile."""
+        """Copy all of a contiguous array; ``hold`` Python's lock meanwhile.
+
+        The driver comes back once the array is staged; that it has arrived is waited for here, for graphs run
+        on a stream of their own and would not wait.
+        """
         self._call("cuMemcpyHtoD_v2", address, array.ctypes.data, array.nbytes, hold=hold)
+        self._call("cuStreamSynchronize", None, hold=hold)
 
     def to_host(self, array: NDArray[np.float32], address: int, *, hold: bool) -> None:
         """Fill a contiguous array."""

@@ -14,6 +14,8 @@ async def until_lost(memory: Callable[[], object], look_s: float = _LOOK_S) -> s
     while True:
         try:
             await asyncio.to_thread(memory)
+        except MemoryError:  # none left to say it
+            pass
         except RuntimeError as exc:
             return str(exc)
         await asyncio.sleep(look_s)

@@ -5,6 +5,7 @@ for by name and cannot be had is an error with the reason; ``auto`` takes what w
 """
 
 import ctypes
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Provider:
     memory_bytes: int | None = None
     """Of the GPU's memory, what one model may take; None for all that is free."""
     engines: Path | None = None
-    """Where TensorRT keeps what it has compiled; None for a folder of the system's temporary one."""
+    """Where TensorRT keeps what it has compiled; None without it."""
     binds_on_cpu: bool = False
     """For tests and benchmarks: run in buffers that are bound once there too, where it gains nothing."""
 
@@ -69,10 +70,10 @@ class Provider:
             cuda["gpu_mem_limit"] = str(self.memory_bytes)
         if self.name == "cuda":
             return [(ORT_NAMES["cuda"], cuda | ({"enable_cuda_graph": "1"} if cuda_graphs else {}))]
-        folder = self.engines or Path(tempfile.gettempdir(), _ENGINES)
         caches = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"}
-        folders = {"trt_engine_cache_path": str(folder), "trt_timing_cache_path": str(folder)}
-        return [(ORT_NAMES["tensorrt"], caches | folders), (ORT_NAMES["cuda"], cuda)]
+        folders = {"trt_engine_cache_path": str(self.engines), "trt_timing_cache_path": str(self.engines)}
+        bounds = {"trt_max_workspace_size": str(self.memory_bytes)} if self.memory_bytes else {}
+        return [(ORT_NAMES["tensorrt"], caches | folders | bounds), (ORT_NAMES["cuda"], cuda)]
 
 
 def choose(
@@ -91,7 +92,21 @@ def choose(
         return Provider("cuda", "a usable GPU was found", memory_bytes)
     if obstacle:
         raise StartupError(f"--provider {requested}: {obstacle}; want a usable GPU, or --provider cpu")
-    return Provider(requested, "asked for", memory_bytes, engines)
+    return Provider(
+        requested, "asked for", memory_bytes, _folder(engines) if requested == "tensorrt" else None
+    )
+
+
+def _folder(engines: Path | None) -> Path:
+    """Where the engines are kept, in full: the process that tries a bundle has another working directory."""
+    folder = (engines or Path(tempfile.gettempdir(), _ENGINES)).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StartupError(f"--tensorrt-cache {folder}: cannot be made: {exc.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise StartupError(f"--tensorrt-cache {folder}: cannot be written")
+    return folder
 
 
 def cuda_obstacle() -> str | None:
@@ -110,6 +125,8 @@ def tensorrt_obstacle() -> str | None:
         return "this build of ONNX Runtime has no TensorRT provider"
     if obstacle := cuda_obstacle():
         return obstacle
+    # The same as CUDA's use_tf32, for which the provider has no option; read when the library is loaded.
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     try:
         ctypes.CDLL(_TENSORRT_LIBRARY)
     except OSError:

@@ -11,11 +11,11 @@ import onnxruntime as ort
 
 from serving.batching.batch import Outputs, Rows, Run
 from serving.bundle import ROLES, BundleError, Graph, Role
-from serving.errors import StartupError, quoted
+from serving.errors import StartupError, is_short_of_memory, quoted
 from serving.metrics.instruments import Count
 from serving.runtime.bound_runs import BoundRuns, NewBuffer, Turn, at_once
 from serving.runtime.buffers import DeviceBuffer, HostBuffer
-from serving.runtime.cuda_driver import alone, is_short_of_memory
+from serving.runtime.cuda_driver import alone
 from serving.runtime.pixels import FINITE, PIXELS, with_pixels
 from serving.runtime.providers import ORT_NAMES, Provider
 
@@ -60,6 +60,7 @@ class Session:
         self._session, gives_pixels = _open(content, with_bytes, graph.file, provider)
         self.inputs = tuple(graph.inputs[name] for name in inputs)
         """Names of the graph's inputs, in the order of ``ROLES``."""
+        self._turn = turn
         self._outputs = [graph.outputs[name] for name in outputs]
         self._check(graph, role)
         self._bound: BoundRuns | None = None
@@ -79,9 +80,18 @@ class Session:
             self._bound.copying, self._bound.computing = copying, computing
 
     def close(self) -> None:
-        """Give back what is bound, on the thread of the runs; no run may follow."""
-        if self._bound:
-            self._bound.close()
+        """Give back what is bound, and the session, on the thread of the runs; no run may follow."""
+
+        def let_go() -> Outputs:
+            for bound in (self._bound, self.pixels and self.pixels._bound):
+                if bound:
+                    bound.close()
+            self._session, self.run, self.run_plain = None, _closed, _closed
+            if self.pixels:
+                self.pixels._session = None
+            return []
+
+        self._turn(let_go)
 
     def padding(self, rows: int) -> int:
         """How many rows are computed beside so many, to no purpose."""
@@ -95,7 +105,7 @@ class Session:
             buffer=buffer,
             most_rows=most_rows,
             turn=turn,
-            graphs=count(),
+            graphs=count(1),  # 0 is what ONNX Runtime takes if it is told none
         )
         self._bound = bound(self._outputs)
         if gives_pixels:
@@ -124,6 +134,10 @@ class Session:
         if set(inputs) != set(self.inputs):
             known = ", ".join(self.inputs)
             raise BundleError(f"{graph.file}: want no inputs but {known}, came {', '.join(inputs)}")
+
+
+def _closed(_: dict[str, Rows]) -> Outputs:
+    raise RuntimeError("the session is closed")
 
 
 def _open(content: bytes, extended: bytes | None, file: str, provider: Provider) -> tuple[Any, bool]:

@@ -289,19 +289,21 @@ async def test_a_server_with_bound_buffers_answers_as_one_without(settings, monk
 async def test_a_gpu_that_is_lost_ends_the_server(monkeypatch, caplog):
     """It answers no batch any more, while its port is open and its health good: better that it is started anew. Only a
     look that fails counts, and what the driver said is in the log."""
-    looks = iter([(1, 2), (1, 2)])
+    looks = iter([(1, 2), MemoryError("no memory to say it"), (1, 2)])
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
 
     def memory():
-        try:
-            return next(looks)
-        except StopIteration:
-            raise RuntimeError("NVIDIA's driver: cuMemGetInfo_v2 gave 700") from None
+        seen = next(looks, RuntimeError("NVIDIA's driver: cuMemGetInfo_v2 gave 700"))
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
 
     monkeypatch.setattr(lost_gpu.until_lost, "__defaults__", (0.0,))
-    watching = asyncio.create_task(server._end_without(memory))
+    lost = []
+    watching = asyncio.create_task(server._end_without(memory, lost))
     await ended.wait()
     await watching
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
-    assert "the GPU cannot be used any more: NVIDIA's driver: cuMemGetInfo_v2 gave 700" in caplog.text
+    assert lost == ["NVIDIA's driver: cuMemGetInfo_v2 gave 700"]
+    assert f"the GPU cannot be used any more: {lost[0]}" in caplog.text

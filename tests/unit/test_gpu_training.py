@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.gpu import steps, utilisation
 from benchmarks.gpu.training import main
+from tests.support.patience import wait_until
 
 
 def test_a_variant_that_fails_does_not_end_the_others():
@@ -22,8 +23,7 @@ def test_the_card_is_watched_while_it_works(monkeypatch):
     monkeypatch.setattr(utilisation, "_EVERY_S", 0.001)
     monkeypatch.setattr(utilisation, "query", lambda field: ["90"])
     with utilisation.watched("cuda") as use:
-        while len(use.samples) < 3:
-            pass
+        wait_until(lambda: len(use.samples) >= 3)
     assert use.share == 0.9
     with utilisation.watched("cpu") as use:
         pass

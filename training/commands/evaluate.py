@@ -81,9 +81,11 @@ def run(args: argparse.Namespace) -> int:
     dataset = loaded.dataset()
     how = {"split": args.split, "seed": args.seed, "limit": args.images}
     wanted = _wanted(args, groups.applicable(loaded.model, dataset))
-    metrics = likelihood_known(folder, k=args.k, decoder=args.decoder, **how) if wanted else None
+    device = find_device(args.device)
+    asked = {"k": args.k, "decoder": args.decoder, "device": device.type, **how}
+    metrics = likelihood_known(folder, **asked) if wanted else None
     if metrics is None:
-        loaded.model.to(find_device(args.device))
+        loaded.model.to(device)
         metrics = evaluate_run(folder, loaded, dataset, k=args.k, decoder=args.decoder, **how)
         loaded.model.cpu()  # where the groups are measured
     print(describe(metrics), flush=True)

@@ -84,6 +84,7 @@ def likelihood_known(
     seed: int,
     limit: int | None,
     decoder: Precision = "float32",
+    device: str = "cpu",
 ) -> Metrics | None:
     """What ``metrics.json`` says, if ``evaluate_run`` with these arguments would say the same."""
     try:
@@ -92,8 +93,11 @@ def likelihood_known(
         return None
     protocol = metrics.protocol
     images = protocol.images_in_split if limit is None else min(limit, protocol.images_in_split)
-    asked = (split, seed, images, trained_steps(run), decoder)
-    taken = (protocol.split, protocol.evaluation_seed, protocol.images, protocol.step, protocol.decoder)
+    asked = (split, seed, images, trained_steps(run), decoder, device)
+    taken = (
+        protocol.split, protocol.evaluation_seed, protocol.images, protocol.step, protocol.decoder,
+        protocol.device,
+    )  # fmt: skip
     return metrics if asked == taken and protocol.k in (k, None) else None
 
 

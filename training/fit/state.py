@@ -57,10 +57,10 @@ class State:
         parts: dict[str, dict[str, Tensor]] = {
             name: {} for name in ("model", "ema", "window", *self.optimizers)
         }
-        for key, value in checkpoint.tensors.items():
-            part, name = key.split(".", 1)
-            parts[part][name] = value
         try:
+            for key, value in checkpoint.tensors.items():
+                part, name = key.split(".", 1)
+                parts[part][name] = value
             self.model.load_state_dict(parts["model"])
             self.ema.model.load_state_dict(parts["ema"])
             for name, optimizer in self.optimizers.items():
