@@ -332,7 +332,7 @@ async def test_strangers_who_are_silent_hold_up_no_callers(settings, monkeypatch
     monkeypatch.setattr(bodies, "_PROMPT_S", 0.01)
     monkeypatch.setattr(bodies, "_LOOK_S", 0.05)
     async with (
-        running(settings) as server,
+        running(settings.model_copy(update={"max_streams": 60})) as server,
         grpc.aio.insecure_channel(server.grpc_address) as channel,
     ):
         silent = [channel.stream_stream(method)(never()) for _ in range(40)]
