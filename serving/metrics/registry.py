@@ -7,6 +7,7 @@ first event instead of nothing.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import prometheus_client as prometheus
@@ -172,9 +173,16 @@ class Metrics:
         self.active_units.labels(model).set_function(shown.active_units)
 
     def watch_gpu(self, memory: Callable[[], tuple[int, int]]) -> None:
-        """Ask this for the bytes in use, and in all, at each scrape."""
-        self.gpu_memory.labels("used").set_function(lambda: memory()[0])
-        self.gpu_memory.labels("total").set_function(lambda: memory()[1])
+        """Ask this for the bytes in use, and in all, at each scrape; NaN if the GPU does not answer."""
+
+        def said(place: int) -> float:
+            try:
+                return memory()[place]
+            except (RuntimeError, MemoryError):
+                return math.nan
+
+        self.gpu_memory.labels("used").set_function(partial(said, 0))
+        self.gpu_memory.labels("total").set_function(partial(said, 1))
 
     def watch_certificate(self, seconds_left: Callable[[], float]) -> None:
         """Ask this at each scrape."""

@@ -12,6 +12,7 @@ import pytest
 from serving.batching.executors import Executors
 from serving.bundle import UnreadableBundle
 from serving.errors import StartupError
+from serving.metrics.registry import Metrics
 from serving.models import golden
 from serving.models.loading import load
 from serving.runtime import buffers, cuda_driver, providers
@@ -195,6 +196,22 @@ def test_a_closed_session_is_not_run(sealed):
     bound.close()
     with pytest.raises(RuntimeError, match="closed"):
         bound(latents(sealed, 2))
+
+
+def test_a_gpu_that_does_not_answer_leaves_the_other_metrics():
+    """Of a lost GPU the page is what tells why there are no answers."""
+    metrics, lost = Metrics(), []
+
+    def memory():
+        if lost:
+            raise RuntimeError("NVIDIA's driver: cuMemGetInfo_v2 gave 700")
+        return 3, 10
+
+    metrics.watch_gpu(memory)
+    read = metrics.registry.get_sample_value
+    assert [read("vae_gpu_memory_bytes", {"state": state}) for state in ("used", "total")] == [3, 10]
+    lost.append(True)
+    assert np.isnan(read("vae_gpu_memory_bytes", {"state": "used"}))
 
 
 def test_engines_are_kept_where_they_can_be_written(tmp_path, monkeypatch):
