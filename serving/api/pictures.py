@@ -52,13 +52,12 @@ async def written(
 ) -> tuple[replies.Part, ...]:
     """An ``Images`` field in the format that was asked for, of images [rows, C, H, W]: floats, or bytes where
     bytes are wanted."""
-    pixels = math.prod(spec.shape)
+    pixels, is_done = math.prod(spec.shape), rows.dtype == np.uint8
 
     def levels(part: slice) -> formats.Pixels:
         some: NDArray[Any] = rows[part]
         return some if is_done else formats.to_uint8(some, spec.value_range)
 
-    is_done = rows.dtype == np.uint8
     if wanted == _PNG:
         files = await background.pieces(
             len(rows), pixels * _PNG_WORK + _FILE_WORK, lambda part: formats.to_png(levels(part))

@@ -35,6 +35,7 @@ Turn = Callable[[Callable[[], Outputs]], Outputs]
 """Calls what it is given on the one thread that may, and returns what came."""
 
 _PATIENCE_S = 60.0
+"""For other models' sessions to be made; they take seconds."""
 _NO_GRAPH = -1
 """ONNX Runtime's mark for a run that neither records nor replays."""
 

@@ -13,6 +13,8 @@ Source: https://protobuf.dev/programming-guides/encoding/#last-one-wins and onnx
 
 import struct
 
+from serving.protobuf_wire import delimited, varint
+
 PIXELS, FINITE = "vaeserve_pixels", "vaeserve_finite"
 """Names of the outputs: uint8 [rows, C, H, W] and float32 [rows, C, 1, 1]."""
 
@@ -56,29 +58,20 @@ def _node(operator: str, inputs: tuple[str, ...], output: str) -> bytes:
 
 
 def _integer(name: str, value: int) -> bytes:
-    kind = _varint(_ATTRIBUTE_TYPE << 3) + _varint(_INTEGER)
-    return _field(_ATTRIBUTE_NAME, name.encode()) + _varint(_ATTRIBUTE_INTEGER << 3) + _varint(value) + kind
+    kind = varint(_ATTRIBUTE_TYPE << 3) + varint(_INTEGER)
+    return _field(_ATTRIBUTE_NAME, name.encode()) + varint(_ATTRIBUTE_INTEGER << 3) + varint(value) + kind
 
 
 def _number(name: str, value: float) -> bytes:
-    kind = _varint(_TENSOR_TYPE << 3) + _varint(_FLOAT32)
+    kind = varint(_TENSOR_TYPE << 3) + varint(_FLOAT32)
     return kind + _field(_TENSOR_NAME, name.encode()) + _field(_TENSOR_RAW, struct.pack("<f", value))
 
 
 def _value(name: str, element: int) -> bytes:
-    tensor = _varint(_TENSOR_ELEMENT << 3) + _varint(element)
+    tensor = varint(_TENSOR_ELEMENT << 3) + varint(element)
     return _field(_VALUE_NAME, name.encode()) + _field(_VALUE_TYPE, _field(_TYPE_TENSOR, tensor))
 
 
 def _field(number: int, content: bytes) -> bytes:
     """Of bytes, with their length in front."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return delimited(number, len(content)) + content
