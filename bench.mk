@@ -2,9 +2,10 @@
 # BENCH passes options on: make bench BENCH='--quick --workloads mlp_1x64'
 
 BENCH ?=
+ARGS ?=
 PEERS := mlserver pytriton mosec
 
-.PHONY: bench bench-peers bench-overload bench-mixed bench-training soak h2load
+.PHONY: bench bench-peers bench-overload bench-mixed bench-training gpu-check soak h2load
 
 bench: $(INSTALLED) h2load  ## Measure the server against bare gRPC and bare ONNX Runtime
 	$(BIN)/python -m benchmarks.serving $(BENCH)
@@ -20,6 +21,9 @@ bench-mixed: $(INSTALLED)  ## Latency of single rows beside a client that asks f
 
 bench-training: $(INSTALLED) .venv-peers/pythae/.installed  ## Time to a −ELBO beside pytorch/examples and pythae
 	$(BIN)/python -m benchmarks.training $(BENCH)
+
+gpu-check: $(INSTALLED)  ## Prove the CUDA provider on a card, in 8 minutes; ARGS='--device cpu' rehearses
+	$(BIN)/python -m benchmarks.gpu.check $(ARGS)
 
 soak: $(INSTALLED)  ## 20 minutes of mixed load: memory, errors, metrics
 	$(BIN)/python -m benchmarks.serving.soak $(BENCH)

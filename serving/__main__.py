@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from serving import settings
-from serving.errors import StartupError
+from serving.errors import GpuLost, StartupError
 from serving.host import logs
 from serving.host.abandonable import leave
 
@@ -31,6 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
         from serving.server import serve
 
         event_loop.run(serve(chosen, _print_ready))
+    except GpuLost as exc:  # a new process may find it well again
+        print(f"vae-serve: error: the GPU was lost: {exc}", file=sys.stderr)
+        leave(1)
+        return 1
     except StartupError as exc:
         print(f"vae-serve: error: {exc}", file=sys.stderr)
         leave(2)

@@ -31,6 +31,18 @@ def _short(text: str) -> str:
     return f"{raw[:_LONGEST_BYTES].decode(errors='ignore')}…"
 
 
+_SHORT_OF_MEMORY = ("out of memory", "allocate memory", "smaller than requested bytes", "ALLOC_FAILED")
+
+
+def is_short_of_memory(exc: Exception) -> bool:
+    """Whether it says so: Python's own, and ONNX Runtime's, which have no kind of their own for it."""
+    return isinstance(exc, MemoryError) or any(words in str(exc) for words in _SHORT_OF_MEMORY)
+
+
+class GpuLost(Exception):
+    """The GPU cannot be used any more by this process; one line."""
+
+
 class StartupError(Exception):
     """The service cannot start as configured; one line, fit to be shown."""
 
@@ -95,6 +107,12 @@ class TooManyCalls(Overloaded):
     """As many calls are in progress as may be."""
 
     reason = "TOO_MANY_CALLS"
+
+
+class MemoryShort(Overloaded):
+    """There was no memory for the batch; for fewer rows, or later, there may be."""
+
+    reason = "MEMORY_SHORT"
 
 
 class RequestUnfinished(ServingError):

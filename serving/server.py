@@ -22,6 +22,7 @@ from serving.batching.executors import Executors
 from serving.doors import grpc as grpc_door
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
+from serving.errors import GpuLost
 from serving.host import event_loop
 from serving.host.abandonable import abandonable
 from serving.host.background import Background
@@ -30,11 +31,13 @@ from serving.host.descriptors import connections_that_fit
 from serving.host.memory import limit_bytes
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
-from serving.models import providers
 from serving.models.model import Limits, Model, load_model
 from serving.models.repository import Repository
 from serving.models.trial import Bounds
-from serving.oip import messages
+from serving.oip import schema
+from serving.runtime import cuda_driver, providers
+from serving.runtime.lost_gpu import until_lost
+from serving.runtime.providers import Provider
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,8 @@ class Running:
     metrics_address: str
     repository: Repository
     metrics: Metrics
+    lost: list[str]
+    """Why the GPU cannot be used any more, if that is so."""
 
 
 async def _at_once() -> None:
@@ -67,7 +72,7 @@ async def serve(
     *,
     worker: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError.
+    """Serve until SIGTERM or SIGINT, then finish what was accepted. Raises StartupError, GpuLost.
 
     ``may_listen`` is awaited once every model is warm, ``ready`` called once the ports are open as well.
     ``worker`` tells the metrics of several processes apart.
@@ -98,6 +103,8 @@ async def serve(
         return
     calls = " ".join(f"{code}={count}" for code, count in server.metrics.calls_by_code().items())
     log.info("stopped; calls since the start: %s", calls or "none")
+    if server.lost:
+        raise GpuLost(server.lost[0])
 
 
 @contextlib.asynccontextmanager
@@ -111,15 +118,26 @@ async def running(
     connections = connections_that_fit(settings.max_connections)
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics(worker)
+        lost: list[str] = []
         metrics.onnxruntime.info({"version": ort.__version__})
         metrics_address = stack.enter_context(metrics_server(settings.metrics_address, metrics.page()))
         threads = settings.threads or max(1, available_cpus() // settings.workers)
         background = Background(threads)
         stack.callback(background.shutdown)
         health = Health()
-        executors = Executors(threads)
+        provider = providers.choose(
+            settings.provider,
+            memory_bytes=settings.gpu_memory_mib and settings.gpu_memory_mib << 20,
+            engines=settings.tensorrt_cache,
+        )
+        if provider.on_gpu:
+            memory = cuda_driver.driver().memory_lately
+            metrics.watch_gpu(memory)
+            await stack.enter_async_context(_background(_end_without(memory, lost)))
+        # What ONNX Runtime keeps for a GPU, recorded CUDA graphs too, belongs to the thread that made it.
+        executors = Executors(1 if provider.binds else threads)
         stack.callback(executors.shutdown)
-        repository = _repository(settings, executors, metrics, health)
+        repository = _repository(settings, provider, executors, metrics, health)
         servicer = VaeService(repository, metrics, background)
         frame = Frame(repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
         inference = OpenInference(
@@ -140,7 +158,14 @@ async def running(
         await stack.enter_async_context(_background(secrets.watch()))
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
-        yield Running(grpc_address, metrics_address, repository, metrics)
+        yield Running(grpc_address, metrics_address, repository, metrics, lost)
+
+
+async def _end_without(memory: Callable[[], object], lost: list[str]) -> None:
+    """Stop the server when it has lost its GPU: whoever started it starts it anew."""
+    lost.append(await until_lost(memory))
+    log.critical("the GPU cannot be used any more: %s; stopping", lost[0])
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -> None:
@@ -154,8 +179,9 @@ async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -
     await closing
 
 
-def _repository(settings: Settings, executors: Executors, metrics: Metrics, health: Health) -> Repository:
-    provider = providers.choose(settings.provider)
+def _repository(
+    settings: Settings, provider: Provider, executors: Executors, metrics: Metrics, health: Health
+) -> Repository:
     limits = Limits(
         max_batch_rows=settings.max_batch_rows,
         max_queue_rows=settings.max_queue_rows,
@@ -171,7 +197,7 @@ def _repository(settings: Settings, executors: Executors, metrics: Metrics, heal
         known = new or old
         assert known is not None
         health.set(known.name, _SERVING if new else _NOT_SERVING)
-        for service in ("", SERVICE, messages.SERVICE):
+        for service in ("", SERVICE, schema.SERVICE):
             health.set(service, _SERVING if repository.models else _NOT_SERVING)
         metrics.model_ready.labels(known.name).set(1 if new else 0)
         metrics.watch_latents(known.name, new.drift if new else None)

@@ -49,8 +49,18 @@ class Settings(BaseSettings):
     metrics_address: Address = Field(
         "127.0.0.1:9464", description="where Prometheus metrics are served (HTTP)"
     )
-    provider: Literal["auto", "cpu", "cuda"] = Field(
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         "auto", description="ONNX Runtime execution provider; one asked for by name is never replaced"
+    )
+    gpu_memory_mib: PositiveInt | None = Field(
+        None,
+        description="memory of the GPU that one model may take, MiB; one that takes more is refused; "
+        "default: all that is free",
+    )
+    tensorrt_cache: Path | None = Field(
+        None,
+        description="folder where TensorRT keeps the engines it has built; default: one in the system's "
+        "temporary folder",
     )
     threads: PositiveInt | None = Field(
         None, description="CPU threads that run graphs; default: CPUs by affinity and cgroup quota"

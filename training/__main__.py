@@ -49,6 +49,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print("vae-train: interrupted", file=sys.stderr)
         return 130
+    except RuntimeError as exc:
+        if type(exc).__name__ != "OutOfMemoryError":  # torch's, which is not imported for it
+            raise
+        print("vae-train: error: the GPU has too little memory left; want --device cpu", file=sys.stderr)
+        return 2
 
 
 def _output_is_lost() -> bool:

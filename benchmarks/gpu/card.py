@@ -1,16 +1,28 @@
 """What the card is, and the most it does: matrix products and copies, measured, not from a data sheet."""
 
+import os
+import platform
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-_SIDE = {"cuda": 8192, "cpu": 1024}
+from benchmarks.gpu.smi import query
+from benchmarks.serving import machine
+from training.export.provenance import versions
+
+_SIDE = {"cuda": 8192, "cpu": 512}
 """Of the square matrices."""
-_COPIED_BYTES = {"cuda": 4 << 30, "cpu": 256 << 20}
-_REPEATS = 20
+_COPIED_BYTES = {"cuda": 2 << 30, "cpu": 64 << 20}
+_COMMIT = "VAESERVE_COMMIT"
+"""Variable with the commit, for machines without git."""
+_ENOUGH_S = {"cuda": 0.4, "cpu": 0.05}
+"""Of calls, to know how long one takes; but so many of them at least and at most."""
+_FEWEST, _FEWEST_SLOW, _MOST = 5, 3, 500
+_SLOW_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -21,25 +33,42 @@ class Ceilings:
     """Read and written by a copy on the device."""
 
     def shares(self, flops_per_s: float, bytes_per_s: float) -> dict[str, float]:
-        """Of the quickest type's matrix products and of the memory's bandwidth."""
+        """Of the products of float32 and of the memory's bandwidth."""
         return {
-            "of_matrix_rate": flops_per_s / max(self.flops.values()),
+            "of_matrix_rate": flops_per_s / self.flops["float32"],
             "of_bandwidth": bytes_per_s / self.bytes_per_s,
         }
 
 
-def describe(device: str) -> dict[str, str]:
+def describe(device: str) -> dict[str, Any]:
+    facts = machine.describe()
+    commit = os.environ.get(_COMMIT) or facts.pop("commit")
+    found = {
+        "python": platform.python_version(),
+        **versions(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),
+        "onnxruntime_build": _onnxruntime_build(),
+    }
+    return {**_card(device), "commit": commit, "versions": found, "machine": facts}
+
+
+def _onnxruntime_build() -> str:
+    try:
+        import onnxruntime as ort
+    except ImportError:  # training needs none
+        return "not installed"
+    return str(getattr(ort, "get_build_info", lambda: "unknown")())
+
+
+def _card(device: str) -> dict[str, str]:
     if device == "cpu":
         return {"card": "none: a rehearsal on the CPU, not to be quoted"}
-    name, driver, memory = query("name", "driver_version", "memory.total")
+    try:
+        name, driver, memory = query("name", "driver_version", "memory.total")
+    except (OSError, subprocess.SubprocessError):
+        return {"card": torch.cuda.get_device_name(0), "driver": "not known: no nvidia-smi"}
     return {"card": name, "driver": driver, "memory_mib": memory}
-
-
-def query(*fields: str) -> list[str]:
-    """What ``nvidia-smi`` says of the first card. Raises OSError or CalledProcessError without one."""
-    command = ["nvidia-smi", "--id=0", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [value.strip() for value in line.split(",")]
 
 
 def ceilings(device: str) -> Ceilings:
@@ -48,16 +77,19 @@ def ceilings(device: str) -> Ceilings:
 
 def seconds(call: Callable[[], object], device: str) -> float:
     """Of one call, the median; the device has finished when the clock is read."""
-    for _ in range(3):
-        call()
-    times = []
-    for _ in range(_REPEATS):
-        _finish(device)
-        start = time.perf_counter()
-        call()
-        _finish(device)
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+    first = min(_timed(call, device) for _ in range(2))
+    fewest = _FEWEST_SLOW if first > _SLOW_S else _FEWEST
+    repeats = int(min(_MOST, max(fewest, _ENOUGH_S[device] / first)))
+    times = sorted(_timed(call, device) for _ in range(repeats))
+    return times[len(times) // 2]
+
+
+def _timed(call: Callable[[], object], device: str) -> float:
+    _finish(device)
+    start = time.perf_counter()
+    call()
+    _finish(device)
+    return time.perf_counter() - start
 
 
 def _types(device: str) -> dict[str, torch.dtype]:

@@ -1,157 +1,273 @@
-"""The same graphs behind our server on loopback, and the round trip that gRPC alone takes."""
+"""The step ``served``: our server end to end, beside ONNX Runtime alone, gRPC alone, and itself without gRPC.
 
-import asyncio
-import contextlib
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+Several client processes, so that the load is not the limit; what they and the server take of the CPU is
+written beside each figure.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import grpc
-import numpy as np
-from numpy.typing import NDArray
+from benchmarks.gpu import bundles, servers, step
+from benchmarks.gpu.children import Child, ChildFailed, child
+from benchmarks.gpu.step import Record, Told
 
-from benchmarks.gpu import card
-from benchmarks.serving.processes import ServerProcess, free_port, running, wait_for_port
-from benchmarks.serving.servers import vaeserve
-from serving.models.providers import ProviderName
-from serving.pb.vae.v1 import models_pb2, tensors_pb2
-from serving.pb.vae.v1 import vae_service_pb2 as pb
-from serving.wire.tensors import from_array
-
-_START_S = 300.0
-_MAX_MESSAGE_MIB = 2000
-_LARGEST_MESSAGE = 512 << 20
-"""Of a reply; a request of more rows is sent as several at once."""
-_WARM_UP = 3
-_MEMORY_EVERY = 500
-"""Requests between two looks at the memory."""
+_ENOUGH_ROWS, _ENOUGH = 64, 0.90
+"""From so many rows a request on, what the server should make of ONNX Runtime's rows a second."""
+_OVERHEAD = 1.10
+"""A single row may take so much of what ONNX Runtime and gRPC take."""
+_WINDOWS = 40
+"""Into about which the time is divided."""
+_SHORTEST_S, _LONGEST_S = 0.2, 3.0
+_IN_PROCESS_LAST = ("large",)
+"""What is measured without gRPC when the server is gone: the card has not the memory for both."""
 
 
 @dataclass(frozen=True)
-class Served:
-    network: str
+class Cell:
     rows: int
-    """In flight, in all requests together."""
-    requests_at_once: int
-    rows_per_s: float
-    p50_ms: float
+    at_once: int
+    """Requests in flight, of all clients together."""
+    form: str = "uint8"
+    alone_last: bool = False
+    """Whether ONNX Runtime may need most of the card's memory for so many rows: it gets it in the end."""
+
+    @property
+    def is_judged(self) -> bool:
+        return self.rows >= _ENOUGH_ROWS and self.form == "uint8"
 
 
-@dataclass(frozen=True)
-class Memory:
-    requests: int
-    server_mib: float
-    card_mib: float | None
-    """In use by all programs; None without a card."""
+_CELLS: dict[str, dict[str, tuple[Cell, ...]]] = {
+    "cuda": {
+        "conv": (Cell(64, 32), Cell(256, 16), Cell(1024, 8), Cell(1024, 8, "float32")),
+        "large": (Cell(1, 16), Cell(8, 4), Cell(64, 2, alone_last=True), Cell(8, 4, "float32")),
+    },
+    "cpu": {"conv": (Cell(64, 4), Cell(64, 4, "float32")), "large": (Cell(2, 2),)},
+}
+_CLIENTS = {"cuda": 4, "cpu": 2}
 
 
-Call = Callable[[bytes], Awaitable[bytes]]
+class Subject:
+    """A network behind our server and beside it, all of it started and warm."""
+
+    def __init__(self, told: Told, network: str) -> None:
+        self.network, self._told, self._stack = network, told, ExitStack()
+        self.repository = bundles.repository(told, network)
+        self.in_process: Child | None = None
+        self.raw_rows_per_s: dict[int, float] = {}
+        self.raw_p50_ms: dict[int, float] = {}
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        told, network, work = self._told, self.network, self._told.work
+        device, enter = ("--device", told.device), self._stack.enter_context
+        file = str(bundles.graph_file(told, network, "decoder"))
+        self.raw = enter(child("raw", work / f"{network}-raw.log", *device, "--file", file))
+        self._beside = ExitStack()
+        enter(self._beside)
+        if network not in _IN_PROCESS_LAST:
+            self.start_in_process()
+        rows = servers.MAX_BATCH_ROWS[network]
+        log = work / f"{network}-server.log"
+        self.server = self._beside.enter_context(servers.server(self.repository, told.device, log, rows))
+        self.loads = [self._load(self.server.port, place) for place in range(_CLIENTS[told.device])]
+        reply = work / f"{network}-reply"
+        request = self.request(1, "uint8")
+        self.ask(self.loads[0], do="prepare", file=request, at_once=1, keep=str(reply))
+        _, port = enter(servers.echo(reply, work / f"{network}-echo.log"))
+        self.echo = self._load(port, 99)
+        self.ask(self.echo, do="prepare", file=request, at_once=1)
+        warming = [child for child in (self.raw, self.in_process) if child]
+        for other in warming:
+            other.send(rows=1, seconds=0.0, at_once=1)  # that it is warm; a failure is heard of later
+        for other in warming:
+            try:
+                other.answer(self._told.left_s())
+            except ChildFailed as exc:
+                print(f"{network}: {exc}", flush=True)
+
+    def start_in_process(self) -> None:
+        arguments = ("--device", self._told.device, "--repository", str(self.repository))
+        log = self._told.work / f"{self.network}-in-process.log"
+        started = child("in_process", log, *arguments, "--model", self.network)
+        self.in_process = self._stack.enter_context(started)
+
+    def close_servers(self) -> None:
+        self._beside.close()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def ask(self, whom: Child, **question: Any) -> dict[str, Any]:
+        """Raises ChildFailed."""
+        return whom.ask(self._told.left_s(), **question)
+
+    def all(self, whom: list[Child], **question: Any) -> list[dict[str, Any]]:
+        """Raises ChildFailed."""
+        for one in whom:
+            one.send(**question)
+        return [one.answer(self._told.left_s()) for one in whom]
+
+    def request(self, rows: int, form: str) -> str:
+        file = self._told.work / f"{self.network}-{rows}-{form}"
+        latents = servers.latents(self.repository, self.network, rows)
+        file.write_bytes(servers.decode_request(self.network, latents, form))
+        return str(file)
+
+    def raw_cell(self, rows: int, seconds: float) -> None:
+        """Raises ChildFailed."""
+        if rows not in self.raw_rows_per_s:
+            came = self.ask(self.raw, rows=rows, seconds=seconds)
+            self.raw_rows_per_s[rows], self.raw_p50_ms[rows] = came["rows_per_s"], came["p50_ms"]
+
+    def _load(self, port: int, place: int) -> Child:
+        log = self._told.work / f"{self.network}-load-{place}.log"
+        return self._stack.enter_context(child("load", log, "--port", str(port)))
 
 
-@contextlib.contextmanager
-def server(
-    repository: Path, provider: ProviderName, log: Path, max_batch_rows: int
-) -> Iterator[tuple[ServerProcess, int]]:
-    """It warms up with its largest batch: the card must hold that."""
-    flags = (
-        f"--provider={provider}",
-        f"--max-batch-rows={max_batch_rows}",
-        f"--max-message-mib={_MAX_MESSAGE_MIB}",
-    )
-    with vaeserve(repository, log, *flags, start_s=_START_S) as started:
-        yield started.process, started.port
+def work(told: Told, record: Record) -> None:
+    with ThreadPoolExecutor() as pool:
+        started = {name: pool.submit(Subject, told, name) for name in _CELLS[told.device]}
+        with ExitStack() as stack:
+            subjects = list(_subjects(started, record, stack))
+            seconds = max(_SHORTEST_S, min(_LONGEST_S, told.left_s() / _WINDOWS))
+            if told.rehearsed:
+                seconds = _SHORTEST_S
+            for subject in subjects:
+                _network(subject, told, record, seconds)
+                subject.close()
 
 
-@contextlib.contextmanager
-def echo(reply: bytes, folder: Path) -> Iterator[int]:
-    """gRPC alone, with a canned reply."""
-    file, port = folder / "reply", free_port()
-    file.write_bytes(reply)
-    command = [
-        sys.executable, "-m", "benchmarks.serving.bare", "--style=aio", "--loop=uvloop",
-        f"--port={port}", f"--reply={file}",
-    ]  # fmt: skip
-    with running(command, folder / "echo.log") as process:
-        wait_for_port(process, port, _START_S)
-        yield port
+def _subjects(started: dict[str, "Future[Subject]"], record: Record, stack: ExitStack) -> Iterator[Subject]:
+    """All have been started, or have failed to, before the first is measured."""
+    for name, future in started.items():
+        try:
+            subject = future.result()
+        except Exception as exc:
+            record.check(f"{name}: started", False, f"{type(exc).__name__}: {exc}"[-1500:], "a server")
+        else:
+            stack.callback(subject.close)
+            yield subject
 
 
-def request(network: str, latents: NDArray[np.float32]) -> bytes:
-    """A Decode of so many rows, as 8-bit images: float32 of 512×512 would be 3 MiB each."""
-    message = pb.DecodeRequest(
-        model=models_pb2.ModelRef(name=network),
-        latents=from_array(latents),
-        image_format=tensors_pb2.IMAGE_FORMAT_UINT8,
-    )
-    return message.SerializeToString()
+def _network(subject: Subject, told: Told, record: Record, seconds: float) -> None:
+    cells = _CELLS[told.device][subject.network]
+    _alone(subject, record, seconds)
+    late: dict[Cell, float | None] = {}
+    for cell in cells:
+        if not cell.alone_last:
+            _raw(subject, cell, record, seconds)
+        rate = _served(subject, cell, record, seconds)
+        if cell.alone_last:
+            late[cell] = rate
+        else:
+            _compare(subject, cell, rate, record)
+        if cell.form == "uint8" and subject.in_process:
+            _without_grpc(subject, cell, record, seconds)
+    subject.close_servers()
+    for cell, rate in late.items():
+        _raw(subject, cell, record, seconds)
+        _compare(subject, cell, rate, record)
+    if not subject.in_process:
+        subject.start_in_process()
+        for cell in cells:
+            if cell.form == "uint8":
+                _without_grpc(subject, cell, record, seconds)
 
 
-async def throughput(
-    port: int, network: str, latents: NDArray[np.float32], pixels: int, seconds: float
-) -> Served:
-    """Two sets of these rows in flight, so that the card has work while the other's replies are sent."""
-    rows = len(latents)
-    each = max(1, min(rows, _LARGEST_MESSAGE // pixels))
-    at_once = 2 * max(1, rows // each)
-    content = request(network, latents[:each])
-    async with _decode(port) as call:
-        for _ in range(_WARM_UP):
-            await call(content)
-        start = time.perf_counter()
-        times: list[float] = []
-
-        async def caller() -> None:
-            while time.perf_counter() - start < seconds:
-                sent = time.perf_counter()
-                await call(content)
-                times.append(time.perf_counter() - sent)
-
-        await asyncio.gather(*(caller() for _ in range(at_once)))
-        took = time.perf_counter() - start
-    p50 = 1000 * statistics.median(times)
-    return Served(network, each * at_once, at_once, len(times) * each / took, p50)
-
-
-async def alone(port: int, content: bytes, requests: int = 300) -> tuple[float, bytes]:
-    """Median milliseconds of one request at a time, and the last reply."""
-    async with _decode(port) as call:
-        times = []
-        for _ in range(requests):
-            sent = time.perf_counter()
-            reply = await call(content)
-            times.append(time.perf_counter() - sent)
-    return 1000 * statistics.median(times), reply
-
-
-async def memory(
-    process: ServerProcess, port: int, network: str, latents: NDArray[np.float32], requests: int
-) -> AsyncIterator[Memory]:
-    """Before, and while requests of random sizes come, from one row to all of ``latents``."""
-    rng = np.random.default_rng(0)
-    async with _decode(port) as call:
-        for done in range(requests + 1):
-            if done % _MEMORY_EVERY == 0:
-                yield Memory(done, process.usage().rss_mib, _card_mib())
-            await call(request(network, latents[: int(rng.integers(1, len(latents) + 1))]))
-
-
-@contextlib.asynccontextmanager
-async def _decode(port: int) -> AsyncIterator[Call]:
-    unlimited: list[tuple[str, Any]] = [
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
-    ]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=unlimited) as channel:
-        yield channel.unary_unary("/vae.v1.VaeService/Decode")
-
-
-def _card_mib() -> float | None:
+def _raw(subject: Subject, cell: Cell, record: Record, seconds: float) -> None:
     try:
-        return float(card.query("memory.used")[0])
-    except (OSError, subprocess.CalledProcessError):
+        subject.raw_cell(cell.rows, seconds)
+    except ChildFailed as exc:
+        record.missed(f"{subject.network} {cell.rows} rows in ONNX Runtime alone", str(exc))
+
+
+def _alone(subject: Subject, record: Record, seconds: float) -> None:
+    """One request of one row at a time."""
+    name = subject.network
+    try:
+        subject.raw_cell(1, seconds)
+        file = subject.request(1, "uint8")
+        subject.ask(subject.loads[0], do="prepare", file=file, at_once=1)
+        ours = subject.ask(subject.loads[0], do="go", seconds=seconds)
+        bare = subject.ask(subject.echo, do="go", seconds=min(seconds, 1.0))
+    except ChildFailed as exc:
+        record.check(f"{name}: one row alone", False, str(exc), "a figure")
+        return
+    raw_ms = subject.raw_p50_ms[1]
+    row = {"network": name, "p50_ms": ours["p50_ms"], "raw_p50_ms": raw_ms, "grpc_p50_ms": bare["p50_ms"]}
+    record.row("alone", {**row, "calls": ours["calls"]})
+    most = _OVERHEAD * (raw_ms + bare["p50_ms"])
+    what = f"{name}: one row alone, median ms"
+    record.judge_speed(what, ours["p50_ms"] <= most, round(ours["p50_ms"], 3), f"<= {most:.3f}")
+    record.figure(f"{name} alone ms", round(ours["p50_ms"], 3))
+
+
+def _served(subject: Subject, cell: Cell, record: Record, seconds: float) -> float | None:
+    """Rows a second."""
+    loads = subject.loads[: cell.at_once]
+    file, each = subject.request(cell.rows, cell.form), cell.at_once // len(loads)
+    try:
+        subject.all(loads, do="prepare", file=file, at_once=each)
+        before = subject.server.process.usage()
+        came = subject.all(loads, do="go", seconds=seconds)
+        after = subject.server.process.usage()
+    except ChildFailed as exc:
+        record.missed(f"{subject.network} {cell.rows} rows {cell.form}", str(exc))
         return None
+    took = max(one["ended"] for one in came) - min(one["began"] for one in came)
+    rate = float(sum(one["calls"] for one in came) * cell.rows / took)
+    row = {
+        "network": subject.network,
+        "rows": cell.rows,
+        "at_once": cell.at_once,
+        "form": cell.form,
+        "rows_per_s": rate,
+        "p50_ms": max(one["p50_ms"] for one in came),
+        "server_cpus": (after.cpu_s - before.cpu_s) / took,
+        "clients_cpus": sum(one["cpu_s"] for one in came) / took,
+        "busiest_client": max(one["cpu_s"] / (one["ended"] - one["began"]) for one in came),
+        "server_mib": after.rss_mib,
+    }
+    record.row("served", row)
+    return rate
+
+
+def _without_grpc(subject: Subject, cell: Cell, record: Record, seconds: float) -> None:
+    assert subject.in_process
+    try:
+        came = subject.ask(subject.in_process, rows=cell.rows, at_once=cell.at_once, seconds=seconds)
+    except ChildFailed as exc:
+        record.missed(f"{subject.network} {cell.rows} rows without gRPC", str(exc))
+    else:
+        raw = subject.raw_rows_per_s.get(cell.rows)
+        row = {"network": subject.network, "rows": cell.rows, "at_once": cell.at_once, **came}
+        record.row("without_grpc", row | {"of_raw": came["rows_per_s"] / raw if raw else None})
+
+
+def _compare(subject: Subject, cell: Cell, rate: float | None, record: Record) -> None:
+    """With the same batch; where ONNX Runtime cannot run it, with the best of those that it can."""
+    raws = subject.raw_rows_per_s
+    compared = cell.rows if cell.rows in raws else max(raws, key=lambda rows: raws[rows], default=0)
+    what = f"{subject.network} {cell.rows} rows {cell.form}"
+    if rate is None or not compared:
+        if cell.is_judged:
+            record.check(f"{what}: of ONNX Runtime alone", False, "not measured", f">= {_ENOUGH}")
+        return
+    ratio = rate / raws[compared]
+    row = {"what": what, "rows_per_s": rate, "raw_rows_per_s": raws[compared], "raw_rows": compared}
+    record.row("ratios", row | {"ratio": ratio})
+    if cell.is_judged:
+        came = f"{ratio:.3f} ({rate:,.0f} of {raws[compared]:,.0f} rows/s at {compared})"
+        record.judge_speed(f"{what}: of ONNX Runtime alone", ratio >= _ENOUGH, came, f">= {_ENOUGH}")
+    record.figure(f"{what} of raw", round(ratio, 3))
+
+
+if __name__ == "__main__":
+    step.main("served", work)

@@ -17,12 +17,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 
 from benchmarks.serving import h2load, machine, models, overload_peer
-from benchmarks.serving.overload_metrics import Page, refused_p99_ms
+from benchmarks.serving.metrics_page import Page, refused_p99_ms
 from benchmarks.serving.processes import ServerProcess
 from benchmarks.serving.protocols import VaeV1, grpc_call
 from benchmarks.serving.servers import Vaeserve, vaeserve
@@ -148,7 +148,9 @@ def main() -> int:
             print(outcomes[-1], flush=True)
             if options.peer and cell.connections == max(options.connections) and not cell.deadline:
                 peers.append(
-                    overload_peer.measure(cell.rows, cell.factor, repository, folder, options.peer_seconds)
+                    overload_peer.measure(
+                        _case(cell.rows, "Decode", repository), cell.factor, folder, options.peer_seconds
+                    )
                 )
                 print(peers[-1], flush=True)
     short = sum(bool(outcome.shortfalls()) for outcome in outcomes)
@@ -169,7 +171,7 @@ def main() -> int:
 def _measure(
     cell: Cell, repository: Path, generator: Path, folder: Path, options: argparse.Namespace
 ) -> Outcome:
-    case = Case(Workload("overload", "mlp", "Sample", cell.rows, _AT_ONCE[cell.rows]), repository)
+    case = _case(cell.rows, "Sample", repository)
     wire = VaeV1()
     body = folder / "body"
     body.write_bytes(wire.body(case))
@@ -199,6 +201,10 @@ def _measure(
         peak_mib=max(peak),
         recovery_s=recovery_s,
     )
+
+
+def _case(rows: int, method: Literal["Decode", "Sample"], repository: Path) -> Case:
+    return Case(Workload("overload", "mlp", method, rows, _AT_ONCE[rows]), repository)
 
 
 def _capacity(server: Vaeserve, case: Case, seconds: float) -> float:

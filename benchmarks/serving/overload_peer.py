@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.serving import h2load
 from benchmarks.serving.peers import PEERS
 from benchmarks.serving.servers import Loaded, Setting
-from benchmarks.serving.workloads import Case, Workload
+from benchmarks.serving.workloads import Case
 
 _CONNECTIONS = 2048
 _MOSEC = next(peer for peer in PEERS if peer.name == "mosec")
@@ -39,8 +39,7 @@ class PeerOutcome:
         )
 
 
-def measure(rows: int, factor: float, repository: Path, folder: Path, seconds: float) -> PeerOutcome:
-    case = Case(Workload("overload", "mlp", "Decode", rows, {1: 64}.get(rows, 16)), repository)
+def measure(case: Case, factor: float, folder: Path, seconds: float) -> PeerOutcome:
     scratch = folder / "mosec"
     scratch.mkdir(exist_ok=True)
     with _MOSEC.start(Setting(case, scratch, "asyncio", scratch / "reply")) as subject:
@@ -49,7 +48,7 @@ def measure(rows: int, factor: float, repository: Path, folder: Path, seconds: f
         statuses = _offer(subject.target, before * factor, seconds, scratch)
         after = subject.measure(1.0, 5.0).requests_per_s
     return PeerOutcome(
-        rows=rows,
+        rows=case.workload.rows,
         factor=factor,
         capacity=(before, after),
         answered_per_s=statuses.get("200", 0) / seconds,

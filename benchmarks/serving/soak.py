@@ -11,15 +11,15 @@ import json
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.serving import machine, models
+from benchmarks.serving.metrics_page import Key, Page
 from benchmarks.serving.servers import Vaeserve, vaeserve
 from serving.client import AsyncClient, Format, VaeError
 
@@ -30,9 +30,6 @@ _FORMATS: tuple[Format, ...] = ("float32", "uint8", "png")
 _INTERVAL_S = 10.0
 _GROWTH = 0.05
 """What the last quarter may have more than the second, which is after the warm-up."""
-
-Key = tuple[str, frozenset[tuple[str, str]]]
-"""Name and labels of a sample."""
 
 
 @dataclass
@@ -58,7 +55,11 @@ def main() -> int:
         repository = models.make_repository(Path(name, "models"))
         with vaeserve(repository, Path(name, "log")) as server:
             counts, rss_mib = asyncio.run(_soak(server, minutes * 60))
-            problems = [*counts.errors[:5], *_differences(counts, _scrape(server)), *_growth(rss_mib)]
+            problems = [
+                *counts.errors[:5],
+                *_differences(counts, Page.of(server.metrics_port).samples),
+                *_growth(rss_mib),
+            ]
     total = sum(counts.requests.values())
     print(f"{total:,} calls, {sum(counts.rows.values()):,} rows through graphs in {minutes:g} minutes")
     print("resident MiB every 10 s: " + " ".join(f"{mib:.0f}" for mib in rss_mib))
@@ -132,17 +133,7 @@ def _key(name: str, **labels: str) -> Key:
     return name, frozenset(labels.items())
 
 
-def _scrape(server: Vaeserve) -> dict[Key, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=10) as reply:
-        text = reply.read().decode()
-    return {
-        _key(sample.name, **sample.labels): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def _differences(counts: Counts, metrics: dict[Key, float]) -> list[str]:
+def _differences(counts: Counts, metrics: Mapping[Key, float]) -> list[str]:
     wanted: dict[Key, float] = {}
     for (model, method), calls in counts.requests.items():
         wanted[_key("vae_requests_total", model=model, method=method, code="OK")] = calls

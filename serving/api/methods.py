@@ -9,7 +9,7 @@ from typing import Any
 from serving.api.frame import Behaviour, Call, Frame, Method
 from serving.api.inference import OpenInference
 from serving.api.servicer import VaeService
-from serving.oip import messages
+from serving.oip import schema
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 SERVICE = "vae.v1.VaeService"
@@ -42,19 +42,19 @@ def inference_methods(inference: OpenInference, frame: Frame) -> list[Method]:
     """Those of Open Inference Protocol; each message of its stream is answered like a call of its own."""
     found = [
         Method(
-            service=messages.SERVICE,
+            service=schema.SERVICE,
             name=name,
-            request_type=messages.request_of(name),
+            request_type=schema.request_of(name),
             behave=getattr(inference, name),
             model_of=inference.model_of(name),
         )
-        for name in messages.METHODS
+        for name in schema.METHODS
         if name != _STREAM
     ]
     infer = next(method for method in found if method.name == "ModelInfer")
     one = replace(infer, name=_STREAM)
     stream = Method(
-        service=messages.SERVICE,
+        service=schema.SERVICE,
         name=_STREAM,
         request_type=None,
         behave=inference.stream(frame.answer(one, is_part=True)),

@@ -1,6 +1,7 @@
 """Images on their way in and out of the service, converted beside the event loop where that takes long."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from serving.wire import images as formats
 from serving.wire import replies, tensors
 
 Rows = NDArray[np.float32]
+Images = NDArray[np.float32] | NDArray[np.uint8]
 
 _PNG = tensors_pb2.IMAGE_FORMAT_PNG
 _UINT8 = tensors_pb2.IMAGE_FORMAT_UINT8
@@ -19,6 +21,11 @@ _PNG_WORK = 30
 """Compressing a pixel, or unpacking it, in steps of arithmetic on a value."""
 _FILE_WORK = 30_000
 """Opening a file or beginning one, which holds Python's lock, in the same."""
+
+
+def are_bytes(wanted: int) -> bool:
+    """Whether images of this format are made from values of 8 bits."""
+    return wanted in (_PNG, _UINT8)
 
 
 async def read(
@@ -50,13 +57,15 @@ async def read_tensor(
 
 
 async def written(
-    field: int, rows: Rows, wanted: int, spec: ImageSpec, background: Background
+    field: int, rows: Images, wanted: int, spec: ImageSpec, background: Background
 ) -> tuple[replies.Part, ...]:
-    """An ``Images`` field in the format that was asked for, of images [rows, C, H, W]."""
-    pixels = math.prod(spec.shape)
+    """An ``Images`` field in the format that was asked for, of images [rows, C, H, W]: floats, or bytes where
+    bytes are wanted."""
+    pixels, is_done = math.prod(spec.shape), rows.dtype == np.uint8
 
     def levels(part: slice) -> formats.Pixels:
-        return formats.to_uint8(rows[part], spec.value_range)
+        some: NDArray[Any] = rows[part]
+        return some if is_done else formats.to_uint8(some, spec.value_range)
 
     if wanted == _PNG:
         files = await background.pieces(
@@ -66,6 +75,6 @@ async def written(
             png=tensors_pb2.PngImages(files=[file for some in files for file in some])
         )
         return replies.message(field, content.SerializeToString())
-    if wanted == _UINT8:
+    if wanted == _UINT8 and not is_done:
         rows = np.concatenate(await background.pieces(len(rows), pixels, levels))
     return replies.images(field, rows)

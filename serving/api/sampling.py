@@ -153,7 +153,7 @@ class Drawn:
     """Shapes: latents [rows, *latent_shape], images [rows, C, H, W]."""
 
     latents: Rows
-    images: Rows
+    images: pictures.Images
 
 
 async def draw(
@@ -162,9 +162,12 @@ async def draw(
     rows: int,
     time_remaining: Callable[[], float | None],
     *,
+    as_pixels: bool = False,
     continues: bool = False,
 ) -> Drawn:
     """Rows of the source; they are admitted before noise is drawn, but for those of a request that goes on.
+
+    ``as_pixels``: the images may be bytes already, see ``Model.decode``.
 
     Raises: as ``Batcher.submit``.
     """
@@ -172,10 +175,11 @@ async def draw(
     if continues or source.is_admitted:
         noise = await source.noise(first_row, rows)
     else:
-        with model.expect(source.first_graph, rows, time_remaining()):
+        with model.expect(source.first_graph, rows, time_remaining(), as_pixels=as_pixels):
             noise = await source.noise(first_row, rows)
     latents = await source.latents(noise, time_remaining())
-    return Drawn(latents, await model.decode(latents, time_remaining(), continues=True))
+    images = await model.decode(latents, time_remaining(), as_pixels=as_pixels, continues=True)
+    return Drawn(latents, images)
 
 
 def count(metrics: Metrics, request: pb.SampleRequest, rows: int, model: Model) -> None:

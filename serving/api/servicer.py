@@ -94,18 +94,20 @@ class VaeService:
             latents = tensors.to_latents(
                 request.latents, "latents", model.manifest.latent_shape, model.max_rows
             )
-            images = await model.decode(latents, call.time_remaining())
+            as_pixels = pictures.are_bytes(wanted)
+            images = await model.decode(latents, call.time_remaining(), as_pixels=as_pixels)
             written = await self._images(pb.DecodeResponse.IMAGES_FIELD_NUMBER, images, wanted, model)
             return replies.join(_served(model), written)
 
     async def Reconstruct(self, request: pb.ReconstructRequest, call: Call) -> bytes:
         with self._resolve(request.model) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
-            rows = tensors.rows_said(request.images, model.max_rows)
-            with model.expect("decoder", rows, call.time_remaining()):
+            rows, as_pixels = tensors.rows_said(request.images, model.max_rows), pictures.are_bytes(wanted)
+            with model.expect("decoder", rows, call.time_remaining(), as_pixels=as_pixels):
                 images = await self._admitted(request.images, model, call)
                 mean, _ = await model.encode(images, call.time_remaining(), continues=True)
-            decoded = await model.decode(mean, call.time_remaining(), continues=True)
+            time_left = call.time_remaining()
+            decoded = await model.decode(mean, time_left, as_pixels=as_pixels, continues=True)
             return replies.join(
                 _served(model),
                 await self._images(pb.ReconstructResponse.IMAGES_FIELD_NUMBER, decoded, wanted, model),
@@ -152,7 +154,8 @@ class VaeService:
             spherical = _is_spherical(request.path)
             legs = _points_said(request, model.max_rows) - 1
             rows = max(0, min(1 + request.steps * legs, model.max_rows))
-            with model.expect("decoder", rows, call.time_remaining()):
+            as_pixels = pictures.are_bytes(wanted)
+            with model.expect("decoder", rows, call.time_remaining(), as_pixels=as_pixels):
                 points = await self._points(request, model, call)
                 longest = (model.max_rows - 1) // (len(points) - 1)
                 if not 1 <= request.steps <= longest:
@@ -162,7 +165,8 @@ class VaeService:
                 latents = await sampling.walk(
                     points, request.steps, spherical=spherical, background=self._background
                 )
-            images = await model.decode(latents, call.time_remaining(), continues=True)
+            time_left = call.time_remaining()
+            images = await model.decode(latents, time_left, as_pixels=as_pixels, continues=True)
             return replies.join(
                 _served(model),
                 await self._images(pb.InterpolateResponse.IMAGES_FIELD_NUMBER, images, wanted, model),
@@ -192,7 +196,9 @@ class VaeService:
     ) -> list[tuple[replies.Part, ...]]:
         """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
         model = source.model
-        drawn = await sampling.draw(source, first, rows, call.time_remaining, continues=continues)
+        drawn = await sampling.draw(
+            source, first, rows, call.time_remaining, as_pixels=pictures.are_bytes(wanted), continues=continues
+        )
         sampling.count(self._metrics, request, rows, model)
         fields = [
             _served(model),
@@ -231,7 +237,7 @@ class VaeService:
         return pictures.read(message, "images", spec, model.max_rows, self._background)
 
     def _images(
-        self, field: int, rows: Rows, wanted: int, model: Model
+        self, field: int, rows: pictures.Images, wanted: int, model: Model
     ) -> Awaitable[tuple[replies.Part, ...]]:
         return pictures.written(field, rows, wanted, model.manifest.image, self._background)
 

@@ -19,6 +19,7 @@ CODES: dict[type[errors.ServingError], str] = {
     errors.NotOffered: "FAILED_PRECONDITION",
     errors.Overloaded: "RESOURCE_EXHAUSTED",
     errors.TooManyCalls: "RESOURCE_EXHAUSTED",
+    errors.MemoryShort: "RESOURCE_EXHAUSTED",
     errors.RequestUnfinished: "DEADLINE_EXCEEDED",
     errors.DeadlineUnreachable: "DEADLINE_EXCEEDED",
     errors.ShuttingDown: "UNAVAILABLE",

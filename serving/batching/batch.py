@@ -1,18 +1,23 @@
 """What is queued, what is cut from it, and how the parts of a request come together again."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import OutputNotFinite
+from serving.errors import ExecutionFailed, MemoryShort, OutputNotFinite, ServingError, is_short_of_memory
+
+log = logging.getLogger(__name__)
 
 Rows = NDArray[np.float32]
 Outputs = Sequence[Rows]
 Run = Callable[[dict[str, Rows]], Outputs]
 """One graph: [rows, …] by the name of the input → arrays with the same number of rows."""
+
+_MEMORY_RETRY_S = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -92,9 +97,29 @@ class Batch:
                 )
             start = stop
 
+    def show(self, watch: Callable[[Outputs], None] | None) -> None:
+        """The outputs, if there are any, to one who is no caller; what comes of it harms nobody."""
+        if watch is None or self.failure or not self.rows:
+            return
+        try:
+            watch(self.outputs)
+        except Exception:
+            log.exception("watching the outputs failed")
+
+    def fail(self, failure: Exception) -> None:
+        """Tell every entry, in words for its caller, that the graph could not be run."""
+        told: ServingError = ExecutionFailed("the model could not be run")
+        if is_short_of_memory(failure):
+            log.error("a batch of %d rows failed: %s", self.rows, str(failure).splitlines()[:1])
+            told = MemoryShort("memory was short for these rows", _MEMORY_RETRY_S)
+        else:
+            log.error("a batch of %d rows failed", self.rows, exc_info=failure)
+        for entry, _ in self.parts:
+            entry.fail(told)
+
 
 def all_finite(outputs: Outputs) -> bool:
-    return all(np.isfinite(output).all() for output in outputs)
+    return all(output.dtype.kind != "f" or np.isfinite(output).all() for output in outputs)
 
 
 def check_rows(outputs: Outputs, rows: int) -> None:

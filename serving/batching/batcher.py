@@ -22,7 +22,7 @@ from serving.batching.executors import Executors
 from serving.batching.gathering import Gathering
 from serving.batching.loop_cost import LoopCost
 from serving.batching.queue import Expected, Queue
-from serving.errors import DeadlineUnreachable, ExecutionFailed, Overloaded, ShuttingDown
+from serving.errors import DeadlineUnreachable, Overloaded, ShuttingDown
 from serving.metrics.registry import GraphMetrics
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Batcher:
         executors: threads that call ``run``, shared with other graphs.
         most_executors: that may run this graph at once.
         measured: rows and seconds of batches that ran already.
+        padding: rows that the graph computes beside so many, to no purpose.
+        on_loop: whether short batches may run on the event loop.
         watch: called with the outputs of each batch, on the thread that ran it, out of its callers' way.
     """
 
@@ -57,6 +59,8 @@ class Batcher:
         most_executors: int,
         metrics: GraphMetrics,
         measured: Iterable[tuple[int, float]] = (),
+        padding: Callable[[int], int] = lambda _: 0,
+        on_loop: bool = True,
         watch: Callable[[Outputs], None] | None = None,
     ) -> None:
         self._graph = run
@@ -64,6 +68,8 @@ class Batcher:
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._metrics = metrics
+        self._padding = padding
+        self._on_loop = on_loop
         self._watch = watch
         self._queue = Queue()
         metrics.queue_rows.set_function(lambda: self._queue.rows)
@@ -75,8 +81,7 @@ class Batcher:
         self._closing = False
         self._dispatch_is_due = False
         self._next_look: asyncio.Handle | None = None  # of the look-out
-        self._done = asyncio.Event()
-        """Set once it is closing and everything is answered."""
+        self._done = asyncio.Event()  # it is closing and everything is answered
         self._loop = asyncio.get_running_loop()
         self._executors = executors
         self._most_executors = most_executors
@@ -93,7 +98,7 @@ class Batcher:
 
         Raises:
             ShuttingDown, Overloaded, DeadlineUnreachable: refused, nothing was queued.
-            ExecutionFailed: the graph failed on the batch these rows were in.
+            ExecutionFailed, MemoryShort: the graph failed on the batch these rows were in.
         """
         count = len(rows[0])
         self._admit(count, timeout_s, continues=continues)
@@ -168,9 +173,12 @@ class Batcher:
         return (
             not self._turns
             and rows <= self._max_batch_rows
-            and self._cost.is_short(rows)
+            and self._is_short(rows)
             and not self._are_more_to_come()
         )
+
+    def _is_short(self, rows: int) -> bool:
+        return self._on_loop and self._cost.is_short(rows)
 
     def _are_more_to_come(self) -> bool:
         """Whether requests are likely to come at once that should share a batch with those that wait."""
@@ -192,7 +200,7 @@ class Batcher:
         if self._next_look:  # an executor that finished was quicker
             self._next_look.cancel()
             self._next_look = None
-        while self._queue.rows and not self._turns and self._cost.is_short(self._queue.rows):
+        while self._queue.rows and not self._turns and self._is_short(self._queue.rows):
             batch = self._cut(1)
             self._run(batch)
             self._finish(batch)
@@ -225,10 +233,10 @@ class Batcher:
             if not following.rows:
                 break
             self._loop.call_soon_threadsafe(self._executed, batch)
-            self._show(batch)
+            batch.show(self._watch)
             batch = following
         self._loop.call_soon_threadsafe(self._turn_is_over, batch)
-        self._show(batch)
+        batch.show(self._watch)
 
     def _cut_on_executor(self, executors: int, *, goes_on: bool = False) -> Batch:
         """Without rows if there are none, or if a turn that goes on had better leave them to others."""
@@ -271,15 +279,7 @@ class Batcher:
     def _finish(self, batch: Batch) -> None:
         """Of a batch that ran on the loop."""
         self._answer(batch)
-        self._show(batch)
-
-    def _show(self, batch: Batch) -> None:
-        if self._watch is None or batch.failure or not batch.rows:
-            return
-        try:
-            self._watch(batch.outputs)
-        except Exception:  # it harms no caller, nor the executor
-            log.exception("watching the outputs failed")
+        batch.show(self._watch)
 
     def _answer(self, batch: Batch) -> None:
         """Count a batch and answer its callers, in words for them if it failed."""
@@ -288,13 +288,11 @@ class Batcher:
             if not part.start:
                 self._metrics.queue_duration.observe(batch.cut_at - entry.queued_at)
         if not batch.failure:
-            self._metrics.batch(batch.rows, batch.seconds)
+            self._metrics.batch(batch.rows, batch.seconds, self._padding(batch.rows))
             self._cost.observe(batch.rows, batch.seconds)
             try:
                 batch.split()
             except Exception as exc:
                 batch.failure = exc
         if batch.failure:
-            log.error("a batch of %d rows failed", batch.rows, exc_info=batch.failure)
-            for entry, _ in batch.parts:
-                entry.fail(ExecutionFailed("the model could not be run"))
+            batch.fail(batch.failure)

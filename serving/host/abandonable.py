@@ -9,7 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_NAME = "abandonable"
+ABANDONABLE = "abandonable"
+"""Name of a thread while it does such work."""
 
 
 async def abandonable(work: Callable[[], T]) -> T:
@@ -40,13 +41,13 @@ async def abandonable(work: Callable[[], T]) -> T:
         except RuntimeError:  # the loop is closed
             return
 
-    threading.Thread(target=run, name=_NAME, daemon=True).start()
+    threading.Thread(target=run, name=ABANDONABLE, daemon=True).start()
     return await outcome
 
 
 def leave(code: int) -> None:
     """End the process at once if such work is left behind: an orderly end would take what it uses from it."""
-    if any(thread.name == _NAME for thread in threading.enumerate()):
+    if any(thread.name == ABANDONABLE for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)

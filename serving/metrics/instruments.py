@@ -57,7 +57,7 @@ class Count:
     __slots__ = ("value",)
 
     def __init__(self) -> None:
-        self.value = 0
+        self.value: float = 0
 
 
 class LoopCounter(_Labelled[Count]):

@@ -7,6 +7,7 @@ first event instead of nothing.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import prometheus_client as prometheus
@@ -126,7 +127,7 @@ class Metrics:
         self.batch_rows = LoopHistogram(
             "vae_batch_rows", "Rows in a batch.", graph, buckets=_ROWS, registry=r
         )
-        self.batch_padding_rows = prometheus.Counter(
+        self.batch_padding_rows = LoopCounter(
             "vae_batch_padding_rows", "Rows added to reach a fixed batch size.", graph, registry=r
         )
         self.batches = LoopCounter("vae_batches", "Batches run.", (*graph, "cut_reason"), registry=r)
@@ -146,6 +147,12 @@ class Metrics:
         newer_refused = "Versions newer than the one in service that were refused."
         self.refused_versions = Gauge("vae_refused_versions", newer_refused, model, registry=r)
         self.onnxruntime = Info("vae_onnxruntime", "ONNX Runtime in use.", registry=r)
+        self.gpu_memory = Gauge(
+            "vae_gpu_memory_bytes", "Memory of the GPU, in use by everything on it, and in all.", ("state",),
+            registry=r,
+        )  # fmt: skip
+        seconds = "Seconds that batches took to be copied to the GPU and back, and to be computed there."
+        self.gpu_seconds = LoopCounter("vae_gpu_seconds", seconds, (*model, "graph", "part"), registry=r)
 
     def _latent_space(self) -> None:
         """Of what the encoder is given: Encode, Reconstruct, and images to walk between or to sample near."""
@@ -165,6 +172,18 @@ class Metrics:
         self.posterior_kl.labels(model).set_function(shown.kl)
         self.active_units.labels(model).set_function(shown.active_units)
 
+    def watch_gpu(self, memory: Callable[[], tuple[int, int]]) -> None:
+        """Ask this for the bytes in use, and in all, at each scrape; NaN if the GPU does not answer."""
+
+        def said(place: int) -> float:
+            try:
+                return memory()[place]
+            except (RuntimeError, MemoryError):
+                return math.nan
+
+        self.gpu_memory.labels("used").set_function(partial(said, 0))
+        self.gpu_memory.labels("total").set_function(partial(said, 1))
+
     def watch_certificate(self, seconds_left: Callable[[], float]) -> None:
         """Ask this at each scrape."""
         self.certificate_expiry.set_function(seconds_left)
@@ -173,7 +192,7 @@ class Metrics:
         """Calls answered since the start, by the name of their code."""
         calls: Counter[str] = Counter()
         for (_, _, code), count in self.requests.items():
-            calls[code] += count.value
+            calls[code] += int(count.value)
         return {code: calls[code] for code in sorted(calls) if calls[code]}
 
     def start_model(
@@ -224,13 +243,14 @@ class GraphMetrics:
         self._batch_rows = metrics.batch_rows.labels(model, graph)
         self._batches = {reason: metrics.batches.labels(model, graph, reason) for reason in _CUT_REASONS}
         self._rejected = {reason: metrics.rejected.labels(model, reason) for reason in _REJECT_REASONS}
-        metrics.batch_padding_rows.labels(model, graph)
+        self._padding = metrics.batch_padding_rows.labels(model, graph)
 
     def cut(self, reason: str) -> None:
         self._batches[reason].value += 1
 
-    def batch(self, rows: int, seconds: float) -> None:
+    def batch(self, rows: int, seconds: float, padding: int) -> None:
         self._batch_rows.observe(rows)
+        self._padding.value += padding
         self._inference_duration.observe(seconds)
 
     def rejected(self, reason: str) -> None:

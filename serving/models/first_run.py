@@ -11,7 +11,7 @@ from serving.batching.batch import Outputs
 from serving.bundle import BundleError, Manifest, Role
 from serving.errors import plain
 from serving.latent.pool_set import PoolSet
-from serving.models.session import Session
+from serving.runtime.session import Session
 
 Rows = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -56,6 +56,7 @@ def queues_of(manifest: Manifest) -> dict[str, Queue]:
     shapes: dict[str, tuple[Role, int, tuple[Shape, ...], tuple[Shape, ...]]] = {
         "encoder": ("encoder", 1, (image,), (latent, latent)),
         "decoder": ("decoder", 1, (latent,), (image,)),
+        "pixels": ("decoder", 1, (latent,), (image, (image[0], 1, 1))),
         "prior": ("prior", 1, (latent,), (latent,)),
         "score": ("score", BLOCK, (image, (BLOCK, *latent)), ((), (), (BLOCK,))),
         "score_single": ("score", 1, (image, (1, *latent)), ((), (), (1,))),
@@ -64,10 +65,12 @@ def queues_of(manifest: Manifest) -> dict[str, Queue]:
 
 
 def run(session: Session, queue: Queue, batch: list[Rows]) -> Outputs:
-    """Raises BundleError if the graph cannot run the batch, or answers in other shapes."""
+    """Raises MemoryError, or BundleError if the graph cannot run the batch, or answers in other shapes."""
     rows = len(batch[0])
     try:
         outputs = session(*batch)
+    except MemoryError:
+        raise
     except Exception as exc:  # ONNX Runtime's exceptions share no other base
         words = plain(" ".join(str(exc).split()), 200)
         raise BundleError(f"the {queue.name} cannot run a batch of {rows} rows: {words}") from None

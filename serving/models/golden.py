@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Bundle, BundleError, Role, tensors_of
-from serving.models.session import Session
+from serving.runtime.session import Session
 
 Rows = NDArray[np.float32]
 
@@ -53,6 +53,8 @@ def prove_parity(
         }
     except KeyError as exc:
         raise BundleError(f"{FILE}: want a tensor {exc}") from None
+    except MemoryError:
+        raise
     except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
         raise BundleError(f"{FILE}: the graphs cannot run it: {str(exc)[:200]}") from None
     pixels = math.prod(bundle.manifest.image.shape)

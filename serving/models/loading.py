@@ -3,23 +3,26 @@
 import logging
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from serving.bundle import Bundle, BundleError, Pools, Reference, Role, check_graph_file, read
-from serving.host.memory import resident_bytes
 from serving.latent.pool_set import PoolSet
 from serving.models.first_run import Queue, queues_of, run, try_out, try_pools
 from serving.models.golden import prove_parity
-from serving.models.providers import Provider
-from serving.models.session import Session
+from serving.models.memory_budget import MemoryBudget
+from serving.runtime.bound_runs import Turn, at_once
+from serving.runtime.providers import Provider
+from serving.runtime.session import Session
+
+Measured = list[tuple[int, float]]
+"""Rows and seconds of batches."""
 
 log = logging.getLogger(__name__)
 
-_MEMORY_BYTES = 1 << 30
-"""What the batches of one graph may take; larger ones are never run."""
 _LONG_ENOUGH_S = 0.1
 """A batch that takes so long is as large as any needs to be: one row behind it waits for it."""
 _FEWEST_ROWS = 8
@@ -35,15 +38,14 @@ class LoadedGraph:
     """Rows of the decoder that one row stands for."""
     max_rows: int
     """Of a batch."""
-    measured: list[tuple[int, float]]
-    """Rows and seconds of batches that were run."""
+    measured: Measured
 
 
 @dataclass(frozen=True)
 class Loaded:
     bundle: Bundle
     graphs: dict[str, LoadedGraph]
-    """By queue: encoder, decoder and, where the bundle has them, prior, score and score_single."""
+    """By queue: encoder, decoder, on a GPU pixels, and prior, score, score_single if the bundle has them."""
     pools: PoolSet | None
     reference: Reference | None
 
@@ -58,25 +60,51 @@ def read_version(path: Path, most_bytes: int) -> Bundle:
     return found
 
 
-def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
-    """Load every graph, warm up and re-prove parity with PyTorch.
+def load(bundle: Bundle, provider: Provider, max_batch_rows: int, turn: Turn = at_once) -> Loaded:
+    """Load every graph, warm up and re-prove parity with PyTorch. On a GPU each run takes its ``turn``.
 
     Raises:
         BundleError: the bundle must not be served.
         StartupError: the provider cannot run it.
     """
+    budget = MemoryBudget(provider)
+    sessions: dict[Role, Session] = {}
+    try:
+        return _loaded(bundle, provider, max_batch_rows, turn, budget, sessions)
+    except BaseException as exc:
+        with suppress(Exception):  # the executors may be gone
+            for session in sessions.values():
+                session.close()
+        if isinstance(exc, MemoryError):
+            raise budget.too_small("model") from None
+        raise
+
+
+def _loaded(
+    bundle: Bundle,
+    provider: Provider,
+    max_batch_rows: int,
+    turn: Turn,
+    budget: MemoryBudget,
+    sessions: dict[Role, Session],
+) -> Loaded:
+    """``sessions`` are filled as they are made. Raises MemoryError besides."""
     manifest = bundle.manifest
     latents = math.prod(manifest.latent_shape)
-    sessions = {role: _session(bundle, role, provider) for role in manifest.graphs}
+    for role in manifest.graphs:
+        sessions[role] = _session(bundle, role, provider, max_batch_rows, turn)
     graphs: dict[str, LoadedGraph] = {}
     rows_at_once: dict[Role, int] = {}
     for name, queue in queues_of(manifest).items():
         role = queue.role
-        if role in sessions:
-            rows, measured = _warm_up(sessions[role], queue, max(1, max_batch_rows // queue.weight))
-            graphs[name] = LoadedGraph(sessions[role], queue.weight, rows, measured)
+        session = sessions.get(role)
+        if session and name == "pixels":
+            session = session.pixels
+        if session:
+            rows, measured = _warm_up(session, queue, max(1, max_batch_rows // queue.weight), budget)
+            graphs[name] = LoadedGraph(session, queue.weight, rows, measured)
             rows_at_once[role] = min(rows, rows_at_once.get(role, rows))
-            try_out(sessions[role], queue, rows, is_fast=measured[-1][1] < _LONG_ENOUGH_S)
+            try_out(session, queue, rows, is_fast=measured[-1][1] < _LONG_ENOUGH_S)
     prove_parity(bundle, sessions, rows_at_once)
     pools = _pools(bundle, latents)
     if pools:
@@ -84,14 +112,17 @@ def load(bundle: Bundle, provider: Provider, max_batch_rows: int) -> Loaded:
     return Loaded(bundle, graphs, pools, _reference(bundle, latents))
 
 
-def _session(bundle: Bundle, role: Role, provider: Provider) -> Session:
+def _session(bundle: Bundle, role: Role, provider: Provider, max_batch_rows: int, turn: Turn) -> Session:
     graph = bundle.manifest.graphs[role]
     content = bundle.content(graph.file)
     check_graph_file(graph.file, content)
-    return Session(content, graph, provider, role=role)
+    pixels_of = bundle.manifest.image.value_range if role == "decoder" else None
+    return Session(
+        content, graph, provider, role=role, most_rows=max_batch_rows, turn=turn, pixels_of=pixels_of
+    )
 
 
-def _warm_up(session: Session, queue: Queue, max_rows: int) -> tuple[int, list[tuple[int, float]]]:
+def _warm_up(session: Session, queue: Queue, max_rows: int, budget: MemoryBudget) -> tuple[int, Measured]:
     """Run batches of 1, 2, 4 … rows: how many a batch may have, and the rows and seconds of each that ran.
 
     Each size runs twice, because the first time ONNX Runtime plans its memory. It keeps what a batch has
@@ -101,23 +132,35 @@ def _warm_up(session: Session, queue: Queue, max_rows: int) -> tuple[int, list[t
     Raises:
         BundleError: the graph cannot run a batch.
     """
-    measured: list[tuple[int, float]] = []
+    measured: Measured = []
     grown, rows = 0, 1
     while True:
-        batch, before = queue.zeros(rows), resident_bytes()
-        run(session, queue, batch)
-        between = resident_bytes()
+        batch, before = queue.zeros(rows), budget.used_bytes()
+        try:
+            run(session, queue, batch)
+        except MemoryError:
+            if not measured:
+                raise budget.too_small(queue.name) from None
+            return _short_of_memory(queue.name, grown, measured)
+        between = budget.used_bytes()
+        if not measured and budget.is_exceeded():
+            raise budget.too_small(queue.name)
         started = time.perf_counter()
         session(*batch)
         measured.append((rows, time.perf_counter() - started))
-        first, second = between - before, resident_bytes() - between
+        first, second = between - before, budget.used_bytes() - between
         grown += first if first > 0 and second < first // 4 else 0
         if rows == max_rows or (measured[-1][1] > _LONG_ENOUGH_S and rows >= _FEWEST_ROWS):
             return rows, measured
-        if 2 * grown > _MEMORY_BYTES:
-            log.warning("%s: batches of at most %d rows, which take %d MiB", queue.name, rows, grown >> 20)
-            return rows, measured
+        if not budget.may_double(grown):
+            return _short_of_memory(queue.name, grown, measured)
         rows = min(2 * rows, max_rows)
+
+
+def _short_of_memory(name: str, grown: int, measured: Measured) -> tuple[int, Measured]:
+    rows = measured[-1][0]
+    log.warning("%s: batches of at most %d rows, which take %d MiB", name, rows, grown >> 20)
+    return rows, measured
 
 
 def _pools(bundle: Bundle, latents: int) -> PoolSet | None:

@@ -20,11 +20,12 @@ from serving.host.abandonable import abandonable
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
 from serving.models.loading import Loaded, load, read_version
-from serving.models.providers import Provider
 from serving.models.scoring import Scorer
 from serving.models.trial import Bounds, try_out, within
+from serving.runtime.providers import Provider
 
 Rows = NDArray[np.float32]
+Images = NDArray[np.float32] | NDArray[np.uint8]
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,9 @@ class Model:
         """None for a bundle that does not say what its training set looks like."""
         self._limits, self._executors, self._metrics = limits, executors, metrics
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
+        self._sessions = {graph.session for graph in loaded.graphs.values()}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
-        self._prior = self._queues.get("prior")
+        self._prior, self._pixels = self._queues.get("prior"), self._queues.get("pixels")
         self.scorer = self._scorer(loaded) if "score" in self._queues else None
         """None for a bundle without a score graph."""
         self.is_ending = False
@@ -89,9 +91,10 @@ class Model:
         if not self._leases:
             self._unused.set()
 
-    def expect(self, graph: str, rows: int, timeout_s: float | None) -> Expected:
-        """See ``Batcher.expect``."""
-        return self._queues[graph].expect(rows, timeout_s)
+    def expect(self, graph: str, rows: int, timeout_s: float | None, *, as_pixels: bool = False) -> Expected:
+        """See ``Batcher.expect``; for the decoder, and ``as_pixels``, see ``decode``."""
+        queue = self._pixels if graph == "decoder" and as_pixels else None
+        return (queue or self._queues[graph]).expect(rows, timeout_s)
 
     async def encode(
         self, images: Rows, timeout_s: float | None, *, continues: bool = False
@@ -119,10 +122,24 @@ class Model:
             return latents
         return (latents - np.float32(self._shift)) * np.float32(self._scale)
 
-    async def decode(self, latents: Rows, timeout_s: float | None, *, continues: bool = False) -> Rows:
-        """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range."""
+    async def decode(
+        self,
+        latents: Rows,
+        timeout_s: float | None,
+        *,
+        as_pixels: bool = False,
+        continues: bool = False,
+    ) -> Images:
+        """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range.
+
+        ``as_pixels`` says that the caller wants bytes, as ``wire.images.to_uint8`` makes them. Where they are
+        to be had from the graph, on a GPU, these come instead.
+        """
         if (self._scale, self._shift) != (1.0, 0.0):
             latents = latents / np.float32(self._scale) + np.float32(self._shift)
+        if as_pixels and self._pixels:
+            pixels, _ = await self._pixels.submit(latents, timeout_s=timeout_s, continues=continues)
+            return pixels
         (images,) = await self._decoder.submit(latents, timeout_s=timeout_s, continues=continues)
         return images
 
@@ -132,21 +149,31 @@ class Model:
             self._unused.clear()
             await self._unused.wait()
         await asyncio.gather(*(queue.aclose() for queue in self._queues.values()))
+        for session in self._sessions if self.provider.binds else ():
+            await abandonable(session.close)
 
     def _queue(self, name: str, loaded: Loaded) -> Batcher:
         graph = loaded.graphs[name]
         batch_rows = graph.max_rows
         queue_rows = max(self._limits.max_queue_rows // graph.weight, batch_rows)
         self._metrics.queue_limit_rows.labels(self.name, name).set(queue_rows)
+        seconds = self._metrics.gpu_seconds
+        if self.provider.binds:
+            graph.session.count_seconds(
+                copying=seconds.labels(self.name, name, "copying"),
+                computing=seconds.labels(self.name, name, "computing"),
+            )
         return Batcher(
             graph.session.run,
             graph.session.inputs,
             max_batch_rows=batch_rows,
             max_queue_rows=queue_rows,
             executors=self._executors,
-            most_executors=self._executors.count if self.provider.name == "cpu" else 1,
+            most_executors=self._executors.count,
             metrics=GraphMetrics(self._metrics, self.name, name),
             measured=graph.measured,
+            padding=graph.session.padding,
+            on_loop=not self.provider.on_gpu,  # it would wait there for the batches of all models
             watch=self._watch if name == "encoder" and self.drift else None,
         )
 
@@ -180,7 +207,7 @@ async def load_model(
         found = read_version(path, limits.loading.memory_bytes)
         if tried not in (None, found.digest):  # before any of it is run
             raise UnreadableBundle(f"{path}: its files change while it is loaded")
-        return load(found, provider, limits.max_batch_rows)
+        return load(found, provider, limits.max_batch_rows, executors.call)
 
     if nothing_to_lose:
         loaded = await within(limits.loading, work)

@@ -23,8 +23,8 @@ from serving.bundle import BundleError, UnreadableBundle
 from serving.host.abandonable import abandonable
 from serving.host.memory import private_bytes
 from serving.models.loading import load, read_version
-from serving.models.providers import Provider, choose
 from serving.models.refusals import lies_in_the_files, reason
+from serving.runtime.providers import ORT_NAMES, Provider, choose
 
 T = TypeVar("T")
 
@@ -74,7 +74,8 @@ async def try_out(path: Path, provider: Provider, max_batch_rows: int, bounds: B
 def _start(path: Path, provider: Provider, max_batch_rows: int, bounds: Bounds) -> "subprocess.Popen[bytes]":
     """``main`` in a process that shares nothing with this one: a fork would take gRPC's locks along."""
     latest_s = bounds.timeout_s + _LATE_S
-    arguments = [path.absolute(), provider.name, max_batch_rows, bounds.memory_bytes, latest_s]
+    given = provider.memory_bytes or 0, provider.engines or ""
+    arguments = [path.absolute(), provider.name, *given, max_batch_rows, bounds.memory_bytes, latest_s]
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
@@ -113,14 +114,17 @@ def _crash(code: int) -> BundleError:
 
 def main(arguments: list[str]) -> None:
     """The other process. Whatever comes of it is one line of JSON."""
-    path, provider, max_batch_rows, memory_bytes, latest_s = arguments
+    path, name, gpu_bytes, engines, max_batch_rows, memory_bytes, latest_s = arguments
     signal.setitimer(signal.ITIMER_REAL, float(latest_s))
     with suppress(OSError):  # where memory runs out, this process is the one to go
         Path("/proc/self/oom_score_adj").write_text("1000")
     answer: dict[str, object]
     try:
         read = read_version(Path(path), int(memory_bytes))
-        load(read, choose("cuda" if provider == "cuda" else "cpu"), int(max_batch_rows))
+        asked = next(known for known in ORT_NAMES if known == name)
+        folder = Path(engines) if engines else None
+        provider = choose(asked, memory_bytes=int(gpu_bytes) or None, engines=folder)
+        load(read, provider, int(max_batch_rows))
         answer = {"digest": read.digest}
     except Exception as exc:
         answer = {"reason": reason(exc), "final": lies_in_the_files(exc)}

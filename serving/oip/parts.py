@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from serving.errors import NotFound, quoted
 from serving.models.model import Model
-from serving.oip.messages import message
+from serving.oip.schema import message
 
 PLATFORM = "vaeserve"
 Datatype = Literal["FP32", "INT64"]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.pb.vae.v1 import models_pb2, tensors_pb2, vae_service_pb2
+from serving.protobuf_wire import delimited, varint
 
 Part = Any
 """bytes, or a contiguous array whose memory is joined as it is."""
@@ -24,7 +25,6 @@ _SHAPE = tensors_pb2.Tensor.SHAPE_FIELD_NUMBER
 _DATA = tensors_pb2.Tensor.DATA_FIELD_NUMBER
 _IMAGES_TENSOR = tensors_pb2.Images.TENSOR_FIELD_NUMBER
 _MODEL = vae_service_pb2.SampleResponse.MODEL_FIELD_NUMBER  # the same in every response
-_LENGTH_DELIMITED = 2
 
 
 def tensor(field: int, rows: NDArray[Any]) -> tuple[Part, ...]:
@@ -44,7 +44,7 @@ def data(field: int, rows: NDArray[Any]) -> tuple[Part, ...]:
 
 def message(field: int, content: bytes) -> tuple[Part, ...]:
     """A field holding a message that is serialised already."""
-    return (_delimited(field, len(content)) + content,)
+    return (delimited(field, len(content)) + content,)
 
 
 @lru_cache(maxsize=256)
@@ -56,7 +56,7 @@ def served_model(name: str, version: int, digest: str) -> tuple[Part, ...]:
 
 def number(field: int, value: int) -> tuple[Part, ...]:
     """An unsigned integer field; proto3 leaves zero out."""
-    return (_varint(field << 3) + _varint(value),) if value else ()
+    return (varint(field << 3) + varint(value),) if value else ()
 
 
 def join(*fields: tuple[Part, ...]) -> bytes:
@@ -69,22 +69,9 @@ def _tensor_header(path: tuple[int, ...], dtype: str, shape: tuple[int, ...]) ->
     """Everything in front of a tensor's data; ``path`` are the fields that the tensor is nested in."""
     kind = tensors_pb2.DATA_TYPE_UINT8 if dtype == "B" else tensors_pb2.DATA_TYPE_FLOAT32
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    packed = b"".join(_varint(axis) for axis in shape)
-    head = _varint(_DTYPE << 3) + _varint(kind) + _delimited(_SHAPE, len(packed)) + packed
-    head += _delimited(_DATA, size)
+    packed = b"".join(varint(axis) for axis in shape)
+    head = varint(_DTYPE << 3) + varint(kind) + delimited(_SHAPE, len(packed)) + packed
+    head += delimited(_DATA, size)
     for field in reversed(path):
-        head = _delimited(field, len(head) + size) + head
+        head = delimited(field, len(head) + size) + head
     return head
-
-
-def _delimited(field: int, size: int) -> bytes:
-    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

@@ -8,7 +8,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from serving.client import AsyncClient
-from serving.oip.messages import message, request_of
+from serving.oip.schema import message, request_of
 from serving.server import running
 from tests.support import toy
 from tests.support.patience import SECONDS

@@ -183,6 +183,7 @@ SHORT = [
     [
         pytest.param([], id="vae"),
         pytest.param(["--accumulate", "4"], id="accumulate"),
+        pytest.param(["--optimizer", "muon", "--dropout", "0.2"], id="muon and dropout"),
         pytest.param(["--prior", "flow", "--couplings", "2", "--coupling-width", "8"], id="flow"),
         pytest.param(
             ["--model", "iwae", "--importance-samples", "3", "--likelihood", "bernoulli"], id="iwae"

@@ -13,7 +13,8 @@ from serving.latent.noise import standard_normal
 from tests.support.process import serving
 from training.__main__ import main
 from training.data import to_unit
-from training.evaluate import estimate, measured_run
+from training.evaluate import estimate
+from training.evaluate.measured_run import measured_run
 from training.export import export_run
 from training.export.parity import cpu_session
 from training.fit.losses import elbo

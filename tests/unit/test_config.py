@@ -88,6 +88,16 @@ def test_a_preset_gives_way_where_its_flow_does_not_fit(values, digits):
         resolve(FitConfig.parse({"preset": "standard", "prior": "flow", **values}), digits)
 
 
+@pytest.mark.parametrize("values", [{"network": "mlp"}, {"accumulate": 2}])
+def test_a_preset_gives_way_where_its_dropout_does_not_fit(values, digits, monkeypatch):
+    """It is for convolutions and for a batch in one part; asked for with an MLP, it is an error."""
+    monkeypatch.setitem(PRESETS["gpu"].values, "dropout", 0.1)
+    assert resolve(FitConfig(preset="gpu"), digits).dropout == 0.1
+    assert resolve(FitConfig(preset="gpu", **values), digits).dropout == 0
+    with pytest.raises(TrainingError, match=r"--dropout 0.1: only for --network conv, came mlp"):
+        FitConfig.parse({"network": "mlp", "dropout": 0.1})
+
+
 def test_resolving_settles_everything_once(digits):
     """Nothing is left open, resolving again changes nothing, and a saved config reads back the same."""
     config = resolve(FitConfig(batch_size=5000), digits)

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from serving import bundle
 from serving.bundle import BundleError, graph_file
 from serving.models.loading import load, read_version
-from serving.models.providers import Provider
+from serving.runtime.providers import Provider
 from tests.support import hostile, toy
 from tests.support.bundles import reseal
 from tests.support.hostile import expand, graph, header, key, node, swapped, tensors

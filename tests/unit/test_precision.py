@@ -9,8 +9,8 @@ from torch import nn
 
 from serving.bundle import Bundle, BundleError, Likelihood
 from serving.models.golden import prove_parity
-from serving.models.providers import Provider
-from serving.models.session import Session
+from serving.runtime.providers import Provider
+from serving.runtime.session import Session
 from training.config import FitConfig
 from training.data import load, to_unit
 from training.export import Facts, export_bundle

@@ -5,7 +5,7 @@ import pytest
 
 from serving.errors import StartupError
 from serving.host.cpus import available_cpus
-from serving.models import providers
+from serving.runtime import providers
 from serving.settings import Settings, from_command_line, read_token
 
 

@@ -11,6 +11,7 @@ EXAMPLES = {
     errors.NotOffered: errors.NotOffered("score.onnx", "no score graph"),
     errors.Overloaded: errors.Overloaded("full", retry_after_s=0.25),
     errors.TooManyCalls: errors.TooManyCalls("busy", retry_after_s=0.1),
+    errors.MemoryShort: errors.MemoryShort("memory is short", retry_after_s=1.0),
 }
 
 

@@ -35,6 +35,12 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="what its matrix products are computed in; on CPUs with AMX, bfloat16 more than halves the "
         "time of a large k (default: float32)",
     )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the likelihood is estimated; auto: cuda if there is one (default: auto)",
+    )
     groups = parser.add_argument_group("groups of figures")
     groups.add_argument(
         "--samples",
@@ -65,7 +71,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     from training.evaluate import evaluate_run, groups
     from training.evaluate.run_evaluation import add_group, likelihood_known
-    from training.fit.devices import use_threads
+    from training.fit.devices import find_device, use_threads
     from training.runs import Run, load_run
 
     use_threads(args.threads)
@@ -75,9 +81,13 @@ def run(args: argparse.Namespace) -> int:
     dataset = loaded.dataset()
     how = {"split": args.split, "seed": args.seed, "limit": args.images}
     wanted = _wanted(args, groups.applicable(loaded.model, dataset))
-    metrics = likelihood_known(folder, k=args.k, decoder=args.decoder, **how) if wanted else None
+    device = find_device(args.device)
+    asked = {"k": args.k, "decoder": args.decoder, "device": device.type, **how}
+    metrics = likelihood_known(folder, **asked) if wanted else None
     if metrics is None:
+        loaded.model.to(device)
         metrics = evaluate_run(folder, loaded, dataset, k=args.k, decoder=args.decoder, **how)
+        loaded.model.cpu()  # where the groups are measured
     print(describe(metrics), flush=True)
     evaluated = groups.evaluated_model(loaded, dataset, step=metrics.protocol.step, **how)
     for name in wanted:

@@ -53,7 +53,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     from training.commands.evaluate import describe
-    from training.evaluate import measured_run
+    from training.evaluate.measured_run import measured_run
     from training.export import check_request, export_run
     from training.report import report_files
     from training.runs import Run, load_run

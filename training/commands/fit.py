@@ -74,7 +74,7 @@ class _Start(NamedTuple):
 
 
 def _fit(args: argparse.Namespace, world: "World") -> int:
-    from training.fit.devices import find_device, use_threads
+    from training.fit.devices import find_device, search_kernels, use_threads
     from training.fit.loop import train
     from training.fit.state import State
     from training.runs import load_same
@@ -87,6 +87,7 @@ def _fit(args: argparse.Namespace, world: "World") -> int:
     config = described.config
     use_threads(config.threads)
     device = world.together(lambda: world.device(find_device(config.device)))
+    search_kernels(device)
     state = State.fresh(config, dataset.image_shape, device)
     if latest:
         world.together(lambda: state.restore(latest))
@@ -179,6 +180,11 @@ def _check_parts(config: FitConfig, world: "World") -> None:
     if config.free_bits and parts > 1:
         raise TrainingError(
             f"--free-bits {config.free_bits}: averages its rates over the whole batch, want it in one part; "
+            f"came {came}"
+        )
+    if config.dropout and parts > 1:
+        raise TrainingError(
+            f"--dropout {config.dropout}: draws for the whole batch, want it in one part, or --dropout 0; "
             f"came {came}"
         )
 

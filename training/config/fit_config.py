@@ -19,7 +19,17 @@ MOST_THREADS = 1024
 WANTED = {"int_parsing_size": "want a whole number of fewer digits"}
 """Where pydantic says what is wrong and not what is wanted."""
 MACHINE_FIELDS = frozenset(
-    {"data_dir", "cache_dir", "in_memory", "strict", "device", "threads", "accumulate", "tensorboard"}
+    {
+        "data_dir",
+        "cache_dir",
+        "in_memory",
+        "strict",
+        "device",
+        "execution",
+        "threads",
+        "accumulate",
+        "tensorboard",
+    }
 )
 """Fields that do not change the result but for rounding: they may differ when a run is resumed elsewhere."""
 
@@ -58,6 +68,13 @@ class ModelOptions(Options):
         description="mlp: hidden units (left out: 512); conv: channels of the first stage (left out: 32)",
     )
     depth: int = Field(1, ge=1, le=32, description="mlp: hidden layers; conv: residual blocks per stage")
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the encoder's hidden units that each step leaves out: of a VAE it is the "
+        "encoder that learns images by heart; conv alone",
+    )
     likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
         "auto",
         description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour",
@@ -92,8 +109,13 @@ class TrainingOptions(Options):
         le=LARGEST_COUNT,
         description="parts that a batch is computed in, one after the other: less memory, the same result",
     )
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="muon: steps of hidden weights are made orthogonal, the rest is AdamW's; "
+        "fewer steps to the same loss, each of which takes longer",
+    )
     learning_rate: float = Field(
-        1e-3, gt=0, le=LARGEST_NUMBER, description="Adam's learning rate at the start of the cosine"
+        1e-3, gt=0, le=LARGEST_NUMBER, description="the optimiser's, at the start of the cosine"
     )
     learning_rate_floor: float = Field(
         0.01, ge=0, le=1, description="learning rate at the end, as a share of the one at the start"
@@ -108,7 +130,7 @@ class TrainingOptions(Options):
         description="how often in a training beta grows from 0 again; each cycle spends --warmup of it "
         "on that",
     )
-    weight_decay: float = Field(0.0, ge=0, le=LARGEST_NUMBER, description="decoupled weight decay (AdamW)")
+    weight_decay: float = Field(0.0, ge=0, le=LARGEST_NUMBER, description="decoupled weight decay")
     clip: float | None = Field(
         None,
         gt=0,
@@ -122,6 +144,12 @@ class TrainingOptions(Options):
         "float32",
         description="bfloat16: the networks compute in it, weights and losses stay float32; "
         "auto: bfloat16 where the device has instructions for it",
+    )
+    execution: Literal["auto", "eager", "graph", "compiled"] = Field(
+        "auto",
+        description="how a step runs: eager: kernel by kernel; graph: a GPU repeats a recorded step; "
+        "compiled: with kernels fused by torch.compile as well, which takes a minute first; auto: graph on a "
+        "GPU that trains alone, else eager",
     )
     threads: int | None = Field(
         None, ge=1, le=MOST_THREADS, description="CPU threads; left out: one for each core, as torch does"
@@ -238,6 +266,10 @@ def _model_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
         (
             config.prior == "flow" and config.latent < 2,
             f"--prior flow: a coupling wants at least 2 latents, came --latent {config.latent}",
+        ),
+        (
+            config.dropout > 0 and config.network != "conv",
+            f"--dropout {config.dropout}: only for --network conv, came {config.network}",
         ),
         (
             config.likelihood == "gaussian" and config.binarisation == "dynamic",

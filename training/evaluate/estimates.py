@@ -23,6 +23,8 @@ FEWEST_DRAWS = 10
 """Distortion and rate are averaged over at least this many draws of the posterior for each image."""
 IMAGES_AT_ONCE = 64
 """At most, each with as many draws as fit."""
+GPU_PORTIONS = 16
+"""What a GPU decodes at once, of what a CPU does: 16,000 images of MNIST."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def estimate(
         raise TrainingError("evaluation: want at least 1 image, came none")
     lay_out(model)
     device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     chunks = images.split(images_at_once(model.image_shape, most=IMAGES_AT_ONCE))
     with tqdm(total=len(images), unit="image", desc="evaluate", disable=None if progress else True) as bar:
         parts = []
@@ -95,18 +97,20 @@ def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator, decode
     distortion = torch.zeros(len(image), dtype=torch.float64, device=image.device)
     rate = torch.zeros_like(distortion)
     draws = max(k, FEWEST_DRAWS)
-    at_once = images_at_once(image.shape)
+    at_once = images_at_once(image.shape) if image.device.type == "cpu" else _on_gpu(image)
     for start in range(0, draws, at_once):
         n = min(at_once, draws - start)
-        noise = torch.randn((n, *mean.shape), generator=generator).to(image.device)
+        noise = torch.randn((n, *mean.shape), generator=generator, device=image.device)
         latent = mean + (0.5 * log_var).exp() * noise
         logits = _decoded(model, latent.flatten(0, 1), decoder).unflatten(0, noise.shape[:2])
         log_prob = model.likelihood.log_prob(image, logits)
+        log_ratio = model.prior.log_prob(latent) - gaussian_log_density(latent, mean, log_var)
         if start < k:
-            log_ratio = model.prior.log_prob(latent) - gaussian_log_density(latent, mean, log_var)
             weights.add((log_prob + log_ratio)[: k - start])
         distortion -= log_prob.double().sum(dim=0)
-        rate += model.prior.rate(mean, log_var, latent).double().expand(n, -1).sum(dim=0)
+        exact = model.prior.name == "standard_normal"
+        rates = model.prior.rate(mean, log_var, latent).expand(n, -1) if exact else -log_ratio
+        rate += rates.double().sum(dim=0)
     return PerImage(
         distortion=distortion / draws,
         mean=mean.flatten(1).double(),
@@ -116,6 +120,11 @@ def _chunk(model: VAE, image: Tensor, k: int, generator: torch.Generator, decode
         effective_samples=weights.effective_samples,
         largest_share=weights.largest_share,
     )
+
+
+def _on_gpu(image: Tensor) -> int:
+    """Draws at once: as many as keep a GPU busy, which are more than fit the caches of a CPU."""
+    return GPU_PORTIONS * images_at_once(image.shape)
 
 
 def _decoded(model: VAE, latent: Tensor, decoder: Precision) -> Tensor:

@@ -54,6 +54,8 @@ class Protocol(BaseModel):
     """Importance samples; null for an autoencoder."""
     decoder: Precision = "float32"
     """What its matrix products were computed in."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Each draws other noise of one seed."""
     model_seed: int
     evaluation_seed: int
     step: int
@@ -98,7 +100,8 @@ class Metrics:
         """Raises TrainingError where the file is missing or is not what ``to_json`` writes."""
         try:
             document = json.loads(path.read_text())
-            protocol = Protocol.model_validate({name: document[name] for name in Protocol.model_fields})
+            known = {name: document[name] for name in Protocol.model_fields if name in document}
+            protocol = Protocol.model_validate(known)
             kl = tuple(document["kl_per_dimension"])
             groups = {name: Group.model_validate(document.pop(name)) for name in GROUPS if name in document}
             names = [n for n in document if n not in {*Protocol.model_fields, "kl_per_dimension"}]

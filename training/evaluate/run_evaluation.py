@@ -36,7 +36,7 @@ def evaluate_run(
     limit: int | None = None,
     decoder: Precision = "float32",
 ) -> Metrics:
-    """Evaluate and write ``metrics.json``; groups of figures of the same weights stay in it.
+    """Evaluate where the model lies and write ``metrics.json``; groups of the same weights stay in it.
 
     Args:
         k: importance samples of ``nll_<k>``.
@@ -47,8 +47,6 @@ def evaluate_run(
     Raises:
         TrainingError: a limit or k below 1, or an empty split.
     """
-    if limit is not None and limit < 1:
-        raise TrainingError(f"--images {limit}: want at least 1")
     binary = loaded.config.binarisation == "dynamic"
     everything = (dataset.binarised(split) if binary else getattr(dataset, split)).images
     images = _subset(everything, limit, seed)
@@ -65,6 +63,7 @@ def evaluate_run(
         likelihood=loaded.model.likelihood.name,
         k=None if loaded.model.kind == "ae" else k,
         decoder=decoder,
+        device="cuda" if next(loaded.model.parameters()).is_cuda else "cpu",
         model_seed=loaded.config.seed,
         evaluation_seed=seed,
         step=trained_steps(run),
@@ -85,6 +84,7 @@ def likelihood_known(
     seed: int,
     limit: int | None,
     decoder: Precision = "float32",
+    device: str = "cpu",
 ) -> Metrics | None:
     """What ``metrics.json`` says, if ``evaluate_run`` with these arguments would say the same."""
     try:
@@ -93,8 +93,11 @@ def likelihood_known(
         return None
     protocol = metrics.protocol
     images = protocol.images_in_split if limit is None else min(limit, protocol.images_in_split)
-    asked = (split, seed, images, trained_steps(run), decoder)
-    taken = (protocol.split, protocol.evaluation_seed, protocol.images, protocol.step, protocol.decoder)
+    asked = (split, seed, images, trained_steps(run), decoder, device)
+    taken = (
+        protocol.split, protocol.evaluation_seed, protocol.images, protocol.step, protocol.decoder,
+        protocol.device,
+    )  # fmt: skip
     return metrics if asked == taken and protocol.k in (k, None) else None
 
 
@@ -132,6 +135,8 @@ def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
 
 def _subset(images: Tensor, limit: int | None, seed: int) -> Tensor:
     """At random: the first test images of MNIST, for one, are easier than the rest."""
+    if limit is not None and limit < 1:
+        raise TrainingError(f"--images {limit}: want at least 1")
     if limit is None or limit >= len(images):
         return images
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:limit]

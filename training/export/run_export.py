@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serving.bundle import Bundle, Likelihood, Precision
-from training.evaluate import MeasuredRun
+from training.evaluate.measured_run import MeasuredRun
 from training.export.gates import divergence_gate
 from training.export.requirements import Requirement
 from training.export.score import Score

@@ -28,6 +28,12 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
+def search_kernels(device: torch.device) -> None:
+    """Of a GPU: for each shape the quickest convolution, found by trying. A training has few shapes."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
 def lay_out(model: nn.Module) -> None:
     """Weights channels-last, in place: up to twice as fast for bfloat16 convolutions on a CPU."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # mypy's stub lacks it

@@ -15,20 +15,26 @@ class Ema:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
-    @torch.no_grad()
-    def update(self, model: VAE, step: int) -> None:
-        """Take in the weights after step ``step`` (from 0).
+    def decay_at(self, step: int) -> float:
+        """At step ``step`` (from 0): small at first, so that the random weights are soon forgotten."""
+        return min(self.decay, (1 + step) / (10 + step))
 
-        The decay begins small, so that the random weights of the start are soon forgotten.
-        """
-        decay = min(self.decay, (1 + step) / (10 + step))
+    @torch.no_grad()
+    def follow(self, model: VAE, share: float | Tensor) -> None:
+        """Go this share of the way to the weights of ``model``; as a tensor, the host has no part in it."""
         averaged, current = _tensors(self.model), _tensors(model)
         pairs = list(zip(averaged, current, strict=True))
         floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_([mine for mine, _ in floats], [new for _, new in floats], 1 - decay)
-        for mine, new in pairs:
-            if not mine.is_floating_point():
-                mine.copy_(new)
+        mine, new = [pair[0] for pair in floats], [pair[1] for pair in floats]
+        if isinstance(share, Tensor):
+            way = torch._foreach_sub(new, mine)
+            torch._foreach_mul_(way, share)
+            torch._foreach_add_(mine, way)
+        else:
+            torch._foreach_lerp_(mine, new, share)
+        for kept, exact in pairs:
+            if not kept.is_floating_point():
+                kept.copy_(exact)
 
 
 def _tensors(model: VAE) -> list[Tensor]:

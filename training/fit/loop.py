@@ -7,6 +7,7 @@ from typing import NamedTuple
 from training.config import FitConfig
 from training.data import Dataset
 from training.fit.distributed import ALONE, World
+from training.fit.gpu import GraphedStep, chosen_objective, is_recorded
 from training.fit.interrupts import deferred
 from training.fit.minibatches import Batches
 from training.fit.schedule import beta_at, learning_rate_at
@@ -37,16 +38,19 @@ def train(
         TrainingError: the loss is no longer finite; the message names the last good checkpoint.
         PeerLost: another process of the training is gone.
     """
-    batches = batches_of(state, dataset, config, world)
+    batches, bound = batches_of(state, dataset, config, world), chosen_objective(config)
+    recorded = GraphedStep(state, config, bound) if is_recorded(state, config, world) else None
     validation, stopped_by, saved = None, 0, state.step
     with ExitStack() as stack:
         log = stack.enter_context(TrainingLog(run, config, step=state.step)) if world.is_main else None
         stop = stack.enter_context(deferred())
         while state.step < config.total_steps and not stopped_by:
             beta, learning_rate = beta_at(state.step, config), learning_rate_at(state.step, config)
-            step = batches.at(state.step)
-            terms = train_step(state, step, config, beta=beta, learning_rate=learning_rate, world=world)
-            state.means.add(terms)
+            step, scalars = batches.at(state.step), {"beta": beta, "learning_rate": learning_rate}
+            if recorded:
+                state.means.add(recorded(step[0], **scalars))
+            else:
+                state.means.add(train_step(state, step, config, **scalars, world=world, bound=bound))
             stopped_by = world.largest(stop.signal or 0)
             if log:
                 log.advance()

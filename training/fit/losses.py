@@ -4,7 +4,7 @@ B is the batch, k the number of importance samples, Z stands for the latent axes
 Sums run over pixels and latents, means over the batch.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch import Tensor
 from training.config import FitConfig
 from training.models import VAE
 from training.models.gaussians import gaussian_kl_per_dimension, gaussian_log_density
+
+Scalar = float | Tensor
+"""A tensor where a step is recorded once and then repeated with other values."""
 
 
 class Bound(NamedTuple):
@@ -25,7 +28,15 @@ class Bound(NamedTuple):
     """KL(q(z|x) ‖ p(z)) in nats, not weighted by β; 0 for an autoencoder."""
 
 
-def objective(model: VAE, image: Tensor, noise: Tensor, *, beta: float, free_bits: float = 0.0) -> Bound:
+class Objective(Protocol):
+    """``objective``, or the same compiled."""
+
+    def __call__(
+        self, model: VAE, image: Tensor, noise: Tensor, *, beta: Scalar, free_bits: float
+    ) -> Bound: ...
+
+
+def objective(model: VAE, image: Tensor, noise: Tensor, *, beta: Scalar, free_bits: float = 0.0) -> Bound:
     """The loss of the model's kind: ``importance_weighted`` for noise [k, B, Z], else ``elbo``."""
     if model.kind == "iwae":
         return importance_weighted(model, image, noise, beta=beta)
@@ -58,7 +69,7 @@ def loss_in_words(model: VAE) -> str:
     return "distortion + β · rate"
 
 
-def elbo(model: VAE, image: Tensor, noise: Tensor, *, beta: float, free_bits: float = 0.0) -> Bound:
+def elbo(model: VAE, image: Tensor, noise: Tensor, *, beta: Scalar, free_bits: float = 0.0) -> Bound:
     """The negative ELBO with one posterior sample per image.
 
     Shapes: image [B, C, H, W] in [0, 1]; noise [B, Z] ~ N(0, I). An autoencoder ignores the noise.
@@ -81,7 +92,7 @@ def elbo(model: VAE, image: Tensor, noise: Tensor, *, beta: float, free_bits: fl
     return Bound(distortion + beta * paid, distortion, rate)
 
 
-def importance_weighted(model: VAE, image: Tensor, noise: Tensor, *, beta: float) -> Bound:
+def importance_weighted(model: VAE, image: Tensor, noise: Tensor, *, beta: Scalar) -> Bound:
     """The negative importance-weighted bound of k samples, with doubly reparameterised gradients.
 
     Shapes: image [B, C, H, W] in [0, 1]; noise [k, B, Z] ~ N(0, I).
@@ -101,7 +112,9 @@ def importance_weighted(model: VAE, image: Tensor, noise: Tensor, *, beta: float
     if latent.requires_grad:
         per_latent = shares.reshape(*shares.shape, *[1] * (latent.dim() - 2))
         latent.register_hook(lambda gradient: gradient * per_latent)
-    value = -(weights.detach().logsumexp(dim=0) - torch.log(weights.new_tensor(len(weights)))).mean()
+    value = -(
+        weights.detach().logsumexp(dim=0) - torch.log(torch.full_like(weights[0, 0], len(weights)))
+    ).mean()
     surrogate = -(shares * weights).sum(dim=0).mean()
     # The gradient of the one, the value of the other.
     return Bound(surrogate + (value - surrogate).detach(), -log_prob.mean(), rate.mean())

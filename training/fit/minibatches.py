@@ -4,6 +4,8 @@ No generator lives longer than a step, so a resumed run needs no generator state
 uninterrupted one, and no step can disturb another.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -26,6 +28,7 @@ class Stream(IntEnum):
     ORDER = 1
     STEP = 2
     VALIDATION = 3
+    DROPOUT = 4
 
 
 def generator(
@@ -36,16 +39,30 @@ def generator(
     return torch.Generator(device).manual_seed(int(mixed[0]))
 
 
+@contextmanager
+def seeded_dropout(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Dropout knows only torch's global generator; within, that is a function of (seed, step) as well."""
+    mixed = generator(seed, Stream.DROPOUT, step).initial_seed()
+    if device.type == "cuda":  # nothing else draws from it, and setting its state back would wait for it
+        torch.cuda.manual_seed(mixed)
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mixed)
+        yield
+
+
 @lru_cache(maxsize=2)
-def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order in which an epoch shows its images: a permutation [count] int64."""
-    return torch.randperm(count, generator=generator(seed, Stream.ORDER, epoch))
+def epoch_order(seed: int, epoch: int, count: int, device: torch.device = CPU) -> Tensor:
+    """The order in which an epoch shows its images: a permutation [count] int64, drawn on the CPU."""
+    return torch.randperm(count, generator=generator(seed, Stream.ORDER, epoch)).to(device)
 
 
-def batch_rows(seed: int, step: int, count: int, batch_size: int) -> Tensor:
+def batch_rows(seed: int, step: int, count: int, batch_size: int, device: torch.device = CPU) -> Tensor:
     """Rows [batch_size] of one step. An epoch leaves out what does not fill a batch, others each time."""
     epoch, position = divmod(step, count // batch_size)
-    return epoch_order(seed, epoch, count)[position * batch_size : (position + 1) * batch_size]
+    order = epoch_order(seed, epoch, count, device)
+    return order[position * batch_size : (position + 1) * batch_size]
 
 
 class Batch(NamedTuple):
@@ -92,8 +109,9 @@ class Batches:
         size = self.batch_size // parts
         mine = slice(part * size, (part + 1) * size)
         source = generator(self.seed, Stream.STEP, step, self.device)
-        rows = batch_rows(self.seed, step, len(self.images), self.batch_size)[mine]
-        images = self.images[rows.to(self.images.device)].to(self.device)
+        # Rows lie beside the images: a GPU that waited for them each step would idle.
+        rows = batch_rows(self.seed, step, len(self.images), self.batch_size, self.images.device)[mine]
+        images = self.images[rows].to(self.device)
         if self.binary:
             whole = (self.batch_size, *self.images.shape[1:])
             image = (thresholds(whole, self.images.dtype, source)[mine] < images).float()

@@ -10,6 +10,7 @@ from training.config import FitConfig
 from training.fit.devices import lay_out
 from training.fit.ema import Ema
 from training.fit.minibatches import Stream, generator
+from training.fit.optimizers import build_optimizers
 from training.fit.running_means import RunningMeans
 from training.models import VAE, build_model
 from training.runs.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
@@ -20,7 +21,8 @@ from training.training_error import TrainingError
 class State:
     model: VAE
     ema: Ema
-    optimizer: torch.optim.Optimizer
+    optimizers: dict[str, torch.optim.Optimizer]
+    """By their name in checkpoints."""
     means: RunningMeans
     """Of the steps since the last row of the log."""
     step: int = 0
@@ -34,17 +36,14 @@ class State:
             model = build_model(config, image_shape)
         model = model.to(device)
         lay_out(model)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        return cls(model, Ema(model, config.ema), optimizer, RunningMeans())
+        return cls(model, Ema(model, config.ema), build_optimizers(model, config), RunningMeans())
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that decides how the training goes on; randomness depends on the step alone."""
         parts = {
             "model": self.model.state_dict(),
             "ema": self.ema.model.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer),
+            **{name: optimizer_tensors(optimizer) for name, optimizer in self.optimizers.items()},
             "window": {"sums": self.means.sums},  # the name in checkpoints
         }
         return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
@@ -55,14 +54,17 @@ class State:
         Raises:
             TrainingError: its tensors are not those of this model.
         """
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}, "window": {}}
-        for key, value in checkpoint.tensors.items():
-            part, name = key.split(".", 1)
-            parts[part][name] = value
+        parts: dict[str, dict[str, Tensor]] = {
+            name: {} for name in ("model", "ema", "window", *self.optimizers)
+        }
         try:
+            for key, value in checkpoint.tensors.items():
+                part, name = key.split(".", 1)
+                parts[part][name] = value
             self.model.load_state_dict(parts["model"])
             self.ema.model.load_state_dict(parts["ema"])
-            restore_optimizer(self.optimizer, parts["optimizer"])
+            for name, optimizer in self.optimizers.items():
+                restore_optimizer(optimizer, parts[name])
             self.means.sums = parts["window"]["sums"]
         except (RuntimeError, LookupError, ValueError) as exc:
             raise TrainingError(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from training.config import FitConfig
 from training.data import Split, to_unit
 from training.fit.distributed import ALONE, World
-from training.fit.losses import Bound, objective
-from training.fit.minibatches import Batch, Stream, generator
+from training.fit.losses import Bound, Objective, Scalar, objective
+from training.fit.minibatches import Batch, Stream, generator, seeded_dropout
 from training.fit.running_means import StepTerms
 from training.fit.state import State
 from training.models import VAE
@@ -28,6 +29,7 @@ def train_step(
     beta: float,
     learning_rate: float,
     world: World = ALONE,
+    bound: Objective = objective,
 ) -> StepTerms:
     """Follow the gradient of the objective once, and let the averaged weights follow.
 
@@ -35,29 +37,58 @@ def train_step(
     and over the processes, that of the whole batch. A long gradient is clipped, never skipped: a rule
     that skips can stop all learning for good.
     """
-    state.optimizer.zero_grad(set_to_none=True)
-    terms = torch.stack([_backward(state.model, batch, config, beta, len(batches)) for batch in batches])
-    terms = terms.sum(dim=0)
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+    share = 1 - state.ema.decay_at(state.step)
+    with randomness(config, state.step, batches[0].image.device):
+        terms = descend(state, batches, config, beta=beta, share=share, world=world, bound=bound)
+    state.step += 1
+    return terms
+
+
+def descend(
+    state: State,
+    batches: Sequence[Batch],
+    config: FitConfig,
+    *,
+    beta: Scalar,
+    share: Scalar,
+    world: World = ALONE,
+    bound: Objective = objective,
+) -> StepTerms:
+    """A step but for what the host decides: gradients are clear, the learning rate is set.
+
+    ``share``: how far the averaged weights follow.
+    """
+    parts = [_backward(state.model, batch, config, beta, len(batches), bound) for batch in batches]
+    terms = torch.stack(parts).sum(dim=0)
     world.average([*(p.grad for p in state.model.parameters() if p.grad is not None), terms])
     norm = nn.utils.clip_grad_norm_(
         state.model.parameters(), math.inf if config.clip is None else config.clip
     )
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate
-    state.optimizer.step()
-    state.ema.update(state.model, state.step)
-    state.step += 1
+    for optimizer in state.optimizers.values():
+        optimizer.step()
+    state.ema.follow(state.model, share)
     loss, distortion, rate = terms.unbind()
     return StepTerms(loss, distortion, rate, norm)
 
 
-def _backward(model: VAE, batch: Batch, config: FitConfig, beta: float, parts: int) -> Tensor:
+def randomness(config: FitConfig, step: int, device: torch.device) -> AbstractContextManager[None]:
+    """For what the networks draw themselves."""
+    return seeded_dropout(config.seed, step, device) if config.dropout else nullcontext()
+
+
+def _backward(
+    model: VAE, batch: Batch, config: FitConfig, beta: Scalar, parts: int, bound: Objective
+) -> Tensor:
     """Add the gradient of one of ``parts`` micro-batches; its share of loss, distortion and rate [3]."""
     bfloat16 = config.precision == "bfloat16"
     with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bfloat16):
-        bound = objective(model, batch.image, batch.noise, beta=beta, free_bits=config.free_bits)
-    (bound.loss / parts).backward()
-    return torch.stack(bound).detach() / parts
+        terms = bound(model, batch.image, batch.noise, beta=beta, free_bits=config.free_bits)
+    (terms.loss / parts).backward()
+    return torch.stack(terms).detach() / parts
 
 
 @torch.no_grad()

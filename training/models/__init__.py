@@ -1,5 +1,7 @@
 """Networks, and the model that a config describes."""
 
+from torch import nn
+
 from training.config import FitConfig
 from training.models import conv, mlp
 from training.models.flow import RealNVP
@@ -17,10 +19,15 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
     """
     if config.likelihood == "auto" or config.width is None:
         raise ValueError("want a resolved config, its likelihood or width is still open")
-    network = mlp if config.network == "mlp" else conv
     parts = (image_shape, config.latent, config.width, config.depth)
     latent_shape = (config.latent,)
-    encoder, decoder = network.Encoder(*parts), network.Decoder(*parts)
+    encoder: nn.Module
+    decoder: nn.Module
+    if config.network == "mlp":
+        encoder, decoder = mlp.Encoder(*parts), mlp.Decoder(*parts)
+    else:
+        encoder = conv.Encoder(*parts, dropout=config.dropout)
+        decoder = conv.Decoder(*parts)
     return VAE(
         encoder,
         decoder,

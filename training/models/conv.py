@@ -23,16 +23,18 @@ FEATURES = 256
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(conv(silu(x)))): [B, C, H, W] -> the same shape."""
+    """x + conv(dropout(silu(conv(silu(x))))): [B, C, H, W] -> the same shape."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch: Tensor = self.second(F.silu(self.first(F.silu(x))))
+        hidden = F.silu(self.first(F.silu(x)))
+        branch: Tensor = self.second(F.dropout(hidden, self.dropout, self.training))
         return x + branch
 
 
@@ -63,13 +65,16 @@ def stages(image_shape: tuple[int, int, int], width: int) -> list[tuple[int, int
 class Encoder(nn.Module):
     """[B, C, H, W] -> mean, log-variance [B, Z]."""
 
-    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
         shapes = stages(image_shape, width)
         layers: list[nn.Module] = []
         for (inputs, _, _), (channels, _, _) in itertools.pairwise(shapes):
             layers.append(nn.Conv2d(inputs, channels, 3, stride=2, padding=1))
-            layers.extend(ResidualBlock(channels) for _ in range(depth))
+            layers.extend(ResidualBlock(channels, dropout) for _ in range(depth))
         channels, height, columns = shapes[-1]
         self.down = nn.Sequential(*layers)
         self.features = nn.Linear(channels * height * columns, FEATURES)
@@ -77,10 +82,12 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         feature_map = F.silu(self.down(image))
-        if feature_map.requires_grad:  # the gradient of flatten comes back as rows of maps
+        if (
+            feature_map.requires_grad and not torch.compiler.is_compiling()
+        ):  # the gradient of flatten comes back as rows of maps
             feature_map.register_hook(_channels_last)
         features = F.silu(self.features(feature_map.flatten(1)))
-        mean, log_var = self.head(features)
+        mean, log_var = self.head(F.dropout(features, self.dropout, self.training))
         return mean, log_var
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from training.evaluate import MeasuredRun, measured_run
+from training.evaluate.measured_run import MeasuredRun, measured_run
 from training.report.page import page
 from training.report.pictures.autoencoder_comparison import AutoencoderRun, load_autoencoder
 from training.report.pictures.found_pools import found_pools

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.config import FitConfig
@@ -42,6 +41,8 @@ class TrainingLog:
             _replace(self._path, kept)
         self._board = None
         if config.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
             with _written(run.tensorboard):
                 self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1)
         self._file = self._path.open("a", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a server's own metrics say of an overload."""
+"""What a server's own metrics say: a scrape of them, and what is read off one."""
 
 import urllib.request
 from collections import Counter
@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.metrics.registry import UNKNOWN
 
-Key = tuple[str, tuple[tuple[str, str], ...]]
+Key = tuple[str, frozenset[tuple[str, str]]]
 """Name and labels of a sample."""
 
 
@@ -25,7 +25,7 @@ class Page:
             text = response.read().decode()
         return cls(
             {
-                (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+                (sample.name, frozenset(sample.labels.items())): sample.value
                 for family in text_string_to_metric_families(text)
                 for sample in family.samples
             }
