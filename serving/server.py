@@ -14,7 +14,7 @@ import onnxruntime as ort
 from grpc_health.v1 import health_pb2
 
 from serving.api import sampling
-from serving.api.frame import Frame
+from serving.api.frame import Frame, Method
 from serving.api.inference import OpenInference
 from serving.api.methods import NAMES, SERVICE, inference_methods, vae_methods
 from serving.api.servicer import VaeService
@@ -138,12 +138,8 @@ async def running(
         executors = Executors(1 if provider.binds else threads)
         stack.callback(executors.shutdown)
         repository = _repository(settings, provider, executors, metrics, health)
-        servicer = VaeService(repository, metrics, background)
         frame = Frame(repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
-        inference = OpenInference(
-            repository, metrics, background, is_ready=lambda: health.is_serving, workers=settings.workers
-        )
-        methods = [*vae_methods(servicer), *inference_methods(inference, frame)]
+        methods = _methods(settings, repository, metrics, background, frame, health)
         secrets = await abandonable(partial(Secrets, settings, lambda changed: frame.require(changed.token)))
         frame.require(secrets.token)
         if secrets.pem:
@@ -177,6 +173,24 @@ async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -
     await asyncio.sleep(0)  # it has begun
     frame.release()
     await closing
+
+
+def _methods(
+    settings: Settings,
+    repository: Repository,
+    metrics: Metrics,
+    background: Background,
+    frame: Frame,
+    health: Health,
+) -> list[Method]:
+    """What every door offers."""
+    inference = OpenInference(
+        repository, metrics, background, is_ready=lambda: health.is_serving, workers=settings.workers
+    )
+    return [
+        *vae_methods(VaeService(repository, metrics, background)),
+        *inference_methods(inference, frame),
+    ]
 
 
 def _repository(

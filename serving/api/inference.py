@@ -21,8 +21,8 @@ from serving.models.model import Model
 from serving.models.repository import Repository
 from serving.models.scoring import scorer_of
 from serving.oip import contents, parameters, parts
-from serving.oip.schema import message
 from serving.oip.parts import Part
+from serving.oip.schema import message
 from serving.oip.tally import Tally
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.wire import replies, tensors

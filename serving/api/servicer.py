@@ -196,8 +196,9 @@ class VaeService:
     ) -> list[tuple[replies.Part, ...]]:
         """The fields that SampleResponse and SampleStreamResponse share, under the same numbers."""
         model = source.model
+        as_pixels = pictures.are_bytes(wanted)
         drawn = await sampling.draw(
-            source, first, rows, call.time_remaining, as_pixels=pictures.are_bytes(wanted), continues=continues
+            source, first, rows, call.time_remaining, as_pixels=as_pixels, continues=continues
         )
         sampling.count(self._metrics, request, rows, model)
         fields = [

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import InvalidInput, quoted
-from serving.oip.schema import ModelInferResponse
 from serving.oip.parts import Part, TensorSpec
+from serving.oip.schema import ModelInferResponse
 from serving.pb.vae.v1 import tensors_pb2
 from serving.wire import replies
 

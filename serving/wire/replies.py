@@ -39,7 +39,7 @@ def images(field: int, rows: NDArray[Any]) -> tuple[Part, ...]:
 
 def data(field: int, rows: NDArray[Any]) -> tuple[Part, ...]:
     """A field of bytes holding a contiguous array and nothing else."""
-    return _delimited(field, rows.nbytes), rows
+    return delimited(field, rows.nbytes), rows
 
 
 def message(field: int, content: bytes) -> tuple[Part, ...]:
