@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_ready(server: "Running") -> None:
     """Scripts read this line to learn the ports."""
-    logs.say(f"vaeserve ready: grpc={server.grpc_address} metrics={server.metrics_address}")
+    logs.say_ready(server.grpc_address, server.http_address, server.metrics_address)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,18 @@ class RequestUnfinished(ServingError):
     reason = "REQUEST_UNFINISHED"
 
 
+class RequestTooLarge(ServingError):
+    """The request's message is larger than the server takes."""
+
+    reason = "REQUEST_TOO_LARGE"
+
+
+class Unsupported(ServingError):
+    """A way to send a request that this server does not take."""
+
+    reason = "UNSUPPORTED"
+
+
 class DeadlineUnreachable(ServingError):
     """The caller's deadline would pass before an answer could be ready."""
 

@@ -20,6 +20,8 @@ from serving.api.methods import NAMES, SERVICE, inference_methods, vae_methods
 from serving.api.servicer import VaeService
 from serving.batching.executors import Executors
 from serving.doors import grpc as grpc_door
+from serving.doors.http import door as http_door
+from serving.doors.http.listener import Listener
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
 from serving.errors import GpuLost
@@ -54,6 +56,8 @@ class Running:
     """A server that accepts work; ports are those really bound."""
 
     grpc_address: str
+    http_address: str
+    """Empty where there is none."""
     metrics_address: str
     repository: Repository
     metrics: Metrics
@@ -140,7 +144,13 @@ async def running(
         repository = _repository(settings, provider, executors, metrics, health)
         frame = Frame(repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
         methods = _methods(settings, repository, metrics, background, frame, health)
-        secrets = await abandonable(partial(Secrets, settings, lambda changed: frame.require(changed.token)))
+        http = http_door.new_listener(settings, connections, frame, methods, background)
+
+        async def renewed(changed: Secrets) -> None:
+            frame.require(changed.token)
+            await http_door.use(http, changed)
+
+        secrets = await abandonable(partial(Secrets, settings, renewed))
         frame.require(secrets.token)
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)
@@ -149,12 +159,13 @@ async def running(
         await repository.start()
         await may_listen()
         grpc_address = grpc_door.bind(server, settings, secrets)
+        http_address = await http_door.bind(http, settings, secrets)
         await server.start()
-        stack.push_async_callback(_stop, server, frame, health, settings)
+        stack.push_async_callback(_stop, server, http, frame, health, settings)
         await stack.enter_async_context(_background(secrets.watch()))
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
-        yield Running(grpc_address, metrics_address, repository, metrics, lost)
+        yield Running(grpc_address, http_address, metrics_address, repository, metrics, lost)
 
 
 async def _end_without(memory: Callable[[], object], lost: list[str]) -> None:
@@ -164,12 +175,12 @@ async def _end_without(memory: Callable[[], object], lost: list[str]) -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-async def _stop(server: Any, frame: Frame, health: Health, settings: Settings) -> None:
+async def _stop(server: Any, http: Listener, frame: Frame, health: Health, settings: Settings) -> None:
     """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
     health.enter_shutdown()
     await asyncio.sleep(settings.drain_s)
     await frame.drain(settings.grace_s)
-    closing = asyncio.create_task(server.stop(_CLOSE_S))
+    closing = asyncio.gather(server.stop(_CLOSE_S), http.stop(_CLOSE_S))
     await asyncio.sleep(0)  # it has begun
     frame.release()
     await closing

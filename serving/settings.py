@@ -4,6 +4,7 @@ A flag beats a variable, a variable beats the default. Units are in the names.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,9 +15,10 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, CliSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from serving.errors import StartupError
 from serving.host.sockets import parse
@@ -27,6 +29,7 @@ _REMOVED = {
     "linger_s": "a batch is cut the moment something can run it, and no server waits on a timer any more"
 }
 """Settings of earlier versions, and what became of them."""
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 _LARGEST_FILE = 1 << 20
 """Bytes of a certificate, a key or a token; a device has no end."""
 
@@ -40,12 +43,20 @@ Address = Annotated[str, AfterValidator(_checked_address)]
 
 
 class Settings(BaseSettings):
-    """Serve the VAE bundles of a repository over gRPC."""  # shown by --help
+    """Serve the VAE bundles of a repository over gRPC and HTTP."""  # shown by --help
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     repository: Path = Field(Path("models"), description="folder of <model>/<version>/ bundles")
     address: Address = Field("127.0.0.1:50051", description="where gRPC listens; port 0 takes a free one")
+    http_address: Address | Literal[""] = Field(
+        "127.0.0.1:8080", description="where HTTP listens, beside gRPC; empty: nowhere"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="origins whose pages may call over HTTP, with commas between, such as "
+        "https://example.org; * allows all",
+    )
     metrics_address: Address = Field(
         "127.0.0.1:9464", description="where Prometheus metrics are served (HTTP)"
     )
@@ -114,6 +125,23 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, given: object) -> object:
+        return (
+            tuple(part.strip() for part in given.split(",") if part.strip())
+            if isinstance(given, str)
+            else given
+        )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("want origins as browsers send them, scheme://host[:port], or *")
+        return origins
 
     @model_validator(mode="after")
     def _tls_complete(self) -> Self:

@@ -58,8 +58,12 @@ def supervise(settings: Settings) -> int:
         signal.signal(number, lambda *_: stop.set())
     _be_somewhere()
     with ExitStack() as stack:
-        address = stack.enter_context(_reserved(settings.address))
-        own = settings.model_copy(update={"address": address, "metrics_address": "127.0.0.1:0"})
+        address = stack.enter_context(_reserved("address", settings.address))
+        http_address = ""
+        if settings.http_address:
+            http_address = stack.enter_context(_reserved("http-address", settings.http_address))
+        ports = {"address": address, "http_address": http_address, "metrics_address": "127.0.0.1:0"}
+        own = settings.model_copy(update=ports)
         workers: list[_Worker] = []
         try:
             try:
@@ -70,8 +74,7 @@ def supervise(settings: Settings) -> int:
                 raise
             pages = joined_pages(lambda: [worker.metrics_address for worker in workers])
             metrics_address = stack.enter_context(metrics_server(settings.metrics_address, pages))
-            # Scripts read this line to learn the ports.
-            logs.say(f"vaeserve ready: grpc={address} metrics={metrics_address}")
+            logs.say_ready(address, http_address, metrics_address)
             _keep_alive(workers, own, stop)
         finally:
             codes = _drain(workers)
@@ -189,7 +192,7 @@ def _drain(workers: list[_Worker]) -> list[int | None]:
 
 
 @contextmanager
-def _reserved(address: str) -> Iterator[str]:
+def _reserved(flag: str, address: str) -> Iterator[str]:
     """Hold the port for the workers without listening on it; yields the address with its real port."""
     host = address.rpartition(":")[0]
     bare, port = parse(address)
@@ -206,6 +209,6 @@ def _reserved(address: str) -> Iterator[str]:
             held.bind((bare, port))
         except OSError as exc:
             raise StartupError(
-                f"--address {address}: cannot listen there; is the port taken? ({exc.strerror})"
+                f"--{flag} {address}: cannot listen there; is the port taken? ({exc.strerror})"
             ) from None
         yield f"{host}:{port}"

@@ -29,6 +29,7 @@ def settings(repository) -> Settings:
     return Settings(
         repository=repository,
         address="127.0.0.1:0",
+        http_address="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
         reload_s=0.05,
         max_rows=300,

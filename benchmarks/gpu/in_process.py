@@ -46,6 +46,7 @@ async def _serve(options: argparse.Namespace) -> None:
     settings = Settings(  # type: ignore[call-arg]  # the others have defaults
         repository=options.repository,
         address="127.0.0.1:0",
+        http_address="",
         metrics_address="127.0.0.1:0",
         provider=options.device,
         max_batch_rows=servers.MAX_BATCH_ROWS[options.model],

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
@@ -74,6 +74,8 @@ class Method:
     """Whether it writes its responses, instead of returning one."""
     pauses: bool = False
     """Whether its caller may pause between the messages that it reads."""
+    is_open: bool = False
+    """Whether it is answered without a token, and by a server that drains: probes ask for it."""
 
     @property
     def path(self) -> str:
@@ -94,6 +96,7 @@ class Frame:
         self._released: asyncio.Event | None = None
         """While the sockets close: set once nothing can come any more."""
         self._newest = 0.0
+        self._series = cache(partial(CallMetrics, metrics))
         self._give_up: list[Callable[[ServingError], None]] = []
 
     def require(self, token: str | None) -> None:
@@ -127,14 +130,14 @@ class Frame:
         if self._released:
             self._released.set()
 
-    def answer(self, method: Method, *, is_part: bool = False) -> Answer:
-        """The method with all that is around a call.
+    def answer(self, method: Method, *, transport: str, is_part: bool = False) -> Answer:
+        """The method with all that is around a call; ``transport`` is the door's name, for the metrics.
 
         ``is_part``: it answers one message of a call that is in progress already.
         """
         behave, request_type, model_of = method.behave, method.request_type, method.model_of
         label, max_rows, counts = self._repository.label, self._max_rows, int(not is_part)
-        series_of = cache(lambda model: CallMetrics(self._metrics, model, method.name))
+        is_open, series_of = method.is_open, self._series
 
         async def answer(call: Call) -> bytes | None:
             started = time.perf_counter()
@@ -145,14 +148,15 @@ class Frame:
                 if self._released and self._active <= self._max_calls:
                     self._newest = time.monotonic()
                     await self._released.wait()
-                self.admit(call)
+                if not is_open:
+                    self.admit(call)
                 if counts and self._active > self._max_calls:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
                     )
                 request = parsed(request_type, await call.read(), max_rows) if request_type else None
                 name = (label(model_of(request)) or UNKNOWN) if model_of else _WITHOUT_MODEL
-                series = series_of(name)
+                series = series_of(name, method.name)
                 series.inflight += 1
                 response = await behave(request, call)
                 code = "OK"
@@ -171,10 +175,10 @@ class Frame:
             finally:
                 self._active -= counts
                 if series is None:
-                    series = series_of(UNKNOWN)
+                    series = series_of(UNKNOWN, method.name)
                 else:
                     series.inflight -= 1
-                series.done(code, time.perf_counter() - started)
+                series.done(code, transport, time.perf_counter() - started)
 
         return answer
 

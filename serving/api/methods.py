@@ -21,6 +21,7 @@ _MODEL_NAME: dict[str, Callable[[Any], str] | None] = {
 }
 """Where a request names its model, if not in ``model.name``."""
 _STREAM = "ModelStreamInfer"
+_PROBES = ("ServerLive", "ServerReady")
 
 
 def vae_methods(servicer: VaeService) -> list[Method]:
@@ -47,6 +48,7 @@ def inference_methods(inference: OpenInference, frame: Frame) -> list[Method]:
             request_type=schema.request_of(name),
             behave=getattr(inference, name),
             model_of=inference.model_of(name),
+            is_open=name in _PROBES,
         )
         for name in schema.METHODS
         if name != _STREAM
@@ -57,7 +59,7 @@ def inference_methods(inference: OpenInference, frame: Frame) -> list[Method]:
         service=schema.SERVICE,
         name=_STREAM,
         request_type=None,
-        behave=inference.stream(frame.answer(one, is_part=True)),
+        behave=inference.stream(frame.answer(one, transport="grpc", is_part=True)),
         model_of=None,
         writes=True,
         pauses=True,

@@ -21,6 +21,8 @@ CODES: dict[type[errors.ServingError], str] = {
     errors.TooManyCalls: "RESOURCE_EXHAUSTED",
     errors.MemoryShort: "RESOURCE_EXHAUSTED",
     errors.RequestUnfinished: "DEADLINE_EXCEEDED",
+    errors.RequestTooLarge: "RESOURCE_EXHAUSTED",
+    errors.Unsupported: "UNIMPLEMENTED",
     errors.DeadlineUnreachable: "DEADLINE_EXCEEDED",
     errors.ShuttingDown: "UNAVAILABLE",
     errors.Unauthenticated: "UNAUTHENTICATED",

@@ -15,6 +15,7 @@ from serving.host.cpus import available_cpus
 from serving.host.sockets import obstacle
 from serving.settings import Settings
 
+_TRANSPORT = "grpc"
 _SHORTEST_PING_MS = 5_000
 """Between the pings of a client while nothing is sent to it; one that pings more often is cut off."""
 _KEEPALIVE_MS = 60_000
@@ -102,7 +103,9 @@ class _Handlers(grpc.GenericRpcHandler):
         """``talks``: the pauses of callers between messages, apart from messages that are on their way."""
         self._handlers = {
             method.path: handler(
-                frame.answer(method), talks if method.pauses else bodies, streamed=method.writes
+                frame.answer(method, transport=_TRANSPORT),
+                talks if method.pauses else bodies,
+                streamed=method.writes,
             )
             for method in methods
         }

@@ -68,6 +68,12 @@ def say(line: str) -> None:
         logging.getLogger(__name__).warning("stdout: %s: %s", exc.strerror, line)
 
 
+def say_ready(grpc_address: str, http_address: str, metrics_address: str) -> None:
+    """Scripts read this line to learn the ports."""
+    http = f" http={http_address}" if http_address else ""
+    say(f"vaeserve ready: grpc={grpc_address} metrics={metrics_address}{http}")
+
+
 def configure(form: Literal["text", "json"], level: str) -> None:
     """Send everything to stderr in the given form."""
     handler = logging.StreamHandler(sys.stderr)

@@ -42,3 +42,31 @@ def obstacle(address: str) -> str | None:
         else:
             return None
     return problem
+
+
+def listen(address: str, backlog: int, *, shared: bool) -> tuple[list[socket.socket], str]:
+    """Sockets that listen on every address of a host, on one port, and the address with that port.
+
+    ``shared``: other processes listen there too. Raises OSError.
+    """
+    host, port = parse(address)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listening: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, where in found:
+            one = socket.socket(family, kind, protocol)
+            listening.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:  # "::" is for everybody, as gRPC has it
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(len(found) > 1))
+            one.bind((where[0], port, *where[2:]))
+            port = one.getsockname()[1]
+            one.listen(backlog)
+            one.setblocking(False)
+    except OSError:
+        for one in listening:
+            one.close()
+        raise
+    return listening, f"{address.rpartition(':')[0]}:{port}"

@@ -28,6 +28,8 @@ _ROWS = tuple(2**power for power in range(13))
 _CUT_REASONS = ("full", "executor_free")
 _REJECT_REASONS = ("queue_full", "deadline")
 
+TRANSPORTS = ("grpc", "http")
+
 RELOAD_OUTCOMES = ("ok", "refused")
 
 UNKNOWN = "_unknown"
@@ -97,7 +99,7 @@ class Metrics:
     def _requests(self) -> None:
         r, call, model = self.registry, ("model", "method"), ("model",)
         self.requests = LoopCounter(
-            "vae_requests", "RPCs answered, by gRPC code.", (*call, "code"), registry=r
+            "vae_requests", "RPCs answered, by gRPC code.", (*call, "transport", "code"), registry=r
         )
         self.request_duration = LoopHistogram(
             "vae_request_duration_seconds", "From request to answer.", call, buckets=_SECONDS, registry=r
@@ -191,7 +193,7 @@ class Metrics:
     def calls_by_code(self) -> dict[str, int]:
         """Calls answered since the start, by the name of their code."""
         calls: Counter[str] = Counter()
-        for (_, _, code), count in self.requests.items():
+        for (*_, code), count in self.requests.items():
             calls[code] += int(count.value)
         return {code: calls[code] for code in sorted(calls) if calls[code]}
 
@@ -200,7 +202,8 @@ class Metrics:
     ) -> None:
         """Make the series of a model appear at zero."""
         for method in methods:
-            self.requests.labels(model, method, "OK")
+            for transport in TRANSPORTS:
+                self.requests.labels(model, method, transport, "OK")
             self.request_duration.labels(model, method)
             self.inflight.labels(model, method)  # CallMetrics takes over with the first call
         for reason in _REJECT_REASONS:
@@ -220,15 +223,15 @@ class CallMetrics:
         self.inflight = 0
         self._labels = (model, method)
         self._requests = metrics.requests
-        self._by_code: dict[str, Count] = {}
+        self._counts: dict[tuple[str, str], Count] = {}
         self._duration = metrics.request_duration.labels(model, method)
         metrics.inflight.labels(model, method).set_function(lambda: self.inflight)
 
-    def done(self, code: str, seconds: float) -> None:
+    def done(self, code: str, transport: str, seconds: float) -> None:
         """One call answered, with the name of its gRPC code."""
-        count = self._by_code.get(code)
+        count = self._counts.get((transport, code))
         if count is None:
-            count = self._by_code[code] = self._requests.labels(*self._labels, code)
+            count = self._counts[transport, code] = self._requests.labels(*self._labels, transport, code)
         count.value += 1
         self._duration.observe(seconds)
 

@@ -222,6 +222,7 @@ async def test_a_token_is_required_when_configured(repository, tmp_path):
     settings = Settings(
         repository=repository,
         address="127.0.0.1:0",
+        http_address="",
         metrics_address="127.0.0.1:0",
         auth_token_file=tmp_path / "token",
     )

@@ -205,7 +205,11 @@ async def test_a_message_over_the_limit_is_refused(repository):
     from serving.settings import Settings
 
     limited = Settings(
-        repository=repository, address="127.0.0.1:0", metrics_address="127.0.0.1:0", max_message_mib=1
+        repository=repository,
+        address="127.0.0.1:0",
+        http_address="",
+        metrics_address="127.0.0.1:0",
+        max_message_mib=1,
     )
     async with running(limited) as server, grpc.aio.insecure_channel(server.grpc_address) as channel:
         call = channel.unary_unary("/vae.v1.VaeService/Encode")

@@ -101,6 +101,7 @@ def settings(repository):
     return Settings(
         repository=repository,
         address="127.0.0.1:0",
+        http_address="",
         metrics_address="127.0.0.1:0",
         reload_s=0,
         max_batch_rows=4,

@@ -13,7 +13,7 @@ from typing import IO
 
 from tests.support import patience
 
-READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+)")
+READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+)(?: http=(\S+))?")
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Server:
     process: subprocess.Popen[str]
     grpc_address: str
     metrics_address: str
+    http_address: str
 
     def terminate(self, timeout_s: float = patience.SECONDS) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -28,7 +29,7 @@ class Server:
 
 
 def command(repository: Path, *flags: str) -> list[str]:
-    free = ("--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0")
+    free = [f"--{name}=127.0.0.1:0" for name in ("address", "http-address", "metrics-address")]
     return [sys.executable, "-m", "serving", "--repository", str(repository), *free, *flags]
 
 

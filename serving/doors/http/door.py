@@ -1,0 +1,97 @@
+"""The HTTP door: its addresses and what is behind them."""
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf import descriptor_pb2, message_factory
+
+from serving.api.frame import Frame, Method
+from serving.api.methods import SERVICE
+from serving.doors.bodies import Bodies
+from serving.doors.grpc import streams_for
+from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
+from serving.doors.http.connect import ConnectMethod, by_encoding
+from serving.doors.http.grpc_web import GrpcWebMethod
+from serving.doors.http.listener import Listener
+from serving.doors.http.routes import Resource, Routes
+from serving.doors.secrets import Secrets
+from serving.host import tls
+from serving.host.background import Background
+from serving.host.cpus import available_cpus
+from serving.settings import Settings
+
+_TRANSPORT = "http"
+_VERSIONS = ["h2", "http/1.1"]
+_NO_SIDE_EFFECTS = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+
+
+def new_listener(
+    settings: Settings, connections: int, frame: Frame, methods: Iterable[Method], background: Background
+) -> Listener:
+    """Answers these methods; not yet listening."""
+    limit = settings.max_message_mib << 20
+    bodies = Bodies(settings.request_s, limit)
+    frame.when_draining(bodies.give_up)
+    resources: dict[str, Resource] = {}
+    for method in methods:
+        if method.service == SERVICE:
+            resources[method.path] = _resource(method, frame, bodies, limit, settings.max_rows, background)
+    routes = Routes(resources, lambda _: None, frozenset(settings.cors_origins))
+    streams = settings.max_streams or streams_for(available_cpus())
+    return Listener(
+        routes, connections=connections, max_streams=streams, max_age_s=settings.max_connection_age_s
+    )
+
+
+async def bind(listener: Listener, settings: Settings, secrets: Secrets) -> str:
+    """The address with the port that is really bound, empty if there is to be none. Raises StartupError."""
+    if not settings.http_address:
+        return ""
+    return await listener.start(settings.http_address, _context(secrets), shared=settings.workers > 1)
+
+
+async def use(listener: Listener, secrets: Secrets) -> None:
+    """For every connection from here on what is in force now."""
+    await listener.use(_context(secrets))
+
+
+def _context(secrets: Secrets) -> ssl.SSLContext | None:
+    pem = secrets.pem
+    return tls.context(pem.certificate, pem.key, pem.client_ca, _VERSIONS) if pem else None
+
+
+def _resource(
+    method: Method, frame: Frame, bodies: Bodies, limit: int, max_rows: int, background: Background
+) -> Resource:
+    """Of one method: Connect's forms of it, and gRPC-Web's."""
+    answer = frame.answer(method, transport=_TRANSPORT)
+    described = _descriptor(method)
+    response_type = message_factory.GetMessageClass(described.output_type)
+    codecs: list[Codec] = [
+        ProtoCodec(),
+        JsonCodec(method.request_type, response_type, max_rows, background),
+    ]
+    web = GrpcWebMethod(answer, bodies, limit=limit)
+    resource = Resource(
+        post={
+            "application/grpc-web+proto": web.post,
+            "application/grpc-web": web.post,
+            "application/grpc-web-text+proto": web.post_text,
+            "application/grpc-web-text": web.post_text,
+        }
+    )
+    forms = {codec.name: ConnectMethod(answer, bodies, codec, limit=limit) for codec in codecs}
+    for name, form in forms.items():
+        if method.writes:
+            resource.post[f"application/connect+{name}"] = form.stream
+        else:
+            resource.post[f"application/{name}"] = form.post
+    if described.GetOptions().idempotency_level == _NO_SIDE_EFFECTS:
+        resource.get = by_encoding(forms)
+    return resource
+
+
+def _descriptor(method: Method) -> Any:
+    service = method.request_type.DESCRIPTOR.file.services_by_name[method.service.rpartition(".")[2]]
+    return service.methods_by_name[method.name]

@@ -1,0 +1,127 @@
+"""One HTTP request and the answer to it, whatever version of HTTP carries them."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from serving.errors import CallerLeft, RequestTooLarge
+
+Headers = Sequence[tuple[str, str]]
+"""Names in small letters."""
+
+UNREAD_S = 300.0
+"""How long an answer may wait for its reader: what stands behind it, a replaced model say, waits as well."""
+
+
+class Exchange(ABC):
+    """Filled by its connection; the handler reads the request's body and gives one answer.
+
+    The handler runs in a task of its own, which is cancelled when the caller leaves.
+    """
+
+    __slots__ = (
+        "_buffer", "_is_whole", "_limit", "_wakes",
+        "extra", "has_answer", "headers", "method", "path", "query",
+    )  # fmt: skip
+
+    def __init__(self, method: str, target: str, headers: dict[str, str]) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition("?")
+        self.headers = headers
+        """Names in small letters; of a name that came more than once, the values with commas between."""
+        self.extra: tuple[tuple[str, str], ...] = ()
+        """Headers that the answer has, whatever it is."""
+        self.has_answer = False
+        """Whether one was begun."""
+        self._buffer: bytes | bytearray = b""
+        self._is_whole = False
+        self._limit: int | None = None
+        """Bytes that the body may have; nobody reads it as long as it is None."""
+        self._wakes: asyncio.Future[None] | None = None
+
+    def whole(self, limit: int) -> bytes | None:
+        """The body if all of it is here. Raises RequestTooLarge."""
+        if not self._is_whole:
+            return None
+        if len(self._buffer) > limit:
+            raise too_large(limit)
+        return bytes(self._buffer)
+
+    async def body(self, limit: int) -> bytes:
+        """All of it. Raises RequestTooLarge, as soon as it is known, and CallerLeft."""
+        length = self.headers.get("content-length", "")
+        if length and len(length) < 20 and int(length) > limit:  # HTTP's parser has seen that it is a number
+            raise too_large(limit)
+        self._limit = limit
+        self._wanted()
+        while not self._is_whole:
+            if len(self._buffer) > limit:
+                raise too_large(limit)
+            self._wakes = asyncio.get_running_loop().create_future()
+            await self._wakes
+        body = self.whole(limit)
+        assert body is not None
+        return body
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the body came."""
+        if not self._buffer:
+            self._buffer = data
+        else:
+            if not isinstance(self._buffer, bytearray):
+                self._buffer = bytearray(self._buffer)
+            self._buffer += data  # and not a list: pieces of one byte would take forty
+        if self._limit is not None and len(self._buffer) > self._limit:
+            self._wake()
+
+    def feed_end(self) -> None:
+        """All of the body is here."""
+        self._is_whole = True
+        self._wake()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all of the request has come."""
+        return self._is_whole
+
+    @property
+    def unread_bytes(self) -> int:
+        """What is kept of a body that nobody has asked for."""
+        return len(self._buffer) if self._limit is None else 0
+
+    def _wake(self) -> None:
+        if self._wakes and not self._wakes.done():
+            self._wakes.set_result(None)
+
+    @abstractmethod
+    def _wanted(self) -> None:
+        """The body is waited for."""
+
+    @abstractmethod
+    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """The whole answer. Returns when most of it has left; raises CallerLeft."""
+
+    @abstractmethod
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Of an answer in pieces."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """A piece of it, once the reader can take it. Raises CallerLeft, also of one that does not read."""
+
+    @abstractmethod
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece."""
+
+
+def too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"request: want at most {limit} bytes, there are more")
+
+
+async def until(readable: "asyncio.Future[None]") -> None:
+    """Wait for a reader. Raises CallerLeft."""
+    try:
+        async with asyncio.timeout(UNREAD_S):
+            await readable
+    except TimeoutError:
+        raise CallerLeft from None

@@ -1,0 +1,218 @@
+"""A connection of HTTP/1.1 (RFC 9112), parsed by httptools, which is Node's parser.
+
+Requests of one connection are answered one after the other.
+"""
+
+import asyncio
+import time
+from collections import deque
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+import httptools
+
+from serving.doors.http.connection import LONGEST_HEAD, Connection, Terms
+from serving.doors.http.exchange import Exchange, Headers
+from serving.errors import CallerLeft
+
+_MOST_WAITING = 64
+"""Requests that a caller may send before it has heard of the first."""
+_UNREAD_BYTES = 64 << 10
+"""Kept of a body that nobody has asked for yet."""
+_REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
+
+
+class Http1Connection(Connection):
+    """See the module."""
+
+    def __init__(self, transport: asyncio.Transport, terms: Terms) -> None:
+        super().__init__(transport, terms)
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._fed_bytes: int | None = None
+        """Of a head that is not complete, without the piece that it began in."""
+        self._in_head = False
+        self._newest: _Http1Exchange | None = None
+        """The request whose body is being received."""
+        self._waiting: deque[_Http1Exchange] = deque()
+        self._ends = False
+        """Whether no more requests are taken."""
+
+    @property
+    def is_in_head(self) -> bool:
+        return self._in_head
+
+    def receive(self, data: bytes) -> None:
+        if self._ends:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._ends = True  # to another protocol, which we do not speak: the request is answered as it is
+        except (httptools.HttpParserError, _Refused) as exc:
+            reason = exc.__context__ if isinstance(exc.__context__, _Refused) else exc
+            self._refuse(reason.status if isinstance(reason, _Refused) else 400)
+            return
+        if self._in_head:  # the parser keeps a line that has no end, and says nothing
+            self._fed_bytes = 0 if self._fed_bytes is None else self._fed_bytes + len(data)
+            if self._fed_bytes > LONGEST_HEAD:
+                self._refuse(431)
+        newest = self._newest
+        if newest and not newest.is_read and newest.unread_bytes > _UNREAD_BYTES:
+            self.transport.pause_reading()
+
+    def close_when_idle(self) -> None:
+        self._ends = True
+        if not self.tasks and not self._waiting:
+            self.close()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        self._target, self._headers, self._head_bytes = b"", {}, 0
+        self._in_head, self._fed_bytes = True, None
+        if not self.tasks:
+            self.since = self.loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        if not self._in_head:
+            return  # after a body
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        before = self._headers.get(key)
+        self._headers[key] = text if before is None else f"{before}, {text}"
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self._waiting) >= _MOST_WAITING:
+            raise _Refused(429)
+        exchange = _Http1Exchange(self, self._parser.get_method().decode(), self._target, self._headers)
+        exchange.is_last = not self._parser.should_keep_alive() or self._parser.get_http_version() == "1.0"
+        exchange.is_chunkable = self._parser.get_http_version() != "1.0"
+        self._newest = exchange
+        if self.tasks:
+            self._waiting.append(exchange)
+        else:
+            self.start(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        if self._newest:
+            self._newest.feed(body)
+
+    def on_message_complete(self) -> None:
+        if self._newest:
+            self._newest.feed_end()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > LONGEST_HEAD:
+            raise _Refused(431)
+
+    def _refuse(self, status: int) -> None:
+        """What came is no HTTP. Requests before it are answered no more: where they end cannot be told."""
+        self._ends = True
+        if not self.tasks:
+            self.transport.write(
+                _head(status, (), _now()) + b"connection: close\r\ncontent-length: 0\r\n\r\n"
+            )
+            self.linger()
+        else:
+            self._waiting.clear()
+
+    def _left(self, exchange: Exchange) -> None:
+        self.abort()
+
+    def _done(self, exchange: Exchange) -> None:
+        assert isinstance(exchange, _Http1Exchange)
+        if not exchange.has_answer:  # of a handler that failed there is one; this one was cancelled
+            self.abort()
+        elif not exchange.is_read:
+            self._ends = True
+            self.linger()
+            self.transport.resume_reading()
+        elif exchange.is_last or (self._ends and not self._waiting):
+            self._ends = True
+            self.close()
+        elif self._waiting:
+            self.start(self._waiting.popleft())
+
+
+class _Refused(Exception):
+    """By a limit of ours, in the middle of the parser."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Http1Exchange(Exchange):
+    __slots__ = ("_connection", "_in_chunks", "is_chunkable", "is_last")
+
+    def __init__(
+        self, connection: Http1Connection, method: str, target: bytes, headers: dict[str, str]
+    ) -> None:
+        super().__init__(method, target.decode("latin-1"), headers)
+        self._connection = connection
+        self._in_chunks = False
+        self.is_last = self.is_chunkable = False
+
+    def _wanted(self) -> None:
+        if self._is_whole:
+            return
+        if self.headers.get("expect", "").lower() == "100-continue":
+            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._connection.transport.resume_reading()
+
+    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.has_answer = True
+        head = _head(status, (*headers, *self.extra), _now())
+        length = b"" if status in (204, 304) else b"content-length: %d\r\n" % len(body)
+        self._write(b"".join((head, self._last(), length, b"\r\n", b"" if self.method == "HEAD" else body)))
+        await self._connection.drained()
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        self.has_answer = True
+        self._in_chunks = self.is_chunkable
+        self.is_last |= not self._in_chunks
+        coding = b"transfer-encoding: chunked\r\n" if self._in_chunks else b""
+        self._write(_head(status, (*headers, *self.extra), _now()) + self._last() + coding + b"\r\n")
+        await self._connection.drained()
+
+    async def write(self, data: bytes) -> None:
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._in_chunks and data else data)
+        await self._connection.drained()
+
+    async def end(self, data: bytes = b"") -> None:
+        if data:
+            await self.write(data)
+        if self._in_chunks:
+            self._write(b"0\r\n\r\n")
+        await self._connection.drained()
+
+    def _last(self) -> bytes:
+        self.is_last |= not self._is_whole or self._connection.is_old
+        return b"connection: close\r\n" if self.is_last else b""
+
+    def _write(self, data: bytes) -> None:
+        if self._connection.is_lost:
+            raise CallerLeft
+        self._connection.transport.write(data)
+
+
+@lru_cache(maxsize=256)
+def _head(status: int, headers: tuple[tuple[str, str], ...], second: int) -> bytes:
+    """Without what ends it."""
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}", f"date: {formatdate(second, usegmt=True)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+def _now() -> int:
+    return int(time.time())

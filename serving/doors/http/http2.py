@@ -1,0 +1,273 @@
+"""A connection of HTTP/2 (RFC 9113), by h2, which keeps the state of its streams and knows no sockets."""
+
+import asyncio
+from typing import Any
+
+from h2 import events
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from serving.doors.http.connection import LONGEST_HEAD, Connection, Terms
+from serving.doors.http.exchange import Exchange, Headers, until
+from serving.errors import CallerLeft
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What every connection begins with."""
+
+_SLICE = 16 << 10
+"""Bytes that are looked at in one turn of the event loop: of frames of 9 bytes they take some 30 ms."""
+_STREAM_WINDOW, _CONNECTION_WINDOW = 256 << 10, 1 << 20
+"""Bytes that a caller may send before they are read."""
+_IDLE_FRAMES = 1000
+"""Frames without a request among them, resets among others, after which a caller is sent away."""
+_HIGHEST_STREAM = 2**31 - 1
+_TURN = 16
+"""Frames of an answer that are written at once."""
+
+
+class Http2Connection(Connection):
+    """See the module."""
+
+    def __init__(self, transport: asyncio.Transport, terms: Terms) -> None:
+        super().__init__(transport, terms)
+        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
+        self.h2.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: terms.max_streams,
+                SettingCodes.MAX_HEADER_LIST_SIZE: LONGEST_HEAD,
+                SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
+            },
+        )
+        self.h2.initiate_connection()
+        self.h2.increment_flow_control_window(_CONNECTION_WINDOW)
+        self.streams: dict[int, _Http2Exchange] = {}
+        self._pending = bytearray()
+        """What came and was not looked at."""
+        self._idle_frames = 0
+        self._is_leaving = False
+        self.flush()
+
+    @property
+    def is_in_head(self) -> bool:
+        return False  # what has no request for long is idle
+
+    def receive(self, data: bytes) -> None:
+        self._pending += data
+        if len(self._pending) == len(data):  # or its turn will come
+            self._work()
+
+    def _work(self) -> None:
+        """Through some of what came; the rest has its turn after the others'."""
+        piece = bytes(self._pending[:_SLICE])
+        try:
+            for event in self.h2.receive_data(piece):
+                self._on(event)
+        except ProtocolError:  # h2 has written why
+            self._leave()
+            return
+        self.flush()
+        if self._idle_frames > _IDLE_FRAMES:
+            self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._leave()
+            return
+        del self._pending[: len(piece)]
+        if self._pending and not self.is_lost:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._work)
+        else:
+            self.transport.resume_reading()
+
+    def _on(self, event: Any) -> None:
+        match event:
+            case events.RequestReceived():
+                self._begin(event)
+            case events.DataReceived():
+                self._idle_frames += not event.data
+                self._receive_body(event)
+            case events.StreamEnded():
+                if exchange := self.streams.get(event.stream_id):
+                    exchange.feed_end()
+            case events.StreamReset():
+                self._idle_frames += 10
+                self._reset(event.stream_id)
+            case events.WindowUpdated() | events.RemoteSettingsChanged():
+                self._idle_frames += 1
+                for exchange in self.streams.values():
+                    exchange.may_write()
+            case _:
+                self._idle_frames += 1
+
+    def _begin(self, event: events.RequestReceived) -> None:
+        pseudo: dict[str, str] = {}
+        headers: dict[str, str] = {}
+        assert event.headers is not None
+        for name, value in event.headers:
+            key, text = str(name), str(value)
+            chosen = pseudo if key.startswith(":") else headers
+            chosen[key] = f"{chosen[key]}, {text}" if key in chosen else text
+        if ":authority" in pseudo:
+            headers.setdefault("host", pseudo[":authority"])
+        number = event.stream_id
+        assert number is not None
+        exchange = _Http2Exchange(self, number, pseudo[":method"], pseudo.get(":path", ""), headers)
+        self.streams[number] = exchange
+        self.start(exchange)
+
+    def _receive_body(self, event: events.DataReceived) -> None:
+        exchange = self.streams.get(event.stream_id)
+        size = event.flow_controlled_length or 0
+        if exchange is None:  # it was answered already
+            self.h2.acknowledge_received_data(size, event.stream_id)
+            return
+        exchange.feed(event.data or b"")
+        exchange.received(size)
+
+    def _reset(self, number: int | None) -> None:
+        for task, exchange in list(self.tasks.items()):
+            if isinstance(exchange, _Http2Exchange) and exchange.number == number:
+                exchange.is_reset = True
+                exchange.may_write()
+                task.cancel()
+
+    def flush(self) -> None:
+        """Hand over what h2 has to say."""
+        if data := self.h2.data_to_send():
+            self.transport.write(data)
+
+    def close_when_idle(self) -> None:
+        if not self._is_leaving:
+            self._is_leaving = True
+            # By hand: h2 itself would let no stream that is in progress say another word.
+            farewell = GoAwayFrame(0, last_stream_id=_HIGHEST_STREAM)
+            self.transport.write(farewell.serialize())
+        if not self.tasks:
+            self.close()
+
+    def _leave(self) -> None:
+        """At once: what the other end says makes no sense."""
+        self.flush()
+        self._pending.clear()
+        self.lost()
+        self.linger()
+
+    def _left(self, exchange: Exchange) -> None:
+        assert isinstance(exchange, _Http2Exchange)
+        exchange.reset(ErrorCodes.CANCEL)
+
+    def _done(self, exchange: Exchange) -> None:
+        assert isinstance(exchange, _Http2Exchange)
+        self.streams.pop(exchange.number, None)
+        if not exchange.has_answer:
+            exchange.reset(ErrorCodes.CANCEL)
+        elif not exchange.is_read:
+            exchange.reset(ErrorCodes.NO_ERROR)  # the answer is whole, the rest of the request is not wanted
+        else:
+            self._idle_frames = 0
+        if self.is_old or self._is_leaving:
+            self.close_when_idle()
+
+
+class _Http2Exchange(Exchange):
+    __slots__ = ("_connection", "_unacknowledged", "_writable", "is_reset", "number")
+
+    def __init__(
+        self, connection: Http2Connection, number: int, method: str, target: str, headers: dict[str, str]
+    ) -> None:
+        super().__init__(method, target, headers)
+        self._connection = connection
+        self.number = number
+        self.is_reset = False
+        self._unacknowledged = 0
+        self._writable: asyncio.Future[None] | None = None
+
+    def received(self, size: int) -> None:
+        """So much of the window was used; it is given back as soon as somebody reads."""
+        self._unacknowledged += size
+        if self._limit is not None and self._unacknowledged and not self.is_reset:
+            self._connection.h2.acknowledge_received_data(self._unacknowledged, self.number)
+            self._unacknowledged = 0
+
+    def _wanted(self) -> None:
+        self.received(0)
+        self._connection.flush()
+
+    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        bare = status in (204, 304)
+        length = [] if bare else [("content-length", str(len(body)))]
+        is_empty = not body or self.method == "HEAD"
+        self._head(status, [*headers, *length], ends=is_empty)
+        if not is_empty:
+            await self._send(body, ends=True)
+        await self._connection.drained()
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        self._head(status, headers, ends=False)
+        await self._connection.drained()
+
+    async def write(self, data: bytes) -> None:
+        await self._send(data, ends=False)
+
+    async def end(self, data: bytes = b"") -> None:
+        await self._send(data, ends=True)
+
+    def may_write(self) -> None:
+        """The other end takes more, or nothing any more."""
+        if self._writable and not self._writable.done():
+            self._writable.set_result(None)
+
+    def reset(self, code: ErrorCodes) -> None:
+        if not self.is_reset:
+            self.is_reset = True
+            try:
+                self._connection.h2.acknowledge_received_data(self._unacknowledged, self.number)
+                self._connection.h2.reset_stream(self.number, code)
+            except ProtocolError:  # it is closed already
+                pass
+            self._connection.flush()
+
+    def _head(self, status: int, headers: Headers, *, ends: bool) -> None:
+        self._check()
+        self.has_answer = True
+        try:
+            self._connection.h2.send_headers(
+                self.number, [(":status", str(status)), *headers, *self.extra], end_stream=ends
+            )
+        except ProtocolError:  # the stream or the connection has ended meanwhile
+            raise CallerLeft from None
+        self._connection.flush()
+
+    async def _send(self, data: bytes, *, ends: bool) -> None:
+        h2, view, at = self._connection.h2, memoryview(data), 0
+        frames = 0
+        while True:
+            self._check()
+            try:
+                room = min(h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
+                if room <= 0 and at < len(view):
+                    await self._until_there_is_room()
+                    continue
+                piece = bytes(view[at : at + room])
+                at += len(piece)
+                h2.send_data(self.number, piece, end_stream=ends and at == len(view))
+            except ProtocolError:
+                raise CallerLeft from None
+            self._connection.flush()
+            await self._connection.drained()
+            if at == len(view):
+                return
+            frames += 1
+            if frames % _TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _until_there_is_room(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+        await until(self._writable)
+
+    def _check(self) -> None:
+        if self.is_reset or self._connection.is_lost:
+            raise CallerLeft

@@ -1,0 +1,162 @@
+"""The HTTP door's sockets: who may connect, which version of HTTP is spoken, and how it ends."""
+
+import asyncio
+import os
+import socket
+import ssl
+from typing import cast
+
+from serving.doors.http.connection import Connection, Route, Terms
+from serving.doors.http.exchange import Exchange
+from serving.doors.http.http1 import Http1Connection
+from serving.doors.http.http2 import PREFACE, Http2Connection
+from serving.errors import StartupError
+from serving.host import sockets
+
+_LOOK_S = 1.0
+_BACKLOG = 512
+_HANDSHAKE_S = 10.0
+_POLL_S = 0.01
+
+
+class Listener:
+    """Belongs to its event loop."""
+
+    def __init__(self, route: Route, *, connections: int, max_streams: int, max_age_s: float) -> None:
+        """``connections`` is how many it may have; more are closed at once."""
+        self._terms = Terms(route, max_streams, max_age_s)
+        self._most = connections
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._looks: asyncio.TimerHandle | None = None
+
+    async def start(self, address: str, context: ssl.SSLContext | None, *, shared: bool) -> str:
+        """Listen; returns the address with the port that is really bound. ``shared``: with other processes.
+
+        Raises StartupError.
+        """
+        try:
+            self._sockets, bound = sockets.listen(address, _BACKLOG, shared=shared)
+        except OSError as exc:
+            raise StartupError(
+                f"--http-address {address}: cannot listen there; is the port taken? ({exc.strerror})"
+            ) from None
+        await self.use(context)
+        self._look()
+        return bound
+
+    async def use(self, context: ssl.SSLContext | None) -> None:
+        """For every connection from here on these certificates."""
+        before, loop = self._servers, asyncio.get_running_loop()
+        self._servers = [
+            await loop.create_server(
+                lambda: _Protocol(self._terms, self._most),
+                sock=socket.socket(fileno=os.dup(listening.fileno())),
+                ssl=context,
+                ssl_handshake_timeout=_HANDSHAKE_S if context else None,
+            )
+            for listening in self._sockets
+        ]
+        for server in before:
+            server.close()
+
+    def stop_accepting(self) -> None:
+        """No more connections, and with each answer one less."""
+        self._terms.is_closing = True
+        for server in self._servers:
+            server.close()
+        for listening in self._sockets:
+            listening.close()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Close what is idle at once, the others when they are answered, and what is left after the time."""
+        self.stop_accepting()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        for connection in list(self._terms.connections):
+            connection.close_when_idle()
+        while self._terms.connections and loop.time() < end:  # noqa: ASYNC110  # an event would cost every one
+            await asyncio.sleep(_POLL_S)
+        for connection in list(self._terms.connections):
+            connection.abort()
+        if self._looks:
+            self._looks.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in list(self._terms.connections):
+            connection.look(loop.time())
+        self._looks = loop.call_later(_LOOK_S, self._look)
+
+
+class _Undecided(Connection):
+    """Has said nothing yet."""
+
+    is_in_head = False
+
+    def receive(self, data: bytes) -> None:
+        """Its protocol keeps what comes."""
+
+    def close_when_idle(self) -> None:
+        self.close()
+
+    def _left(self, exchange: Exchange) -> None:
+        """There is none."""
+
+    def _done(self, exchange: Exchange) -> None:
+        """There is none."""
+
+
+class _Protocol(asyncio.Protocol):
+    """What asyncio tells of a connection, to the version of HTTP that it turns out to be of."""
+
+    def __init__(self, terms: Terms, most: int) -> None:
+        self._terms = terms
+        self._most = most
+        self._connection: Connection | None = None
+        self._first = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        writable = cast("asyncio.Transport", transport)
+        if len(self._terms.connections) >= self._most:
+            writable.abort()
+            return
+        tls = transport.get_extra_info("ssl_object")
+        kind: type[Connection] = _Undecided
+        if tls is not None:
+            kind = Http2Connection if tls.selected_alpn_protocol() == "h2" else Http1Connection
+        self._speak(kind, writable)
+
+    def data_received(self, data: bytes) -> None:
+        connection = self._connection
+        if isinstance(connection, _Undecided):
+            self._first += data
+            if len(self._first) < len(PREFACE) and PREFACE.startswith(self._first):
+                return
+            kind = Http2Connection if self._first.startswith(PREFACE) else Http1Connection
+            self._terms.connections.discard(connection)
+            connection = self._speak(kind, connection.transport)
+            data, self._first = self._first, b""
+        if connection:
+            connection.receive(data)
+
+    def eof_received(self) -> None:
+        """Who has said that no more will come is taken to have left: the transport closes."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._connection:
+            self._terms.connections.discard(self._connection)
+            self._connection.lost()
+
+    def pause_writing(self) -> None:
+        if self._connection:
+            self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._connection:
+            self._connection.resume_writing()
+
+    def _speak(self, kind: type[Connection], transport: asyncio.Transport) -> Connection:
+        self._connection = connection = kind(transport, self._terms)
+        self._terms.connections.add(connection)
+        return connection

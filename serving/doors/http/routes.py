@@ -1,0 +1,107 @@
+"""Which address is answered by what, CORS, and what is said to addresses and types that are not ours."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from serving.doors.http.exchange import Exchange
+from serving.doors.http.http_status import refuse, refuse_request
+from serving.errors import CallerLeft, ServingError, quoted
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Exchange], Awaitable[None]]
+
+_CORS_HEADERS = (
+    "authorization, connect-protocol-version, connect-timeout-ms, content-type, grpc-timeout, "
+    "inference-header-content-length, traceparent, tracestate, x-grpc-web, x-user-agent"
+)
+_EXPOSED = "grpc-message, grpc-status, grpc-status-details-bin, inference-header-content-length, retry-after"
+_REMEMBER_S = "7200"
+
+
+@dataclass
+class Resource:
+    """What there is at one address."""
+
+    get: Endpoint | None = None
+    post: dict[str, Endpoint] = field(default_factory=dict)
+    """By media type; "" takes any."""
+
+    @property
+    def methods(self) -> list[str]:
+        found = ["POST"] if self.post else []
+        return ["GET", "HEAD", *found] if self.get else found
+
+
+Elsewhere = Callable[[str], Resource | None]
+"""Of a path what is there."""
+
+
+class Routes:
+    """Answers every request with what is at its address."""
+
+    def __init__(
+        self, resources: Mapping[str, Resource], elsewhere: Elsewhere, origins: frozenset[str]
+    ) -> None:
+        """``elsewhere`` is asked for paths that are not among the ``resources``; ``origins`` may call from
+        pages of theirs, all of them if there is "*"."""
+        self._resources = resources
+        self._elsewhere = elsewhere
+        self._origins = origins
+
+    async def __call__(self, exchange: Exchange) -> None:
+        try:
+            resource = self._resources.get(exchange.path) or self._elsewhere(exchange.path)
+            if "origin" in exchange.headers and self._origins:
+                exchange.extra = self._cors(exchange.headers["origin"])
+            if resource is None:
+                await refuse_request(exchange, 404, f"no such address: {quoted(exchange.path)}")
+                return
+            await self._answer(exchange, resource)
+        except CallerLeft:
+            raise
+        except ServingError as exc:
+            await refuse(exchange, exc)
+        except Exception:
+            log.exception("%s %s failed", exchange.method, quoted(exchange.path))
+            if not exchange.has_answer:
+                await refuse_request(exchange, 500, "internal error")
+
+    async def _answer(self, exchange: Exchange, resource: Resource) -> None:
+        method = exchange.method
+        if method == "POST" and resource.post:
+            kind = exchange.headers.get("content-type", "")
+            endpoint = resource.post.get(kind) or resource.post.get(_bare(kind)) or resource.post.get("")
+            if endpoint:
+                await endpoint(exchange)
+                return
+            wanted = ", ".join(resource.post)
+            message = f"content-type: want {wanted}, came {quoted(kind)}"
+            await refuse_request(exchange, 415, message, [("accept-post", wanted)])
+        elif method in ("GET", "HEAD") and resource.get:
+            await resource.get(exchange)
+        elif method == "OPTIONS":
+            await exchange.respond(204, [("allow", ", ".join([*resource.methods, "OPTIONS"]))])
+        else:
+            allowed = ", ".join(resource.methods)
+            message = f"want {allowed}, came {quoted(method)}"
+            await refuse_request(exchange, 405, message, [("allow", allowed)])
+
+    def _cors(self, origin: str) -> tuple[tuple[str, str], ...]:
+        """Source: the Fetch standard, section 3.3."""
+        if origin not in self._origins and "*" not in self._origins:
+            return (("vary", "origin"),)
+        return (
+            ("vary", "origin"),
+            ("access-control-allow-origin", origin),
+            ("access-control-allow-methods", "GET, POST"),
+            ("access-control-allow-headers", _CORS_HEADERS),
+            ("access-control-expose-headers", _EXPOSED),
+            ("access-control-max-age", _REMEMBER_S),
+        )
+
+
+def _bare(media_type: str) -> str:
+    """Without parameters; of those only the character set is known, and it is always UTF-8."""
+    return media_type.partition(";")[0].strip().lower()
