@@ -41,12 +41,14 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
+SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds")
+"""Of gRPC targets."""
+
 
 def target(address: str) -> str:
     """The gRPC target of "host:port"; one that names its scheme (dns:, unix:, ipv4: …) stays as it is."""
     scheme = address.partition(":")[0]
-    known = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds"}
-    return address if scheme in known and not _is_port(address) else f"dns:///{address}"
+    return address if scheme in SCHEMES and not _is_port(address) else f"dns:///{address}"
 
 
 def _is_port(address: str) -> bool:

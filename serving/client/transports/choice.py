@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from serving.client.transports.access import Access
+from serving.client.transports.channel import SCHEMES
 from serving.client.transports.grpc_transport import AsyncGrpc, BlockingGrpc
 
 
@@ -36,10 +37,33 @@ class AsyncTransport(Protocol):
 
 
 def blocking(address: str, access: Access) -> BlockingTransport:
-    """Raises ValueError for what cannot be used, OSError if the certificate cannot be read."""
-    return BlockingGrpc(address, access)
+    """HTTP for what begins with http:// or https://, else gRPC.
+
+    Raises ValueError for what cannot be used, OSError if the certificate cannot be read.
+    """
+    if not _is_http(address):
+        return BlockingGrpc(address, access)
+    from serving.client.http.http_blocking import BlockingHttp
+
+    return BlockingHttp(address, access)
 
 
 def asynchronous(address: str, access: Access) -> AsyncTransport:
     """The same for asyncio."""
-    return AsyncGrpc(address, access)
+    if not _is_http(address):
+        return AsyncGrpc(address, access)
+    from serving.client.http.http_asyncio import AsyncHttp
+
+    return AsyncHttp(address, access)
+
+
+def _is_http(address: str) -> bool:
+    """Raises ValueError for a scheme that no transport has."""
+    scheme, separator, _ = address.partition("://")
+    if not separator or scheme in SCHEMES:
+        return False
+    if scheme.lower() in ("http", "https"):
+        return True
+    raise ValueError(
+        f"address: want host:port or a gRPC target for gRPC, http:// or https:// for HTTP, came {scheme!r}://"
+    )
