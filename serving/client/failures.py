@@ -8,7 +8,7 @@ from google.protobuf import any_pb2, json_format
 from google.protobuf.message import DecodeError
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_SAYS_HTTP = ("http2 header with status", "Failed parsing HTTP/2")
+_SAYS_HTTP = ("http2 header with status", "Failed parsing HTTP/2", "http1.x server")
 """How gRPC tells of a server that speaks HTTP and not gRPC."""
 
 

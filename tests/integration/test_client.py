@@ -308,9 +308,15 @@ def test_command_line(address, tmp_path, capsys, monkeypatch):
         pytest.param(["sample", "--model", "x", "--out", "a.png"], 1, "NOT_FOUND: ", id="model"),
         pytest.param(["encode", "--model", "toy", "none.npz", "--out", "a.npz"], 2, "none.npz", id="no file"),
         pytest.param(
-            ["models", "--root-certificate", "none.pem"], 2, "--root-certificate none.pem", id="pem"
+            ["models", "--address", "localhost:1", "--root-certificate", "none.pem"],
+            2,
+            "--root-certificate none.pem",
+            id="pem",
         ),
         pytest.param(["models", "--address", "127.0.0.1:1"], 1, "UNAVAILABLE: ", id="nobody there"),
+        pytest.param(["models", "--address", "http://127.0.0.1:1"], 1, "UNAVAILABLE: ", id="no HTTP there"),
+        pytest.param(["models", "--address", "ftp://h"], 2, "address: want host:port", id="scheme"),
+        pytest.param(["models", "--tls", "--address", "http://h"], 2, "want https://", id="no TLS"),
     ],
 )
 def test_command_line_errors(address, tmp_path, arguments, status, message):

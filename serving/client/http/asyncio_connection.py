@@ -1,6 +1,7 @@
 """A connection of HTTP/1.1 for one call at a time, in asyncio."""
 
 import asyncio
+import contextlib
 import socket
 from typing import cast
 
@@ -62,7 +63,8 @@ class AsyncConnection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         if self._transport:
-            self._transport.abort()
+            with contextlib.suppress(RuntimeError):  # its event loop may be closed
+                self._transport.abort()
 
     def close(self) -> None:
         self.abort()

@@ -113,7 +113,10 @@ def _host(parts: SplitResult) -> str:
 def _context(access: Access) -> ssl.SSLContext:
     root = access.root()
     try:
-        context = ssl.create_default_context(cadata=None if root is None else root.decode("latin-1"))
+        if root is not None and b"-----BEGIN" not in root:  # of an empty text Python takes the system's
+            raise ValueError("there is no -----BEGIN")
+        pem = None if root is None else root.decode("ascii", "ignore")  # comments may have any letters
+        context = ssl.create_default_context(cadata=pem)
     except (ssl.SSLError, ValueError) as exc:
         raise ValueError(
             f"root_certificate: want a PEM file of certificates, {access.root_certificate} is none ({exc})"
