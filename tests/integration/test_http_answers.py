@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.client import AsyncClient, VaeError
+from serving.client import AsyncClient, Client, VaeError
 from serving.client.transports import retries
 from tests.support import http_peer, patience
 from tests.support.both_clients import Asyncio, Blocking
@@ -232,7 +232,7 @@ def test_an_answer_before_the_request_is_whole(calls):
     assert answered == [True]
 
 
-def test_a_connection_that_ended_while_idle(calls):
+def test_a_connection_that_ended_while_idle(calls, monkeypatch):
     """No call notices: a connection that the server closed is not used, and one it closes just then is no attempt."""
 
     def converse(conversation):
@@ -243,6 +243,7 @@ def test_a_connection_that_ended_while_idle(calls):
         else:
             conversation.request()  # and no answer
 
+    monkeypatch.setattr(retries, "MOST_ATTEMPTS", 1)
     closes_at_once, closed = False, []
     with peer(converse) as served:
         assert calls.twice(served.url)
@@ -259,6 +260,23 @@ def test_what_was_not_asked_for_is_nobodys_answer(calls):
         assert calls.twice(served.url)
     assert len(served.conversations) == 2
 
+    def converse(conversation):
+        while conversation.request():
+            conversation.say(models())
+            if conversation.number == 0:
+                patience.wait_until(lambda: read)
+                conversation.say(error("500 x", '{"code": "internal", "message": "stray"}'))
+                strays.append(True)
+
+    def between():
+        read.append(True)
+        patience.wait_until(lambda: strays)
+
+    read, strays = [], []
+    with peer(converse) as served:
+        assert calls.twice(served.url, between=between)
+    assert len(served.conversations) == 2
+
 
 def test_a_connection_is_used_again(calls):
     """Calls one after the other need one connection, unless the server ends it."""
@@ -268,6 +286,44 @@ def test_a_connection_is_used_again(calls):
     with answering(models("connection: close")) as served:
         calls.twice(served.url)
     assert len(served.conversations) == 2
+
+
+def forgetful(conversation):
+    """Two connections that bring nothing any more once they have been used, as a gateway leaves them."""
+    while request := conversation.request():
+        if "/SampleStream " in request[0]:
+            conversation.say(STREAM, samples(0), chunk(envelope(b"{}", 2)), LAST)
+        else:
+            conversation.say(models())
+        if conversation.number < 2:
+            conversation.until_closed()
+
+
+def test_one_dead_connection_tells_of_the_others():
+    """A path that was lost costs one call its deadline, not one call for each connection that waited."""
+    with peer(forgetful) as served, Client(served.url) as client:
+        stream = client.sample_stream("m", 1, format="uint8")
+        next(stream)
+        client.models()
+        assert not list(stream)
+        with pytest.raises(VaeError, match="DEADLINE_EXCEEDED"):
+            client.with_timeout(0.3).models()
+        assert client.models()
+    assert len(served.conversations) == 3
+
+
+async def test_one_dead_connection_tells_of_the_others_in_asyncio():
+    """The same."""
+    with peer(forgetful) as served:
+        async with AsyncClient(served.url) as client:
+            stream = client.sample_stream("m", 1, format="uint8")
+            await anext(stream)
+            await client.models()
+            assert not [part async for part in stream]
+            with pytest.raises(VaeError, match="DEADLINE_EXCEEDED"):
+                await client.with_timeout(0.3).models()
+            assert await client.models()
+    assert len(served.conversations) == 3
 
 
 async def test_a_slow_reader_holds_the_server_up():

@@ -15,7 +15,8 @@ from serving.client.http.http_reply import CutOff, Reply
 class AsyncConnection(asyncio.BufferedProtocol):
     """See ``Pooled``. What comes is put into the reply that is waited for."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, connected: socket.socket, address: Address) -> None:
+        self._socket = connected
         self.address = address
         self.is_used = self.is_spoiled = False
         self._transport: asyncio.Transport | None = None
@@ -28,7 +29,18 @@ class AsyncConnection(asyncio.BufferedProtocol):
 
     def is_alive(self) -> bool:
         """Whether it is as it was left: nothing came, not even its end."""
-        return self._lost is None
+        assert self._transport
+        if self._lost or self._transport.is_closing():
+            return False
+        if self._transport.get_extra_info("ssl_object"):
+            return True  # what came may be TLS's own
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)  # what the loop has not heard of yet
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def send(self, head: bytes, body: bytes, reply: Reply) -> None:
         """Begin to, and to take the reply."""
@@ -120,7 +132,7 @@ async def connect(origin: Origin, address: Address, connect_end: float, end: flo
     family, name = address
     loop = asyncio.get_running_loop()
     connected = socket.socket(family, socket.SOCK_STREAM)
-    connection = AsyncConnection(address)
+    connection = AsyncConnection(connected, address)
     try:
         connected.setblocking(False)
         async with asyncio.timeout(left(connect_end)):
