@@ -253,8 +253,12 @@ def _add(
 def _add_connection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("connection; a bearer token is taken from VAE_TOKEN")
     address = os.environ.get("VAE_ADDRESS", DEFAULT_ADDRESS)
-    group.add_argument("--address", default=address, help=f"host:port, or VAE_ADDRESS (default: {address})")
-    group.add_argument("--tls", action="store_true", help="encrypt the connection")
+    group.add_argument(
+        "--address",
+        default=address,
+        help=f"host:port for gRPC, http://host:port for HTTP, or VAE_ADDRESS (default: {address})",
+    )
+    group.add_argument("--tls", action="store_true", help="encrypt the connection; https:// implies it")
     group.add_argument(
         "--root-certificate", type=Path, help="PEM file to verify the server with; implies --tls"
     )

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 from serving.client.operations import Operation, Operations
 from serving.client.streams import Stream
-from serving.client.transports import choice
+from serving.client.transports import transport_choice
 from serving.client.transports.access import Access
 
 P = ParamSpec("P")
@@ -38,8 +38,9 @@ class _Connection:
         """Connect when the first call is made.
 
         Args:
-            address: "host:port", or any gRPC target. All addresses of the host take turns.
-            tls: encrypt, and verify the server with the system's authorities.
+            address: "host:port", or any gRPC target, for gRPC; "http://host:port" or "https://host:port",
+                with a path if the server has one, for HTTP. All addresses of the host take turns.
+            tls: encrypt, and verify the server with the system's authorities; implied by "https://".
             root_certificate: PEM file of the authority to verify the server with instead; implies ``tls``.
             token: bearer token sent with every call; without TLS it travels in the clear.
             timeout_s: deadline of a call, retries included; of a stream, of each of its responses.
@@ -120,7 +121,7 @@ def _documented(method: Method, operation: Callable[..., Any], container: Any = 
 
 
 class Client(_Connection):
-    """Blocking client; may be shared by threads.
+    """Blocking client; may be shared by threads. Over gRPC and over HTTP it does the same.
 
     >>> with Client("localhost:50051") as client:
     ...     images = client.sample("digits", 64, seed=7).images
@@ -146,8 +147,8 @@ class Client(_Connection):
         """Close the connection; calls that are running fail."""
         self._transport.close()
 
-    def _open(self, address: str, access: Access) -> choice.BlockingTransport:
-        return choice.blocking(address, access)
+    def _open(self, address: str, access: Access) -> transport_choice.BlockingTransport:
+        return transport_choice.blocking(address, access)
 
     def _run(self, operation: Operation[T]) -> T:
         response = None
@@ -192,8 +193,8 @@ class AsyncClient(_Connection):
         """Close the connection; calls that are running fail."""
         await self._transport.close()
 
-    def _open(self, address: str, access: Access) -> choice.AsyncTransport:
-        return choice.asynchronous(address, access)
+    def _open(self, address: str, access: Access) -> transport_choice.AsyncTransport:
+        return transport_choice.asynchronous(address, access)
 
     async def _run(self, operation: Operation[T]) -> T:
         response = None

@@ -184,5 +184,5 @@ async def test_proxies(settings, tmp_path, authority, calls, monkeypatch):
             await refused(
                 calls,
                 "https://vae.example",
-                r"by the proxy http://127.*asked for vae\.example:443 and said 403 Forb",
+                r"by the proxy http://127.*asked for vae\.example and said 403 Forb",
             )

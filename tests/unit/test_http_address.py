@@ -21,7 +21,7 @@ def no_proxy(monkeypatch):
     [
         ("http://localhost:8080", "localhost", 8080, "localhost:8080", ""),
         ("HTTP://Example.org", "example.org", 80, "example.org", ""),
-        ("https://example.org/", "example.org", 443, "example.org:443", ""),
+        ("https://example.org/", "example.org", 443, "example.org", ""),
         ("http://h:80/a/b/", "h", 80, "h", "/a/b"),
         ("http://h/ü%20x", "h", 80, "h", "/%C3%BC%20x"),
         ("http://[::1]:8080/p", "::1", 8080, "[::1]:8080", "/p"),
@@ -72,9 +72,10 @@ def test_addresses_that_are_none(address, kind):
 
 def test_a_password_in_an_address_is_not_shown():
     """A user belongs to no address of a server; what may be a password is not printed."""
-    with pytest.raises(ValueError, match="came one with a user") as refusal:
-        Client("http://user:s3cret@h:1")
-    assert "s3cret" not in str(refusal.value)
+    for address in ("http://user:s3cret@h:1", "http://user:s3@cret@h:x", "https://s3cret@[::1]"):
+        with pytest.raises(ValueError, match="came one with a user") as refusal:
+            Client(address)
+        assert "cret" not in str(refusal.value)
 
 
 def test_http_and_tls_are_no_pair(tmp_path):

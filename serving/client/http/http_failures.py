@@ -68,10 +68,12 @@ def check_tunnel(origin: Origin, answer: bytes) -> None:
     line = answer.partition(b"\r\n")[0].split(maxsplit=2)
     if len(line) < 2 or not line[0].startswith(b"HTTP/1.") or not line[1].startswith(b"2"):
         said = one_line(b" ".join(line[1:]).decode(errors="replace"))[:100] or "something else"
-        raise Refused(f"the proxy was asked for {origin.authority} and said {said}")
+        raise Refused(f"the proxy was asked for {origin.server_name} and said {said}")
 
 
 def _reason(exc: Exception | None) -> str:
+    if exc is not None and is_late(exc):
+        return "there was no answer in time"
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"its certificate cannot be verified: {one_line(exc.verify_message)}"
     if isinstance(exc, ssl.SSLError):
