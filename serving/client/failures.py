@@ -1,5 +1,6 @@
 """What the client raises when a call fails."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +9,7 @@ from google.protobuf import any_pb2, json_format
 from google.protobuf.message import DecodeError
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_SAYS_HTTP = ("http2 header with status", "Failed parsing HTTP/2", "http1.x server")
+_SAYS_HTTP = re.compile(r"http2 header with status: 4|Failed parsing HTTP/2|http1\.x server")
 """How gRPC tells of a server that speaks HTTP and not gRPC."""
 
 
@@ -45,7 +46,7 @@ def no_answer(timeout_s: float) -> VaeError:
 def from_rpc(error: Any) -> VaeError:
     """The same for ``grpc.RpcError`` and ``grpc.aio.AioRpcError``, which share their methods."""
     message = one_line(error.details() or "no message")
-    if any(words in message for words in _SAYS_HTTP):
+    if _SAYS_HTTP.search(message):
         message += "; if this is the server's HTTP port, its address begins with http://"
     return VaeError(error.code(), message, _details(error.trailing_metadata() or ()))
 

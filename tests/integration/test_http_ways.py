@@ -186,3 +186,18 @@ async def test_proxies(settings, tmp_path, authority, calls, monkeypatch):
                 "https://vae.example",
                 r"by the proxy http://127.*asked for vae\.example and said 403 Forb",
             )
+
+
+def test_a_name_server_that_is_silent(monkeypatch):
+    """It costs the call its deadline and no more."""
+    asked, released = socket.getaddrinfo, threading.Event()
+
+    def silent(host, port, *arguments, flags=0, **options):
+        if not flags:
+            released.wait(patience.SECONDS)
+        return asked("none" if flags else "127.0.0.1", port, *arguments, flags=flags, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    with pytest.raises(VaeError, match=r"DEADLINE_EXCEEDED: no answer came for 0\.2 s"):
+        Blocking.do("http://vae.internal:1", "models", timeout_s=0.2)
+    released.set()

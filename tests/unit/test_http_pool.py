@@ -118,3 +118,12 @@ def test_closing(pool):
         pool.idle()
     with pytest.raises(ValueError, match="closed"):
         opened(pool, A)
+
+
+def test_what_is_opened_too_late_is_closed(pool):
+    """A client that was closed while it connected keeps nothing open."""
+    pool.close()
+    connection = Connection(A)
+    with pytest.raises(ValueError, match="closed"):
+        pool.opened(connection)
+    assert connection.is_closed

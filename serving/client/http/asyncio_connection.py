@@ -46,7 +46,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
         """Begin to, and to take the reply."""
         assert self._transport
         size = len(head) + len(body)
-        http_sockets.expect(self._transport.get_extra_info("socket"), size)
+        http_sockets.expect(self._socket, size)
         self._reply = reply
         if size <= http_sockets.SMALL:
             self._transport.write(head + body)

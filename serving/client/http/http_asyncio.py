@@ -44,7 +44,11 @@ class AsyncHttp:
                 await attempt.begin(body, end)
                 return attempt
 
-            return await (await _retried(begin, pool, end)).finish(end)
+            attempt = await _retried(begin, pool, end)
+            try:
+                return await attempt.finish(end)
+            finally:
+                attempt.leave()
 
     async def stream(self, method: str, request: Message, timeout_s: float) -> AsyncGenerator[Any, None]:
         end = time.monotonic() + timeout_s
@@ -148,9 +152,7 @@ class _AsyncAttempt(Attempt[AsyncConnection]):
                 async with asyncio.timeout(left(end)):
                     while not self.is_enough():
                         await self.connection.receive()
-            response = self.response()
-        self.leave()
-        return response
+            return self.response()
 
     async def next(self, end: float) -> Any:
         """The next response of a stream, None after the last. Raises VaeError."""
@@ -213,13 +215,12 @@ class _AsyncAttempt(Attempt[AsyncConnection]):
         raise http_failures.unreachable(origin, failure)
 
     async def _look_up(self, end: float) -> None:
-        origin = self.server.origin
+        origin, known = self.server.origin, self.pool.candidates()
         try:
-            found = await look_up(origin.host, origin.port, end)
+            limit = min(end, time.monotonic() + CONNECT_S) if known else end
+            found = await look_up(origin.host, origin.port, limit)
         except OSError as exc:
-            if is_late(exc):
-                raise
-            if not self.pool.candidates():
-                raise http_failures.unreachable(origin, exc) from None
+            if not known:
+                raise exc if is_late(exc) else http_failures.unreachable(origin, exc) from None
             found = []  # those of before may do
         self.pool.found(found)

@@ -46,7 +46,11 @@ class BlockingHttp:
                 attempt.begin(body, end)
                 return attempt
 
-            return _retried(begin, pool, end).finish(end)
+            attempt = _retried(begin, pool, end)
+            try:
+                return attempt.finish(end)
+            finally:
+                attempt.leave()
 
     def stream(self, method: str, request: Message, timeout_s: float) -> Generator[Any, None, None]:
         end = time.monotonic() + timeout_s
@@ -135,9 +139,7 @@ class _BlockingAttempt(Attempt[BlockingConnection]):
             assert self.connection
             while not self.is_enough():
                 self.connection.receive(self.reply, end)
-            response = self.response()
-        self.leave()
-        return response
+            return self.response()
 
     def next(self, end: float) -> Any:
         """The next response of a stream, None after the last. Raises VaeError."""
@@ -193,13 +195,12 @@ class _BlockingAttempt(Attempt[BlockingConnection]):
         raise http_failures.unreachable(origin, failure)
 
     def _look_up(self, end: float) -> None:
-        origin = self.server.origin
+        origin, known = self.server.origin, self.pool.candidates()
         try:
-            found = look_up(origin.host, origin.port, end)
+            limit = min(end, time.monotonic() + CONNECT_S) if known else end
+            found = look_up(origin.host, origin.port, limit)
         except OSError as exc:
-            if is_late(exc):
-                raise
-            if not self.pool.candidates():
-                raise http_failures.unreachable(origin, exc) from None
+            if not known:
+                raise exc if is_late(exc) else http_failures.unreachable(origin, exc) from None
             found = []  # those of before may do
         self.pool.found(found)

@@ -97,6 +97,8 @@ class Pool(Generic[C]):
     def opened(self, connection: C) -> None:
         """It is in use. Raises ValueError if the client was closed meanwhile."""
         with self._lock:
+            if self.is_closed:
+                connection.close()
             self._check()
             self._down.pop(connection.address, None)
             self._busy.add(connection)
