@@ -19,9 +19,7 @@ from serving.api.inference import OpenInference
 from serving.api.methods import NAMES, SERVICE, inference_methods, vae_methods
 from serving.api.servicer import VaeService
 from serving.batching.executors import Executors
-from serving.doors import grpc as grpc_door
-from serving.doors.http import door as http_door
-from serving.doors.http.listener import Listener
+from serving.doors.both import Doors
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
 from serving.errors import GpuLost
@@ -47,8 +45,6 @@ log = logging.getLogger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _LOAD_MEMORY_BYTES = 2 << 30
-_CLOSE_S = 3.0
-"""Seconds for the last answers to leave once nothing is in progress."""
 
 
 @dataclass(frozen=True)
@@ -144,24 +140,15 @@ async def running(
         repository = _repository(settings, provider, executors, metrics, health)
         frame = Frame(repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
         methods = _methods(settings, repository, metrics, background, frame, health)
-        http = http_door.new_listener(settings, connections, frame, methods, background)
-
-        async def renewed(changed: Secrets) -> None:
-            frame.require(changed.token)
-            await http_door.use(http, changed)
-
-        secrets = await abandonable(partial(Secrets, settings, renewed))
-        frame.require(secrets.token)
+        doors = Doors(settings, frame, methods, health, background, connections=connections)
+        secrets = await abandonable(partial(Secrets, settings, doors.renew))
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)
-        server = grpc_door.new_server(settings, connections, frame, methods, health)
         stack.push_async_callback(repository.aclose)
         await repository.start()
         await may_listen()
-        grpc_address = grpc_door.bind(server, settings, secrets)
-        http_address = await http_door.bind(http, settings, secrets)
-        await server.start()
-        stack.push_async_callback(_stop, server, http, frame, health, settings)
+        grpc_address, http_address = await doors.open(secrets)
+        stack.push_async_callback(_stop, doors, health, settings)
         await stack.enter_async_context(_background(secrets.watch()))
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
@@ -175,15 +162,11 @@ async def _end_without(memory: Callable[[], object], lost: list[str]) -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-async def _stop(server: Any, http: Listener, frame: Frame, health: Health, settings: Settings) -> None:
+async def _stop(doors: Doors, health: Health, settings: Settings) -> None:
     """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
     health.enter_shutdown()
     await asyncio.sleep(settings.drain_s)
-    await frame.drain(settings.grace_s)
-    closing = asyncio.gather(server.stop(_CLOSE_S), http.stop(_CLOSE_S))
-    await asyncio.sleep(0)  # it has begun
-    frame.release()
-    await closing
+    await doors.close()
 
 
 def _methods(

@@ -314,7 +314,7 @@ async def test_calls_are_counted_and_limited_as_all_others(settings, tmp_path):
             body = request_of("ModelInfer")(**bad()).SerializeToString()
             await call(body, metadata=[("authorization", "Bearer secret")], timeout=SECONDS)
         counted = server.metrics.registry.get_sample_value(
-            "vae_requests_total", {"model": "toy", "method": "ModelInfer", "code": "OK"}
+            "vae_requests_total", {"model": "toy", "method": "ModelInfer", "transport": "grpc", "code": "OK"}
         )
         assert counted == 1
 

@@ -101,7 +101,7 @@ async def test_the_largest_request_starves_nobody(stub, server):
     assert not large.done()
     large.cancel()
     await until(lambda: read("vae_inflight_requests", labels) == 0)
-    assert read("vae_requests_total", labels | {"code": "OK"}) == 5
+    assert read("vae_requests_total", labels | {"transport": "grpc", "code": "OK"}) == 5
 
 
 async def test_what_cannot_be_done_in_time_is_refused_at_once(settings):
