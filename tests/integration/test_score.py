@@ -140,8 +140,8 @@ async def test_bad_requests_are_refused(stub, options, code, message):
 async def test_images_that_are_refused_were_not_read(settings, monkeypatch):
     """Of many requests at once those are read that the queue has room for."""
     read = []
-    to_images = tensors.to_images
-    monkeypatch.setattr(tensors, "to_images", lambda *a: read.append(1) or to_images(*a))
+    from_tensor = tensors.from_tensor
+    monkeypatch.setattr(tensors, "from_tensor", lambda *a: read.append(1) or from_tensor(*a))
     monkeypatch.setattr("serving.host.background._SMALL", 0)  # beside the loop, where others come between
     update = {"max_queue_rows": 60, "max_batch_rows": 4, "reload_s": 0.0}
     async with running(settings.model_copy(update=update)) as server:

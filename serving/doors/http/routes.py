@@ -105,7 +105,7 @@ class Routes:
 
 
 def _is_from_a_shell(exchange: Exchange, kind: str) -> bool:
-    """Whether the type is what ``curl -d`` says of all it sends. Pages may say it unasked, so not of theirs."""
+    """Whether the type is what ``curl -d`` says of all it sends. Pages may say it unasked: not of theirs."""
     return kind in ("", "application/x-www-form-urlencoded") and "origin" not in exchange.headers
 
 
