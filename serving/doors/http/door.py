@@ -51,9 +51,9 @@ async def bind(listener: Listener, settings: Settings, secrets: Secrets) -> str:
     return await listener.start(settings.http_address, _context(secrets), shared=settings.workers > 1)
 
 
-async def use(listener: Listener, secrets: Secrets) -> None:
+def use(listener: Listener, secrets: Secrets) -> None:
     """For every connection from here on what is in force now."""
-    await listener.use(_context(secrets))
+    listener.use(_context(secrets))
 
 
 def _context(secrets: Secrets) -> ssl.SSLContext | None:

@@ -18,12 +18,14 @@ from serving.errors import CallerLeft
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What every connection begins with."""
 
+_FRAME_HEAD = 9
 _SLICE = 16 << 10
 """Bytes that are looked at in one turn of the event loop: of frames of 9 bytes they take some 30 ms."""
 _STREAM_WINDOW, _CONNECTION_WINDOW = 256 << 10, 1 << 20
 """Bytes that a caller may send before they are read."""
 _IDLE_FRAMES = 1000
 """Frames without a request among them, resets among others, after which a caller is sent away."""
+_PATIENCE_S = 5.0
 _HIGHEST_STREAM = 2**31 - 1
 _TURN = 16
 """Frames of an answer that are written at once."""
@@ -48,8 +50,14 @@ class Http2Connection(Connection):
         self.streams: dict[int, _Http2Exchange] = {}
         self._pending = bytearray()
         """What came and was not looked at."""
+        self._preface_bytes = len(PREFACE)
+        """Of it still to come."""
+        self._has_turn = False
+        """Whether it comes later."""
         self._idle_frames = 0
-        self._is_leaving = False
+        self._leaves_at: float | None = None
+        """When a caller who goes on asking is told, once the connection is to end."""
+        self._has_said_so = False
         self.flush()
 
     @property
@@ -58,29 +66,50 @@ class Http2Connection(Connection):
 
     def receive(self, data: bytes) -> None:
         self._pending += data
-        if len(self._pending) == len(data):  # or its turn will come
+        if not self._has_turn:
             self._work()
 
     def _work(self) -> None:
         """Through some of what came; the rest has its turn after the others'."""
-        piece = bytes(self._pending[:_SLICE])
+        self._has_turn = False
+        if self.is_lost:
+            return
+        size = self._whole_frames()
         try:
-            for event in self.h2.receive_data(piece):
+            for event in self.h2.receive_data(bytes(self._pending[:size])):
                 self._on(event)
         except ProtocolError:  # h2 has written why
             self._leave()
             return
+        del self._pending[:size]
         self.flush()
         if self._idle_frames > _IDLE_FRAMES:
-            self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            self._leave()
-            return
-        del self._pending[: len(piece)]
-        if self._pending and not self.is_lost:
+            self._leave(ErrorCodes.ENHANCE_YOUR_CALM)
+        elif self._next_is_too_large():
+            self._leave(ErrorCodes.FRAME_SIZE_ERROR)
+        elif self._whole_frames():
+            self._has_turn = True
             self.transport.pause_reading()
             self.loop.call_soon(self._work)
         else:
             self.transport.resume_reading()
+
+    def _whole_frames(self) -> int:
+        """Bytes of those to look at next. h2 keeps up to 16 MiB of one before it says it is too large."""
+        end = 0
+        if self._preface_bytes:
+            end = min(len(self._pending), self._preface_bytes)
+            self._preface_bytes -= end
+        while end + _FRAME_HEAD <= len(self._pending) and end < _SLICE:
+            following = end + _FRAME_HEAD + int.from_bytes(self._pending[end : end + 3])
+            if following > len(self._pending):
+                break
+            end = following
+        return end
+
+    def _next_is_too_large(self) -> bool:
+        said = int.from_bytes(self._pending[:3]) if len(self._pending) >= _FRAME_HEAD else 0
+        return said > self.h2.max_inbound_frame_size
 
     def _on(self, event: Any) -> None:
         match event:
@@ -140,16 +169,25 @@ class Http2Connection(Connection):
             self.transport.write(data)
 
     def close_when_idle(self) -> None:
-        if not self._is_leaving:
-            self._is_leaving = True
-            # By hand: h2 itself would let no stream that is in progress say another word.
+        """GOAWAY comes last: clients that are made with h2, as httpx is, take no answer after it.
+
+        Only to one that is never idle it is said before, by hand, for h2 itself would then say no more.
+        """
+        if self._leaves_at is None:
+            self._leaves_at = self.loop.time() + _PATIENCE_S
+        if not self.tasks:
+            self.h2.close_connection(ErrorCodes.NO_ERROR)
+            self.flush()
+            self.close()
+        elif self.loop.time() > self._leaves_at and not self._has_said_so:
+            self._has_said_so = True
             farewell = GoAwayFrame(0, last_stream_id=_HIGHEST_STREAM)
             self.transport.write(farewell.serialize())
-        if not self.tasks:
-            self.close()
 
-    def _leave(self) -> None:
-        """At once: what the other end says makes no sense."""
+    def _leave(self, code: ErrorCodes | None = None) -> None:
+        """At once: what the other end says makes no sense, or too little. h2 may have written why."""
+        if code is not None:
+            self.h2.close_connection(code)
         self.flush()
         self._pending.clear()
         self.lost()
@@ -168,7 +206,7 @@ class Http2Connection(Connection):
             exchange.reset(ErrorCodes.NO_ERROR)  # the answer is whole, the rest of the request is not wanted
         else:
             self._idle_frames = 0
-        if self.is_old or self._is_leaving:
+        if self.is_old or self._leaves_at is not None:
             self.close_when_idle()
 
 

@@ -51,9 +51,12 @@ class HttpCall:
 
     async def answered_by(self, answer: Answer) -> bytes:
         """What leaves; empty of a method that sends its responses. Raises ServingError, CallerLeft."""
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                response = await answer(self)
-        except TimeoutError:
-            raise DeadlineUnreachable("the caller's deadline passed before there was an answer") from None
+        if self._deadline is None:
+            response = await answer(self)
+        else:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    response = await answer(self)
+            except TimeoutError:
+                raise DeadlineUnreachable("the caller's deadline passed before there was an answer") from None
         return b"" if response is None else await self._codec.response(response)
