@@ -9,7 +9,7 @@ from h2 import events
 from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes
 
-from serving.doors.http import connection, exchange, http1, http2, listener
+from serving.doors.http.transport import connection, exchange, http1, http2, listener
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
 from tests.support.http_calls import SERVICE, envelope

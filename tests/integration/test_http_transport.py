@@ -11,7 +11,7 @@ import trustme
 from h2 import events
 
 from serving.doors import secrets
-from serving.doors.http import listener
+from serving.doors.http.transport import listener
 from serving.errors import StartupError
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running

@@ -13,8 +13,8 @@ from serving.doors.grpc import streams_for
 from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
 from serving.doors.http.connect import ConnectMethod, by_encoding
 from serving.doors.http.grpc_web import GrpcWebMethod
-from serving.doors.http.listener import Listener
 from serving.doors.http.routes import Resource, Routes
+from serving.doors.http.transport.listener import Listener
 from serving.doors.secrets import Secrets
 from serving.host import tls
 from serving.host.background import Background

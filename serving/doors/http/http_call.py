@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from serving.api.frame import Answer
 from serving.doors.bodies import Bodies
 from serving.doors.http.codecs import Codec
-from serving.doors.http.exchange import Exchange
+from serving.doors.http.transport.exchange import Exchange
 from serving.errors import DeadlineUnreachable, ServingError
 
 

@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2
 
 from serving.api.status import to_status
-from serving.doors.http.exchange import Exchange, Headers
+from serving.doors.http.transport.exchange import Exchange, Headers
 from serving.errors import Overloaded, RequestTooLarge, ServingError
 
 _HTTP: dict[str, int] = {

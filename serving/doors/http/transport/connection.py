@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from serving.doors.http.exchange import Exchange, until
+from serving.doors.http.transport.exchange import Exchange, until
 from serving.errors import CallerLeft
 
 Route = Callable[[Exchange], Awaitable[None]]

@@ -6,10 +6,10 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
-from serving.doors.http.connection import Connection, Route, Terms
-from serving.doors.http.exchange import Exchange
-from serving.doors.http.http1 import Http1Connection
-from serving.doors.http.http2 import PREFACE, Http2Connection
+from serving.doors.http.transport.connection import Connection, Route, Terms
+from serving.doors.http.transport.exchange import Exchange
+from serving.doors.http.transport.http1 import Http1Connection
+from serving.doors.http.transport.http2 import PREFACE, Http2Connection
 from serving.errors import StartupError
 from serving.host import sockets
 

@@ -11,9 +11,9 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from serving.doors.http.connection import LONGEST_HEAD, Connection, Terms
-from serving.doors.http.exchange import Exchange, Headers, until
-from serving.errors import CallerLeft
+from serving.doors.http.transport.connection import LONGEST_HEAD, Connection, Terms
+from serving.doors.http.transport.exchange import Exchange
+from serving.doors.http.transport.http2_exchange import Http2Exchange
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What every connection begins with."""
@@ -27,8 +27,6 @@ _IDLE_FRAMES = 1000
 """Frames without a request among them, resets among others, after which a caller is sent away."""
 _PATIENCE_S = 5.0
 _HIGHEST_STREAM = 2**31 - 1
-_TURN = 16
-"""Frames of an answer that are written at once."""
 
 
 class Http2Connection(Connection):
@@ -47,7 +45,7 @@ class Http2Connection(Connection):
         )
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(_CONNECTION_WINDOW)
-        self.streams: dict[int, _Http2Exchange] = {}
+        self.streams: dict[int, Http2Exchange] = {}
         self._pending = bytearray()
         """What came and was not looked at."""
         self._preface_bytes = len(PREFACE)
@@ -143,7 +141,7 @@ class Http2Connection(Connection):
             headers.setdefault("host", pseudo[":authority"])
         number = event.stream_id
         assert number is not None
-        exchange = _Http2Exchange(self, number, pseudo[":method"], pseudo.get(":path", ""), headers)
+        exchange = Http2Exchange(self, number, pseudo[":method"], pseudo.get(":path", ""), headers)
         self.streams[number] = exchange
         self.start(exchange)
 
@@ -158,7 +156,7 @@ class Http2Connection(Connection):
 
     def _reset(self, number: int | None) -> None:
         for task, exchange in list(self.tasks.items()):
-            if isinstance(exchange, _Http2Exchange) and exchange.number == number:
+            if isinstance(exchange, Http2Exchange) and exchange.number == number:
                 exchange.is_reset = True
                 exchange.may_write()
                 task.cancel()
@@ -194,11 +192,11 @@ class Http2Connection(Connection):
         self.linger()
 
     def _left(self, exchange: Exchange) -> None:
-        assert isinstance(exchange, _Http2Exchange)
+        assert isinstance(exchange, Http2Exchange)
         exchange.reset(ErrorCodes.CANCEL)
 
     def _done(self, exchange: Exchange) -> None:
-        assert isinstance(exchange, _Http2Exchange)
+        assert isinstance(exchange, Http2Exchange)
         self.streams.pop(exchange.number, None)
         if not exchange.has_answer:
             exchange.reset(ErrorCodes.CANCEL)
@@ -208,104 +206,3 @@ class Http2Connection(Connection):
             self._idle_frames = 0
         if self.is_old or self._leaves_at is not None:
             self.close_when_idle()
-
-
-class _Http2Exchange(Exchange):
-    __slots__ = ("_connection", "_unacknowledged", "_writable", "is_reset", "number")
-
-    def __init__(
-        self, connection: Http2Connection, number: int, method: str, target: str, headers: dict[str, str]
-    ) -> None:
-        super().__init__(method, target, headers)
-        self._connection = connection
-        self.number = number
-        self.is_reset = False
-        self._unacknowledged = 0
-        self._writable: asyncio.Future[None] | None = None
-
-    def received(self, size: int) -> None:
-        """So much of the window was used; it is given back as soon as somebody reads."""
-        self._unacknowledged += size
-        if self._limit is not None and self._unacknowledged and not self.is_reset:
-            self._connection.h2.acknowledge_received_data(self._unacknowledged, self.number)
-            self._unacknowledged = 0
-
-    def _wanted(self) -> None:
-        self.received(0)
-        self._connection.flush()
-
-    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        bare = status in (204, 304)
-        length = [] if bare else [("content-length", str(len(body)))]
-        is_empty = not body or self.method == "HEAD"
-        self._head(status, [*headers, *length], ends=is_empty)
-        if not is_empty:
-            await self._send(body, ends=True)
-        await self._connection.drained()
-
-    async def begin(self, status: int, headers: Headers) -> None:
-        self._head(status, headers, ends=False)
-        await self._connection.drained()
-
-    async def write(self, data: bytes) -> None:
-        await self._send(data, ends=False)
-
-    async def end(self, data: bytes = b"") -> None:
-        await self._send(data, ends=True)
-
-    def may_write(self) -> None:
-        """The other end takes more, or nothing any more."""
-        if self._writable and not self._writable.done():
-            self._writable.set_result(None)
-
-    def reset(self, code: ErrorCodes) -> None:
-        if not self.is_reset:
-            self.is_reset = True
-            try:
-                self._connection.h2.acknowledge_received_data(self._unacknowledged, self.number)
-                self._connection.h2.reset_stream(self.number, code)
-            except ProtocolError:  # it is closed already
-                pass
-            self._connection.flush()
-
-    def _head(self, status: int, headers: Headers, *, ends: bool) -> None:
-        self._check()
-        self.has_answer = True
-        try:
-            self._connection.h2.send_headers(
-                self.number, [(":status", str(status)), *headers, *self.extra], end_stream=ends
-            )
-        except ProtocolError:  # the stream or the connection has ended meanwhile
-            raise CallerLeft from None
-        self._connection.flush()
-
-    async def _send(self, data: bytes, *, ends: bool) -> None:
-        h2, view, at = self._connection.h2, memoryview(data), 0
-        frames = 0
-        while True:
-            self._check()
-            try:
-                room = min(h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
-                if room <= 0 and at < len(view):
-                    await self._until_there_is_room()
-                    continue
-                piece = bytes(view[at : at + room])
-                at += len(piece)
-                h2.send_data(self.number, piece, end_stream=ends and at == len(view))
-            except ProtocolError:
-                raise CallerLeft from None
-            self._connection.flush()
-            await self._connection.drained()
-            if at == len(view):
-                return
-            frames += 1
-            if frames % _TURN == 0:
-                await asyncio.sleep(0)
-
-    async def _until_there_is_room(self) -> None:
-        self._writable = asyncio.get_running_loop().create_future()
-        await until(self._writable)
-
-    def _check(self) -> None:
-        if self.is_reset or self._connection.is_lost:
-            raise CallerLeft

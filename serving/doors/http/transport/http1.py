@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 import httptools
 
-from serving.doors.http.connection import LONGEST_HEAD, Connection, Terms
-from serving.doors.http.exchange import Exchange, Headers
+from serving.doors.http.transport.connection import LONGEST_HEAD, Connection, Terms
+from serving.doors.http.transport.exchange import Exchange, Headers
 from serving.errors import CallerLeft
 
 _MOST_WAITING = 64
