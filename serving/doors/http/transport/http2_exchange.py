@@ -1,4 +1,4 @@
-"""One request over HTTP/2: its stream, whose windows bound what either end may send (RFC 9113, section 5.2)."""
+"""One request over HTTP/2: a stream, whose windows bound what either end may send (RFC 9113, section 5.2)."""
 
 import asyncio
 from typing import Protocol
