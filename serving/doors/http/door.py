@@ -1,5 +1,6 @@
 """The HTTP door: its addresses and what is behind them."""
 
+import json
 import ssl
 from collections.abc import Iterable
 from typing import Any
@@ -10,10 +11,13 @@ from serving.api.frame import Frame, Method
 from serving.api.methods import SERVICE
 from serving.doors.bodies import Bodies
 from serving.doors.grpc import streams_for
+from serving.doors.http import openapi
 from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
 from serving.doors.http.connect import ConnectMethod, by_encoding
 from serving.doors.http.grpc_web import GrpcWebMethod
-from serving.doors.http.routes import Resource, Routes
+from serving.doors.http.http_status import JSON
+from serving.doors.http.routes import Endpoint, Resource, Routes
+from serving.doors.http.transport.exchange import Exchange
 from serving.doors.http.transport.listener import Listener
 from serving.doors.secrets import Secrets
 from serving.host import tls
@@ -23,6 +27,7 @@ from serving.settings import Settings
 
 _TRANSPORT = "http"
 _VERSIONS = ["h2", "http/1.1"]
+_DOCUMENT = "/openapi.json"
 _NO_SIDE_EFFECTS = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
 
@@ -34,14 +39,26 @@ def new_listener(
     bodies = Bodies(settings.request_s, limit)
     frame.when_draining(bodies.give_up)
     resources: dict[str, Resource] = {}
-    for method in methods:
-        if method.service == SERVICE:
-            resources[method.path] = _resource(method, frame, bodies, limit, settings.max_rows, background)
+    ours = [method for method in methods if method.service == SERVICE]
+    for method in ours:
+        resources[method.path] = _resource(method, frame, bodies, limit, settings.max_rows, background)
+    resources[_DOCUMENT] = Resource(get=_document(ours, wants_token=settings.auth_token_file is not None))
     routes = Routes(resources, lambda _: None, frozenset(settings.cors_origins))
     streams = settings.max_streams or streams_for(available_cpus())
     return Listener(
         routes, connections=connections, max_streams=streams, max_age_s=settings.max_connection_age_s
     )
+
+
+def _document(methods: Iterable[Method], *, wants_token: bool) -> Endpoint:
+    """What is offered, for people and programs; it needs no token and says nothing about models."""
+    unary = [_descriptor(method) for method in methods if not method.writes]
+    body = json.dumps(openapi.document(unary, {}, wants_token=wants_token)).encode()
+
+    async def get(exchange: Exchange) -> None:
+        await exchange.respond(200, [("content-type", JSON)], body)
+
+    return get
 
 
 async def bind(listener: Listener, settings: Settings, secrets: Secrets) -> str:
