@@ -176,16 +176,16 @@ def _ours(*flags: str) -> Callable[[Setting, int], list[str]]:
 
 
 def _ours_by_http(setting: Setting, port: int) -> list[str]:
-    return [*_vaeserve(setting.case.repository, free_port(), free_port()), f"--http-address=127.0.0.1:{port}"]
+    return _vaeserve(setting.case.repository, free_port(), free_port(), port)
 
 
-def _vaeserve(repository: Path, port: int, metrics_port: int) -> list[str]:
+def _vaeserve(repository: Path, port: int, metrics_port: int, http_port: int | None = None) -> list[str]:
     """With default settings: only addresses and the repository are given."""
     return [
         *_python("serving"),
         f"--repository={repository}",
         f"--address=127.0.0.1:{port}",
-        f"--http-address=127.0.0.1:{free_port()}",
+        f"--http-address=127.0.0.1:{http_port or free_port()}",
         f"--metrics-address=127.0.0.1:{metrics_port}",
     ]
 
@@ -194,16 +194,18 @@ def _vaeserve(repository: Path, port: int, metrics_port: int) -> list[str]:
 class Vaeserve:
     process: ServerProcess
     port: int
+    http_port: int
     metrics_port: int
 
 
 @contextlib.contextmanager
 def vaeserve(repository: Path, log: Path, *flags: str, start_s: float = _START_S) -> Iterator[Vaeserve]:
     """Ours, listening and warm: it binds its port after its models are loaded."""
-    port, metrics_port = free_port(), free_port()
-    with running([*_vaeserve(repository, port, metrics_port), *flags], log) as process:
+    port, http_port, metrics_port = free_port(), free_port(), free_port()
+    with running([*_vaeserve(repository, port, metrics_port, http_port), *flags], log) as process:
         wait_for_port(process, port, start_s)
-        yield Vaeserve(process, port, metrics_port)
+        wait_for_port(process, http_port, start_s)
+        yield Vaeserve(process, port, http_port, metrics_port)
 
 
 def event_loop(repository: Path, log: Path) -> str:
