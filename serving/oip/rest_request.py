@@ -169,7 +169,8 @@ def _shape(given: list[Any], field: str) -> list[int]:
         raise InvalidInput(field, f"want at most {_MANY} axes, came {len(given)}")
     for axis in given:
         if type(axis) is not int or not 0 <= axis < _INT64_END:
-            raise InvalidInput(field, f"want integers from 0 to 2^63 - 1, came {quoted(axis) if type(axis) in (int, float) else kind_of(axis)}")
+            came = quoted(axis) if type(axis) in (int, float) else kind_of(axis)
+            raise InvalidInput(field, f"want integers from 0 to 2^63 - 1, came {came}")
     return given
 
 

@@ -11,7 +11,9 @@ from serving.oip.schema import message, request_of
 
 
 def told(method, **fields):
-    return json.loads(rest_documents.document(method, message(f"{method}Response")(**fields).SerializeToString()))
+    return json.loads(
+        rest_documents.document(method, message(f"{method}Response")(**fields).SerializeToString())
+    )
 
 
 def test_the_server():
@@ -30,7 +32,11 @@ def test_a_model():
 
 def test_a_configuration():
     """The configuration itself, types by name; dynamic batching only where it is on, for its being there says so."""
-    config = {"name": "toy/encoder", "max_batch_size": 4096, "input": [{"name": "image", "data_type": 11, "dims": [1, 4]}]}
+    config = {
+        "name": "toy/encoder",
+        "max_batch_size": 4096,
+        "input": [{"name": "image", "data_type": 11, "dims": [1, 4]}],
+    }
     plain = told("ModelConfig", config=config)
     assert (plain["name"], plain["max_batch_size"], plain["output"]) == ("toy/encoder", 4096, [])
     assert plain["input"] == [{"name": "image", "data_type": "TYPE_FP32", "dims": [1, 4], "optional": False}]

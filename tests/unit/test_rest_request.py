@@ -84,13 +84,22 @@ def test_binary_tensors_stand_behind_the_json_in_order(tensors, binary):
 
 def test_what_is_said_beside_the_tensors():
     """Name, version, identifier and parameters, each in the kind of parameter that its value has."""
-    parameters = {"seed": 2**64 - 1, "first_row": 3, "temperature": 0.5, "pool": "one", "flag": True, "low": -5}
+    parameters = {
+        "seed": 2**64 - 1,
+        "first_row": 3,
+        "temperature": 0.5,
+        "pool": "one",
+        "flag": True,
+        "low": -5,
+    }
     request = message(
         {"id": "mine", "parameters": parameters, "inputs": [], "outputs": [{"name": "mean"}]}, version="3"
     )
     assert (request.model_name, request.model_version, request.id) == ("toy/encoder", "3", "mine")
     found = {name: request.parameters[name] for name in request.parameters}
-    assert {name: getattr(one, one.WhichOneof("parameter_choice")) for name, one in found.items()} == parameters
+    assert {
+        name: getattr(one, one.WhichOneof("parameter_choice")) for name, one in found.items()
+    } == parameters
     assert {name: one.WhichOneof("parameter_choice") for name, one in found.items()} == {
         "seed": "uint64_param", "first_row": "int64_param", "low": "int64_param",
         "temperature": "double_param", "pool": "string_param", "flag": "bool_param",
@@ -104,7 +113,7 @@ def test_null_is_as_good_as_nothing():
     rows = np.zeros((1, 2), np.float32)
     request = message({**nothing, "inputs": [as_json(rows, parameters=None)]})
     same(arrays(request)[0], rows)
-    assert not (request.id or request.parameters or request.outputs or request.model_version)
+    assert not any((request.id, request.parameters, request.outputs, request.model_version))
 
 
 def test_the_body_may_name_the_model_too():
@@ -131,16 +140,16 @@ def test_which_outputs_are_wanted_as_bytes(parameters, outputs, wanted):
     assert (forms.is_binary("a"), forms.is_binary("b")) == wanted
 
 
-@pytest.mark.parametrize(
-    ("text", "length"), [(None, None), ("0", 0), ("17", 17), ("000000000000000017", 17)]
-)
+@pytest.mark.parametrize(("text", "length"), [(None, None), ("0", 0), ("17", 17), ("000000000000000017", 17)])
 def test_the_length_of_the_json(text, length):
     assert rest_request.header_length(text) == length
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "0x10", "1 ", "١", "1" * 19, "9" * 100_000])
 def test_a_length_that_is_no_number(text):
-    with pytest.raises(InvalidInput, match=r"^inference-header-content-length: want a number of bytes, came '"):
+    with pytest.raises(
+        InvalidInput, match=r"^inference-header-content-length: want a number of bytes, came '"
+    ):
         rest_request.header_length(text)
 
 
