@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, message_factory
@@ -16,6 +16,7 @@ from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
 from serving.doors.http.connect import ConnectMethod, by_encoding
 from serving.doors.http.grpc_web import GrpcWebMethod
 from serving.doors.http.http_status import JSON
+from serving.doors.http.rest import Rest
 from serving.doors.http.routes import Endpoint, Resource, Routes
 from serving.doors.http.transport.exchange import Exchange
 from serving.doors.http.transport.listener import Listener
@@ -23,6 +24,7 @@ from serving.doors.secrets import Secrets
 from serving.host import tls
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
+from serving.oip import schema
 from serving.settings import Settings
 
 _TRANSPORT = "http"
@@ -32,7 +34,7 @@ _NO_SIDE_EFFECTS = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
 
 def new_listener(
-    settings: Settings, connections: int, frame: Frame, methods: Iterable[Method], background: Background
+    settings: Settings, connections: int, frame: Frame, methods: Sequence[Method], background: Background
 ) -> Listener:
     """Answers these methods; not yet listening."""
     limit = settings.max_message_mib << 20
@@ -43,7 +45,17 @@ def new_listener(
     for method in ours:
         resources[method.path] = _resource(method, frame, bodies, limit, settings.max_rows, background)
     resources[_DOCUMENT] = Resource(get=_document(ours, wants_token=settings.auth_token_file is not None))
-    routes = Routes(resources, lambda _: None, frozenset(settings.cors_origins))
+    rest = Rest(
+        [
+            (method.name, frame.answer(method, transport=_TRANSPORT))
+            for method in methods
+            if method.service == schema.SERVICE and not method.writes
+        ],
+        bodies,
+        background,
+        limit=limit,
+    )
+    routes = Routes(resources, rest.resource, frozenset(settings.cors_origins))
     streams = settings.max_streams or streams_for(available_cpus())
     return Listener(
         routes, connections=connections, max_streams=streams, max_age_s=settings.max_connection_age_s
