@@ -1,4 +1,4 @@
-"""Open Inference Protocol over REST: its addresses, and how an answer is sent; what it means is for ``oip``."""
+"""Open Inference Protocol over REST: addresses, and how answers are sent; what they mean is in ``oip``."""
 
 from collections.abc import Iterable
 from functools import partial
