@@ -136,12 +136,14 @@ def test_probes_need_no_token_and_hear_of_the_end(repository, tmp_path):
     """Everything else needs one. A server that drains says that it is not ready, by the status too."""
     token = tmp_path / "token"
     token.write_text("secret")
-    with process.serving(repository, "--auth-token-file", str(token), "--drain-s", "3600") as server:
-        with httpx.Client(base_url=http_calls.address(server), trust_env=False, timeout=SECONDS) as client:
-            assert client.get("/v2/health/ready").json() == {"ready": True}
-            assert client.get(DECODER).status_code == 401
-            assert client.get(DECODER, headers={"authorization": "Bearer secret"}).status_code == 200
-            server.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: client.get("/v2/health/ready").status_code == 503)
-            assert client.get("/v2/health/ready").json() == {"ready": False}
-            assert client.get("/v2/health/live").json() == {"live": True}
+    with (
+        process.serving(repository, "--auth-token-file", str(token), "--drain-s", "3600") as server,
+        httpx.Client(base_url=http_calls.address(server), trust_env=False, timeout=SECONDS) as client,
+    ):
+        assert client.get("/v2/health/ready").json() == {"ready": True}
+        assert client.get(DECODER).status_code == 401
+        assert client.get(DECODER, headers={"authorization": "Bearer secret"}).status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.get("/v2/health/ready").status_code == 503)
+        assert client.get("/v2/health/ready").json() == {"ready": False}
+        assert client.get("/v2/health/live").json() == {"live": True}
