@@ -24,7 +24,7 @@ from serving.doors.secrets import Secrets
 from serving.host import tls
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
-from serving.oip import schema
+from serving.oip import rest_openapi, schema
 from serving.settings import Settings
 
 _TRANSPORT = "http"
@@ -65,7 +65,7 @@ def new_listener(
 def _document(methods: Iterable[Method], *, wants_token: bool) -> Endpoint:
     """What is offered, for people and programs; it needs no token and says nothing about models."""
     unary = [_descriptor(method) for method in methods if not method.writes]
-    body = json.dumps(openapi.document(unary, {}, wants_token=wants_token)).encode()
+    body = json.dumps(openapi.document(unary, rest_openapi.paths(), wants_token=wants_token)).encode()
 
     async def get(exchange: Exchange) -> None:
         await exchange.respond(200, [("content-type", JSON)], body)
