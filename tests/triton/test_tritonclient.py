@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 
 from serving.latent.noise import standard_normal
-from tests.triton.conftest import door_of
 from tests.support import toy
 from tests.support.patience import SECONDS
+from tests.triton.conftest import door_of
 
 pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed; `make test` does that")
 pytest.importorskip("tritonclient.http")
