@@ -11,7 +11,7 @@ from serving.api.frame import Frame, Method
 from serving.api.methods import SERVICE
 from serving.doors.bodies import Bodies
 from serving.doors.grpc import streams_for
-from serving.doors.http import openapi
+from serving.doors.http import openapi, rest_openapi
 from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
 from serving.doors.http.connect import ConnectMethod, by_encoding
 from serving.doors.http.grpc_web import GrpcWebMethod
@@ -24,7 +24,7 @@ from serving.doors.secrets import Secrets
 from serving.host import tls
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
-from serving.oip import rest_openapi, schema
+from serving.oip import schema
 from serving.settings import Settings
 
 _TRANSPORT = "http"

@@ -90,7 +90,7 @@ class _Document:
 
     async def response(self, raw: bytes) -> bytes:
         self.is_positive = rest_documents.is_positive(self._address.method, raw)
-        return rest_documents.document(self._address.method, raw)
+        return rest_documents.document(self._address.method, raw, self._address.model_name)
 
 
 class _Tensors:
