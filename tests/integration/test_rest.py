@@ -110,7 +110,7 @@ async def test_errors_are_told_as_the_protocol_has_it(client, verb, path, body, 
     assert answer.status_code == status, answer.text
     if text:
         assert text in answer.json()["error"]
-    assert set(answer.json()) in ({"error"}, {"ready"})
+    assert set(answer.json()) in ({"error"}, {"name", "ready"})
 
 
 HOSTILE = {
