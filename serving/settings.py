@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 
 from serving.errors import StartupError
 from serving.host.sockets import parse
+from serving.version_policy import DEFAULT, VersionPolicy
 
 PREFIX = "VAE_"
 
@@ -36,7 +37,13 @@ def _checked_address(address: str) -> str:
     return address
 
 
+def _checked_versions(text: str) -> str:
+    VersionPolicy.parse(text)
+    return text
+
+
 Address = Annotated[str, AfterValidator(_checked_address)]
+Versions = Annotated[str, AfterValidator(_checked_versions)]
 
 
 class Settings(BaseSettings):
@@ -45,6 +52,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     repository: Path = Field(Path("models"), description="folder of <model>/<version>/ bundles")
+    versions: Versions = Field(
+        DEFAULT,
+        description="versions of a model in service: latest, latest:N, all, or numbers as in 1+3; for one model: "
+        "digits=1+3,latest:2",
+    )
+    memory_mib: PositiveInt | None = Field(
+        None,
+        description="memory that all versions in service may take together, MiB, each worker; one that would "
+        "exceed it is refused; default: no bound",
+    )
     address: Address = Field("127.0.0.1:50051", description="where gRPC listens; port 0 takes a free one")
     metrics_address: Address = Field(
         "127.0.0.1:9464", description="where Prometheus metrics are served (HTTP)"
