@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     repository: Path = Field(Path("models"), description="folder of <model>/<version>/ bundles")
     versions: Versions = Field(
         DEFAULT,
-        description="versions of a model in service: latest, latest:N, all, or numbers as in 1+3; for one model: "
-        "digits=1+3,latest:2",
+        description="versions of a model in service: latest, latest:N, all, or numbers as in 1+3; "
+        "for one model: digits=1+3,latest:2",
     )
     memory_mib: PositiveInt | None = Field(
         None,
