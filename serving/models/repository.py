@@ -89,7 +89,8 @@ class Repository:
         if default is not None:
             name = default.name
             served = ", ".join(f"{name} version {model.version}" for model in self._served.of(name))
-            refused = [s.reason for s in self.versions(name) if (s.version, s.state) == (version, "refused")]
+            there = [path for path in self._found.versions.get(name, []) if int(path.name) == version]
+            refused = [self._refused.for_callers(path) for path in there if path in self._refused]
             missing = f"version {version} is refused: {refused[0]}" if refused else f"no version {version}"
             raise NotFound("model", f"{name}/{version}", f"model.version: {missing}; in service: {served}")
         served = ", ".join(f"{model.name} version {model.version}" for model in self.models) or "none"
@@ -106,6 +107,7 @@ class Repository:
         self._found = await self._root.at_start()
         for name in sorted(set(self._policy.by_model) - set(self._found.versions)):
             log.warning("--versions names model %s, which is not in the repository", name)
+            self._show(name)
         for most in (1, None):  # one version of each, before any has several
             for name, versions in self._found.versions.items():
                 if problem := await self._serve(name, versions, most):
@@ -250,7 +252,7 @@ class Repository:
             self._metrics.reloads.labels(name, "ok").inc()
         if before:
             now = [model.version for model in self._served.of(name)]
-            log.info("model %s: versions in service %s, before %s", name, _joined(now), _joined(before))
+            log.info("model %s: in service now %s, before %s", name, _joined(now), _joined(before))
 
     async def _change(self, name: str, new: Model | None, leaving: list[Model]) -> None:
         self._served.change(name, new, leaving)
