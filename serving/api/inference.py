@@ -272,7 +272,7 @@ def _version(text: str) -> int:
     if not text:
         return 0
     if len(text) > _LONGEST_VERSION or not (text.isascii() and text.isdigit()) or not int(text):
-        raise InvalidInput("model_version", "want a positive integer, or nothing for the version in service")
+        raise InvalidInput("model_version", "want a positive integer, or nothing for the highest in service")
     return int(text)
 
 

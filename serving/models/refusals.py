@@ -61,7 +61,7 @@ class Refusals:
         rest = math.inf if lies_in_the_files(exc) else max(_RETRY_S, _REST * took_s)
         wanted = exc.wanted if isinstance(exc, NoRoom) else None
         again_at = time.monotonic() + rest
-        self._by_path[path] = _Refusal(state, why, _for_callers(exc, path), wanted, again_at)
+        self._by_path[path] = _Refusal(state, why, for_callers(exc, path), wanted, again_at)
         return None if before and before.reason == why else why
 
     def forget(self, path: Path) -> None:
@@ -95,7 +95,8 @@ def reason(exc: Exception) -> str:
     return plain(f"{words}: {inside}" if inside else words)
 
 
-def _for_callers(exc: Exception, version: Path) -> str:
+def for_callers(exc: Exception, version: Path) -> str:
+    """The same in words of ours alone, and without a path of the host."""
     words, inside = said_of(exc)
     for folder in (version.absolute(), version):
         where = plain(str(folder))
