@@ -23,7 +23,7 @@ from serving.models.memory_budget import Room
 from serving.models.model import Model
 from serving.models.refusals import Refusals, reason
 from serving.models.version_folders import Found, Root, state_of
-from serving.models.version_states import STATES, VersionState, states_of
+from serving.models.version_states import STATES, VersionState, states_of, to_be_told
 from serving.version_policy import VersionPolicy
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ class Repository:
         """Every version that is known of, in service or not, of one model or of all."""
         known = self._served.names | set(self._found.versions) | {one.name for one in self._served.closing}
         known |= {model for model, rule in self._policy.by_model.items() if rule.named}
-        return [state for one in sorted(known) if name in (None, one) for state in self._states(one)]
+        asked = sorted(known) if name is None else [name]
+        return [state for one in asked for state in to_be_told(self._states(one))]
 
     def resolve(self, name: str, version: int) -> Model:
         """The model asked for; an empty name means the only one, version 0 the highest in service.
@@ -151,6 +152,7 @@ class Repository:
             self._refused.gone([path for versions in found.versions.values() for path in versions])
             for name in set(before.versions) - set(found.versions):
                 self._metrics.refused_versions.labels(name).set(0)
+            for name in {*before.versions, *found.versions}:
                 self._show(name)
 
     async def _serve_newer(self, name: str, versions: list[Path]) -> None:

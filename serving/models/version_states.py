@@ -15,6 +15,8 @@ STATES: tuple[State, ...] = get_args(State)
 
 _MOST_TOLD = 100
 """Versions of a model that are not in service."""
+_LEAST_NEWS: tuple[State, ...] = ("loading", "available")
+"""What is left out first."""
 
 _LOADING = "it is being verified, loaded and warmed up, or waits for it"
 _UNLOADING = "it left service; calls that began on it are being finished"
@@ -43,7 +45,7 @@ def states_of(
     served: Sequence[Model],
     closing: Sequence[Model],
 ) -> list[VersionState]:
-    """Of one model's versions, the highest first; of those that are not in service as many as may be told.
+    """Of one model's versions, the highest first.
 
     Args:
         there: folders of the versions in the repository.
@@ -69,9 +71,16 @@ def states_of(
             known[model.version] = _loaded(model, "unloading", _UNLOADING)
     for model in served:
         known.pop(model.version, None)
-    told = sorted(known.values(), key=lambda state: -state.version)[:_MOST_TOLD]
     ready = [_loaded(model, "ready", is_default=model is served[0]) for model in served]
-    return sorted([*ready, *told], key=lambda state: -state.version)
+    return sorted([*ready, *known.values()], key=lambda state: -state.version)
+
+
+def to_be_told(states: list[VersionState]) -> list[VersionState]:
+    """Of one model those in service and some of the others: somebody may have left thousands behind."""
+    others = [state for state in states if state.state != "ready"]
+    others.sort(key=lambda state: state.state in _LEAST_NEWS)
+    left_out = {state.version for state in others[_MOST_TOLD:]}
+    return [state for state in states if state.version not in left_out]
 
 
 def _loaded(model: Model, state: State, reason: str = "", *, is_default: bool = False) -> VersionState:
