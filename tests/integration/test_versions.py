@@ -276,6 +276,24 @@ async def test_metrics_tell_versions_apart_while_they_are_in_service(settings, r
         assert labelled == {"2", "3"}
 
 
+async def test_a_stream_counts_once_for_its_version(settings, repository):
+    """With the code by which it ended: OK after its last row, CANCELLED where the reader left."""
+    add(repository, 2)
+    async with serving(settings, "all") as (server, stub):
+        whole = stub.SampleStream(pb.SampleStreamRequest(sample={"count": 600}))
+        assert sum([response.images.tensor.shape[0] async for response in whole]) == 600
+        left = stub.SampleStream(pb.SampleStreamRequest(sample={"model": {"version": 1}, "count": 10**9}))
+        await left.read()
+        left.cancel()
+        for version, code in (("2", "OK"), ("1", "CANCELLED")):
+            labels = {"model": "toy", "version": version, "code": code}
+            await patience.until(
+                lambda labels=labels: read(server, "vae_version_requests_total", **labels) == 1
+            )
+            taken = read(server, "vae_version_request_duration_seconds_count", model="toy", version=version)
+            assert taken == 1
+
+
 @pytest.mark.slow
 async def test_a_thousand_calls_during_twenty_reloads(settings, repository):
     """None fails, each is answered by a version that was in service while it was made, and as that version answers."""
