@@ -124,10 +124,11 @@ class OpenInference:
     async def RepositoryIndex(self, request: Any, call: Call) -> bytes:
         """Every version that is known of, in the protocol's words for its state."""
         response = message("RepositoryIndexResponse")()
+        served = {(model.name, model.version): model for model in self._repository.models}
         for state in self._repository.versions():
             if request.ready and state.state != "ready":
                 continue
-            for name in parts.names_of(state, self._repository.models):
+            for name in parts.names_of(state, served.get((state.name, state.version))):
                 response.models.add(
                     name=name,
                     version=str(state.version),

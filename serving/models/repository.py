@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Admit = Callable[[int], None]
 """Called with the bytes that a version takes, before it goes into service. Raises NoRoom."""
 Load = Callable[[Path, Admit, bool], Awaitable[Model]]
-"""Of a version's folder; whether nothing is served yet, and nothing else could be instead."""
+"""Of a version's folder, by leave; whether nothing is served yet, and nothing else could be instead."""
 Announce = Callable[[str, Sequence[Model]], Awaitable[None]]
 """Called with a model's name and its versions in service, the highest first, when these have changed."""
 
@@ -143,9 +143,9 @@ class Repository:
             if found is None:
                 return
             before, self._found = self._found, found
-            for name, versions in found.versions.items():
+            for name in found.versions:
                 if name not in self._trying:
-                    self._trying[name] = asyncio.create_task(self._serve_newer(name, versions))
+                    self._trying[name] = asyncio.create_task(self._serve_newer(name))
             gone = self._served.names | set(self._trying)
             for name in gone - set(found.versions) - set(found.unreadable):
                 await self._withdraw(name)
@@ -155,11 +155,13 @@ class Repository:
             for name in {*before.versions, *found.versions}:
                 self._show(name)
 
-    async def _serve_newer(self, name: str, versions: list[Path]) -> None:
-        """What the policy wants of a model now; tasks of one model never overlap."""
-        before = self._served.of(name)
+    async def _serve_newer(self, name: str) -> None:
+        """Serve what the policy wants of what is there at the end; tasks of one model never overlap."""
+        before, seen = self._served.of(name), None
         try:
-            await self._serve(name, versions)
+            while (versions := self._found.versions.get(name)) and versions != seen:
+                await self._serve(name, versions)
+                seen = versions
         except Exception as exc:  # of announcing it, say: the next look tries again
             log.error("model %s: what is new of it was not put into service: %s", name, reason(exc))
         finally:
@@ -188,6 +190,8 @@ class Repository:
         for number in wanted:
             if len(kept) == most:
                 break
+            if versions != self._found.versions.get(name):  # which begins anew
+                return None
             path, model, new = by_number[number], self._served.version(name, number), None
             staying = partial(self._staying, name, wanted, [*kept, number], most)
             try:

@@ -115,11 +115,9 @@ def every_part(models: list[Model]) -> Iterator[tuple[str, Model, Part]]:
             yield f"{model.name}/{kind}", model, part
 
 
-def names_of(state: VersionState, models: list[Model]) -> list[str]:
-    """The parts of a version; of one that is not in service those that every model has."""
-    loaded = [model for model in models if (model.name, model.version) == (state.name, state.version)]
-    kinds = parts_of(loaded[0]) if loaded else _OF_EVERY_MODEL
-    return [f"{state.name}/{kind}" for kind in kinds]
+def names_of(state: VersionState, model: Model | None) -> list[str]:
+    """The parts of a version; of one without ``model``, which is not in service, those that every one has."""
+    return [f"{state.name}/{kind}" for kind in (parts_of(model) if model else _OF_EVERY_MODEL)]
 
 
 def metadata(model: Model, part: Part, versions: list[int]) -> Any:

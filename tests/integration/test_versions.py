@@ -132,6 +132,26 @@ async def test_a_version_whose_folder_is_removed_leaves(settings, repository):
         assert (await decoded(stub))[0] == 2
 
 
+async def test_a_rollback_does_not_wait_for_all_that_is_to_be_loaded(settings, repository, monkeypatch):
+    """What is there is looked at anew between two versions: of many that came at once those are not loaded first."""
+    add(repository, 2)
+    async with serving(settings, "all") as (server, _):
+        before, load = {}, server.repository._load
+
+        async def watched(path, admit, alone):
+            before[int(path.name)] = in_service(server)
+            if path.name == "6":  # while the first is being loaded, another is taken back
+                shutil.rmtree(repository / "toy" / "2")
+                await server.repository._look()
+            return await load(path, admit, alone)
+
+        monkeypatch.setattr(server.repository, "_load", watched)
+        add(repository, 4, 5, 6)
+        await server.repository.refresh()
+        assert before == {6: [2, 1], 5: [6, 1], 4: [6, 5, 1]}
+        assert in_service(server) == [6, 5, 4, 1]
+
+
 async def test_a_refused_version_displaces_none(settings, repository):
     """It is shown with its reason, counts for the alert, and a caller who asks for it is told; repaired it is served."""
     add(repository, 2)
