@@ -180,6 +180,7 @@ def _vaeserve(repository: Path, port: int, metrics_port: int) -> list[str]:
         *_python("serving"),
         f"--repository={repository}",
         f"--address=127.0.0.1:{port}",
+        "--http-address=127.0.0.1:0",
         f"--metrics-address=127.0.0.1:{metrics_port}",
     ]
 
