@@ -4,6 +4,7 @@ Builds, starts, watches, breaks, upgrades and stops the composed service, and pr
 on those before it; without arguments all of them run. Wants docker with compose, and about ten minutes.
 """
 
+import base64
 import io
 import json
 import socket
@@ -67,10 +68,14 @@ def first_start(stack: Stack) -> None:
 
 
 def sample(stack: Stack) -> None:
-    """A client outside the container gets a PNG."""
+    """A client outside the container gets a PNG, and the same one by either door."""
     with Client(stack.grpc) as client:
         (model,) = client.models()
         (png,) = client.sample(model.name, 1, seed=7, format="png").png
+    asked = {"count": 1, "seed": 7, "imageFormat": "IMAGE_FORMAT_PNG"}
+    answer = traffic.call(stack.http, "Sample", **asked)
+    (over_http,) = answer["images"]["png"]["files"]
+    assert base64.b64decode(over_http) == png
     image = Image.open(io.BytesIO(png))
     say(
         f"{model.name} version {model.version}: {image.format} of {image.size[0]}x{image.size[1]}, {len(png)} bytes"
@@ -103,7 +108,7 @@ def watched(stack: Stack) -> None:
     until(lambda: live_prometheus.query(stack.prometheus, 'up{job="vaeserve"} == 1'), 60)
     memory, cpu = [], []
     with ThreadPoolExecutor(4) as pool:
-        loads = [pool.submit(traffic.exercise, stack.grpc, seconds=60.0) for _ in range(4)]
+        loads = [pool.submit(traffic.exercise, stack.grpc, stack.http, seconds=60.0) for _ in range(4)]
         while not all(load.done() for load in loads):
             stats = stack.stats("server")
             memory.append(stats["MemUsage"].split()[0])
