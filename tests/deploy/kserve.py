@@ -14,6 +14,8 @@ from serving.settings import PREFIX
 Object = dict[str, Any]
 
 CONTAINER = "kserve-container"
+LABEL = "serving.kserve.io/inferenceservice"
+"""On every pod, with the name of the InferenceService."""
 MODELS = "/mnt/models"
 STANDARD, KNATIVE = "Standard", "Knative"
 KNATIVE_GRACE_S = 300
@@ -59,21 +61,6 @@ def _storage(uri: str, container: Object) -> Object:
     mount = {"name": volume["name"], "mountPath": MODELS, "readOnly": True}
     container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
     return volume
-
-
-def service_of(service: Object, objects: list[Object]) -> Object:
-    """The Service that KServe would make in the mode Standard: the first port at 80, the others at their own."""
-    (container, *_) = pod_of(service, objects)["containers"]
-    ports = [
-        {
-            "name": port["name"],
-            "port": port["containerPort"] if number else 80,
-            "targetPort": port["containerPort"],
-        }
-        for number, port in enumerate(container["ports"])
-    ]
-    metadata = service["metadata"] | {"name": f"{service['metadata']['name']}-predictor"}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}}
 
 
 def mode_of(service: Object) -> str:
@@ -125,8 +112,15 @@ def _served_port(container: Object, protocol: str) -> Iterator[str]:
     speaks = settings.get(f"{PREFIX}{_SERVED_BY.get(protocol, '')}", "").rpartition(":")[2]
     if str(first["containerPort"]) != speaks:
         yield f"its first port is {first['containerPort']}, {protocol} is spoken on {speaks or 'none'}"
-    if ("h2c" in first["name"] or "grpc" in first["name"]) != protocol.startswith("grpc"):
+    if _is_grpc(first) != protocol.startswith("grpc"):
         yield f"its first port is called {first['name']!r}, by which KServe tells gRPC: the protocol is {protocol}"
+    for port in [port for port in container.get("ports", []) if not _is_grpc(port)][:1]:
+        if str(port["containerPort"]) != settings.get(f"{PREFIX}HTTP_ADDRESS", "").rpartition(":")[2]:
+            yield f"Gateway API would send what is not gRPC to port {port['name']}: want the HTTP door, or no such port"
+
+
+def _is_grpc(port: Object) -> bool:
+    return "h2c" in port["name"] or "grpc" in port["name"]
 
 
 def _standard(service: Object) -> Iterator[str]:

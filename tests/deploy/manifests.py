@@ -88,6 +88,8 @@ def services_offer_both_doors(rendering: Rendering) -> Iterator[str]:
     wanted = {"grpc": "kubernetes.io/h2c", "http": "http"}
     for item in rendering.of("Service"):
         offered = {port.get("name"): port.get("appProtocol") for port in item["spec"]["ports"]}
+        if not wanted.keys() & offered:  # for scrapes alone
+            continue
         for name, protocol in wanted.items():
             if offered.get(name) != protocol:
                 yield f"{title_of(item)}: want a port {name} with appProtocol {protocol}, came {offered.get(name)}"
@@ -256,9 +258,7 @@ def _listening(pod: Pod, container: Object, values: dict[str, str | None]) -> It
         host, _, port = str(values.get(name, ":0")).rpartition(":")
         if host not in ("0.0.0.0", "[::]"):
             yield f"{name} {values.get(name)}: want all interfaces"
-        if (
-            int(port) not in own and pod.mode != kserve.KNATIVE
-        ):  # which lets one port be named, the served one
+        if int(port) not in own and not pod.mode:  # KServe serves every port that is named
             yield f"{name} {values.get(name)}: want one of the ports {own}"
 
 

@@ -52,8 +52,14 @@ def settings_of(rendering: Rendering, container: Object) -> dict[str, str | None
 
 
 def ports_of(pod: Pod) -> set[int | str]:
+    """By number and by name. A port needs no name to be reached by its number, and KServe wants but those it serves."""
+    listening: set[int | str] = set()
+    if pod.mode:
+        entries = [entry for container in pod.containers for entry in container["env"]]
+        addresses = [entry["value"] for entry in entries if entry["name"].endswith("ADDRESS")]
+        listening = {int(address.rpartition(":")[2]) for address in addresses}
     ports = [port for container in pod.containers for port in container.get("ports", [])]
-    return {port["containerPort"] for port in ports} | {port["name"] for port in ports}
+    return listening | {port["containerPort"] for port in ports} | {port["name"] for port in ports}
 
 
 def is_server(container: Object) -> bool:
@@ -74,7 +80,8 @@ def _pods(item: Object, objects: list[Object]) -> Iterator[Pod]:
             templates = [replica["template"] for replica in item["spec"]["pytorchReplicaSpecs"].values()]
         case "InferenceService":
             mode = kserve.mode_of(item)
-            templates = [{"metadata": item["metadata"], "spec": kserve.pod_of(item, objects)}]
+            labels = item["metadata"].get("labels", {}) | {kserve.LABEL: item["metadata"]["name"]}
+            templates = [{"metadata": {"labels": labels}, "spec": kserve.pod_of(item, objects)}]
         case _:
             templates = []
     for template in templates:

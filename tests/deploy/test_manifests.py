@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy import kserve, kserve_schemas, manifests, rendering, tools
+from tests.deploy import kserve_schemas, manifests, rendering, tools
 from tests.deploy.pods import Rendering
 
 
@@ -47,19 +47,10 @@ def test_objects_fit_each_other(rendered, name):
 
 def test_the_monitor_finds_the_service_of_every_overlay(rendered):
     """ServiceMonitor and Service are rendered apart and must still meet."""
-    for name in ("k8s/overlays/cpu", "k8s/overlays/gpu", "k8s/overlays/fetched"):
+    watched = [name for name in rendering.KUSTOMIZATIONS if name.startswith(("k8s/overlays", "k8s/kserve"))]
+    for name in watched:
         joined = Rendering(rendered[name] + rendered["k8s/monitoring"])
         assert not list(manifests.monitors_find_services(joined))
-
-
-@pytest.mark.parametrize("name", ["k8s/kserve/rest", "k8s/kserve/grpc"])
-def test_the_monitor_finds_the_service_that_kserve_makes(rendered, name):
-    """The Service has the labels and the port of the ServiceMonitor; its first port is the door that was asked for."""
-    (service,) = Rendering(rendered[name]).of("InferenceService")
-    made = kserve.service_of(service, rendered[name])
-    joined = Rendering([made, *rendered["k8s/monitoring"]])
-    assert not list(manifests.monitors_find_services(joined))
-    assert made["spec"]["ports"][0]["targetPort"] == {"k8s/kserve/rest": 8080, "k8s/kserve/grpc": 50051}[name]
 
 
 def test_what_comes_from_elsewhere_comes_from_somewhere(everything):

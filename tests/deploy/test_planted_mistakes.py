@@ -229,6 +229,14 @@ MISTAKES = {
     "protocol at the other port": Mistake(
         "k8s/kserve/grpc/kustomization.yaml", "protocolVersion: grpc-v2", "protocolVersion: v2", on_kserve, "v2 is spoken on 8080"
     ),
+    "metrics where KServe looks for REST": Mistake(
+        "k8s/kserve/grpc/kustomization.yaml", "                protocol: TCP\n",
+        "                protocol: TCP\n              - name: metrics\n                containerPort: 9464\n", on_kserve,
+        "not gRPC to port metrics",
+    ),
+    "metrics of nobody": Mistake(
+        "k8s/kserve/base/service.yaml", "inferenceservice: vaeserve", "inferenceservice: vae", on_kserve, "no pod has"
+    ),
     "gRPC at a port that KServe takes for REST": Mistake(
         "k8s/kserve/grpc/kustomization.yaml", "name: h2c", "name: main", on_kserve, "by which KServe tells gRPC"
     ),
