@@ -5,6 +5,7 @@ on those before it; without arguments all of them run. Wants docker with compose
 """
 
 import base64
+import http.client
 import io
 import json
 import socket
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import time
 import tomllib
+import urllib.error
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +33,8 @@ from tests.deploy.docker import Stack, last_line, seconds, timed
 from tests.deploy.live_prometheus import until
 
 VERSION = tomllib.loads((tools.ROOT / "pyproject.toml").read_text())["project"]["version"]
+ROWS = 1536
+"""Of a large request; eight of them at once are not too many for the queue."""
 SERVER, TRAINER = f"vaeserve:{VERSION}-cpu", f"vaeserve-training:{VERSION}-cpu"
 
 
@@ -127,12 +131,13 @@ def watched(stack: Stack) -> None:
 
 
 def stop_under_load(stack: Stack) -> None:
-    """SIGTERM: what was accepted is answered, the exit code is 0."""
+    """SIGTERM: what was accepted is answered, by either door, and the exit code is 0."""
     calls: list[tuple[float, float, str]] = []
     over = threading.Event()
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(8):
+        for _ in range(4):
             pool.submit(_call_until, over, stack.grpc, calls)
+            pool.submit(_post_until, over, stack.http, calls)
         time.sleep(3)
         start = time.monotonic()
         stack.compose("stop", "server")
@@ -160,11 +165,26 @@ def _call_until(over: threading.Event, address: str, calls: list[tuple[float, fl
         while not over.is_set():
             start, code = time.time(), "OK"
             try:
-                stub.Sample(pb.SampleRequest(count=2048), timeout=30)
+                stub.Sample(pb.SampleRequest(count=ROWS), timeout=30)
             except grpc.RpcError as exc:
                 code = exc.code().name
                 time.sleep(0.01)
             calls.append((start, time.time(), code))
+
+
+def _post_until(over: threading.Event, address: str, calls: list[tuple[float, float, str]]) -> None:
+    """The same over HTTP, each call on a connection of its own."""
+    while not over.is_set():
+        start, code = time.time(), "OK"
+        try:
+            traffic.call(address, "Sample", count=ROWS)
+        except urllib.error.HTTPError as exc:
+            code = json.load(exc)["code"]
+        except (OSError, http.client.HTTPException) as exc:
+            code = type(exc).__name__
+        if code != "OK":
+            time.sleep(0.01)
+        calls.append((start, time.time(), code))
 
 
 def alert(stack: Stack) -> None:
