@@ -25,7 +25,9 @@ _MOST_LINKS = 128
 """Of a span; the specification's default."""
 _MOST_REPLY_BYTES = 64 << 10
 """Of a collector's answer that are read."""
-_EXPORTER_LOG = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+_EXPORTER_LOG = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+_STATE_LOG = logging.getLogger("opentelemetry.trace.span")
+"""Where the library quotes what strangers send as tracestate."""
 
 
 class Collector:
@@ -37,8 +39,9 @@ class Collector:
         self._resource = _resource(version)
         self._scope = InstrumentationScope("vaeserve", version, _SCHEMA)
         self._exporter = OTLPSpanExporter(session=_Brief())
-        self._reason = _Reason()
-        logging.getLogger(_EXPORTER_LOG).addFilter(self._reason)
+        self._reason, self._quotes = _Kept(), _Kept()
+        _EXPORTER_LOG.addFilter(self._reason)
+        _STATE_LOG.addFilter(self._quotes)
 
     def send(self, calls: Sequence[CallTrace]) -> str | None:
         """See ``outbox.Send``."""
@@ -49,7 +52,8 @@ class Collector:
     def close(self) -> None:
         """Ends a wait for another try as well, but not for an answer."""
         self._exporter.shutdown()
-        logging.getLogger(_EXPORTER_LOG).removeFilter(self._reason)
+        _EXPORTER_LOG.removeFilter(self._reason)
+        _STATE_LOG.removeFilter(self._quotes)
 
     def spans(self, call: CallTrace) -> list[ReadableSpan]:
         """The call, then its waits in queues, then the batches that its rows were in."""
@@ -165,8 +169,8 @@ class _Brief(requests.Session):
         return response
 
 
-class _Reason(logging.Filter):
-    """Keeps what the exporter would log with every request that fails; we say it once."""
+class _Kept(logging.Filter):
+    """Keeps lines from the log: what the exporter says of every request that fails, we say once."""
 
     last = ""
 

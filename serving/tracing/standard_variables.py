@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 from serving.errors import StartupError, quoted
 
+_MOST_AT_ONCE = 64
+"""Where the specification has 512: while so many are encoded, requests wait 20 ms for Python's lock."""
 _ALWAYS = 1 << 64
 _LOW_BITS = _ALWAYS - 1
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 _PARENT_BASED = "parentbased_"
 _ONLY = {
-    "OTEL_TRACES_EXPORTER": ("otlp",),
+    "OTEL_TRACES_EXPORTER": ("otlp", "none"),
     "OTEL_EXPORTER_OTLP_PROTOCOL": ("http/protobuf",),
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": ("http/protobuf",),
     "OTEL_EXPORTER_OTLP_COMPRESSION": ("none", "gzip", "deflate"),
@@ -52,6 +54,7 @@ class Variables:
     """What is set, or the specification's defaults."""
 
     disabled: bool
+    """Whether there are to be no traces after all."""
     sampling: Sampling
     most_waiting: int
     """Spans that wait for the exporter; more are dropped."""
@@ -76,12 +79,13 @@ def read(environment: Mapping[str, str]) -> Variables:
     for name in _TIMEOUTS:
         _number(given, name, 10.0)
     most_waiting = int(_number(given, "OTEL_BSP_MAX_QUEUE_SIZE", 2048))
-    most_at_once = int(_number(given, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(512, most_waiting)))
+    most_at_once = int(_number(given, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(_MOST_AT_ONCE, most_waiting)))
     if most_at_once > most_waiting:
         wanted = f"at most the {most_waiting} of OTEL_BSP_MAX_QUEUE_SIZE"
         raise _wrong("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", wanted, str(most_at_once))
     return Variables(
-        disabled=given.get("OTEL_SDK_DISABLED", "").lower() == "true",
+        disabled=given.get("OTEL_SDK_DISABLED", "").lower() == "true"
+        or given.get("OTEL_TRACES_EXPORTER", "").lower() == "none",
         sampling=_sampling(given),
         most_waiting=most_waiting,
         most_at_once=most_at_once,

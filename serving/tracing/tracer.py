@@ -53,7 +53,7 @@ async def tracing(counts: Mapping[str, Count]) -> AsyncIterator[Tracer | None]:
     """
     variables = read(os.environ)
     if variables.disabled:
-        log.info("no traces: OTEL_SDK_DISABLED is true")
+        log.info("no traces: OTEL_SDK_DISABLED is true, or OTEL_TRACES_EXPORTER none")
         yield None
         return
     collector = _collector()
