@@ -7,6 +7,8 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TRITON := .venv-triton
+TRITON_INSTALLED := $(TRITON)/.installed
 BUF_PACKAGE := @bufbuild/buf@1.75.0
 
 include bench.mk deploy.mk
@@ -29,8 +31,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## Train on digits, export, serve, call, draw demo/*.png
 	$(BIN)/python -m demo
 
-test: $(INSTALLED)  ## Run the tests, but for the slow ones
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile
+test: $(INSTALLED) $(TRITON_INSTALLED)  ## Run the tests, but for the slow ones
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile --ignore tests/triton
+	PYTHONPATH=$(CURDIR)/$(TRITON) $(BIN)/python -m pytest tests/triton
+
+# Clients of others, before .venv on the path of their tests: they want another gRPC than the server is pinned to.
+$(TRITON_INSTALLED): $(INSTALLED) tests/triton/requirements.txt
+	rm -rf $(TRITON)
+	$(BIN)/python -m pip install --quiet --target $(TRITON) --requirement tests/triton/requirements.txt
+	touch $@
 
 test-slow: $(INSTALLED)  ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
@@ -52,6 +61,6 @@ protos: $(INSTALLED)  ## Generate serving/pb from protos
 	$(BIN)/python protos/generate.py
 
 clean:  ## Back to a fresh checkout; of runs and models only the demo's go
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf .venv $(TRITON) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	rm -rf runs/demo models/digits demo/*.png demo/*.log
 	find training serving demo benchmarks tests protos -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -117,7 +117,7 @@ async def running(
     worker: int | None = None,
 ) -> AsyncIterator[Running]:
     """Everything started, models warm, ports bound; leaving undoes the steps in reverse order."""
-    connections = connections_that_fit(settings.max_connections)
+    connections = connections_that_fit(settings.max_connections, doors=2 if settings.http_address else 1)
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics(worker)
         lost: list[str] = []

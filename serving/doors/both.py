@@ -42,10 +42,10 @@ class Doors:
         await self._grpc.start()
         return grpc_address, http_address
 
-    async def renew(self, secrets: Secrets) -> None:
+    def renew(self, secrets: Secrets) -> None:
         """Tokens and certificates have changed; gRPC asks for those of each connection itself."""
         self._frame.require(secrets.token)
-        await http_door.use(self._http, secrets)
+        http_door.use(self._http, secrets)
 
     async def close(self) -> None:
         """Finish what was accepted, refuse what comes, close the sockets."""

@@ -226,3 +226,24 @@ async def test_a_token_is_wanted_at_both_doors(settings, tmp_path):
         allowed = await http_calls.connect_json(client, "ListModels", {}, authorization="Bearer secret")
         assert allowed.status_code == 200
         assert allowed.json()["models"]
+
+
+async def test_the_openapi_document_says_what_is_offered(client):
+    """Each unary method with its JSON form: what it names is taken, and what comes is what it says."""
+    found = (await client.get("/openapi.json")).json()
+    assert found["openapi"] == "3.1.1"
+    unary = {method for method in found["paths"] if method.startswith(SERVICE)}
+    assert unary == {SERVICE + method_of(request) for request in REQUESTS.values()}
+    schemas = found["components"]["schemas"]
+    for request in REQUESTS.values():
+        said = found["paths"][SERVICE + method_of(request)]["post"]
+        for message, of in (
+            (asked(request), said["requestBody"]),
+            (getattr(pb, f"{method_of(request)}Response"), said["responses"]["200"]),
+        ):
+            name = of["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            assert set(schemas[name]["properties"]) == {f.json_name for f in message.DESCRIPTOR.fields}
+    answer = await http_calls.connect_json(
+        client, "Sample", {"model": {"name": "toy"}, "count": 1, "seed": "5"}
+    )
+    assert set(answer.json()) <= set(schemas["vae.v1.SampleResponse"]["properties"])

@@ -29,10 +29,6 @@ def paths(tmp_path):
     return {"tls_certificate": tmp_path / "chain.pem", "tls_key": tmp_path / "key.pem"}
 
 
-async def _unused(_):
-    """Of secrets that do not change."""
-
-
 def put(paths, authority, days=300.0):
     ends = datetime.now(UTC) + timedelta(days=days)
     issued = authority.issue_cert("localhost", not_after=ends)
@@ -55,7 +51,7 @@ async def trusts(server, authority):
 async def test_a_key_is_not_taken_with_the_certificate_of_another(settings, paths, monkeypatch, tmp_path):
     """Files that are renewed while they are read: a pair is in force, the one before or the new one."""
     put(paths, trustme.CA())
-    kept = secrets.Secrets(settings.model_copy(update=paths), _unused)
+    kept = secrets.Secrets(settings.model_copy(update=paths), lambda _: None)
     read_file = secrets.read_file
 
     def renewed_meanwhile(of, name):
@@ -95,7 +91,7 @@ async def test_what_has_no_end_is_refused(settings, paths, tmp_path, name, speci
         os.mkfifo(special)
     update = {**(paths if name.startswith("tls") else {}), name: Path(special)}
     with pytest.raises(StartupError, match=words):
-        secrets.Secrets(settings.model_copy(update=update), _unused)
+        secrets.Secrets(settings.model_copy(update=update), lambda _: None)
 
 
 async def test_a_token_from_a_pipe_is_read_once(settings, paths, tmp_path):
@@ -210,11 +206,9 @@ async def test_a_good_token_does_not_wait_for_a_bad_certificate(settings, paths,
     file = tmp_path / "token"
     file.write_text("first")
     changed = []
-
-    async def remember(new):
-        changed.append(new.token)
-
-    made = secrets.Secrets(settings.model_copy(update=paths | {"auth_token_file": file}), remember)
+    made = secrets.Secrets(
+        settings.model_copy(update=paths | {"auth_token_file": file}), lambda new: changed.append(new.token)
+    )
     paths["tls_certificate"].write_bytes(b"half of one")
     file.write_text("second")
     for _ in range(3):

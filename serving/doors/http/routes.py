@@ -4,8 +4,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from serving.doors.http.exchange import Exchange
 from serving.doors.http.http_status import JSON, refuse, refuse_request
+from serving.doors.http.transport.exchange import Exchange
 from serving.errors import CallerLeft, ServingError, quoted
 
 log = logging.getLogger(__name__)
