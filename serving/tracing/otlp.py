@@ -38,16 +38,17 @@ class Collector:
         version = metadata.version("vaeserve")
         self._resource = _resource(version)
         self._scope = InstrumentationScope("vaeserve", version, _SCHEMA)
-        self._exporter = OTLPSpanExporter(session=_Brief())
+        self._session = _Brief()
+        self._exporter = OTLPSpanExporter(session=self._session)
         self._reason, self._quotes = _Kept(), _Kept()
         _EXPORTER_LOG.addFilter(self._reason)
         _STATE_LOG.addFilter(self._quotes)
 
     def send(self, calls: Sequence[CallTrace]) -> str | None:
         """See ``outbox.Send``."""
-        self._reason.last = "no reason was given"
+        self._session.answer, self._reason.last = "", "no reason was given"
         result = self._exporter.export([span for call in calls for span in self.spans(call)])
-        return None if result is SpanExportResult.SUCCESS else self._reason.last
+        return None if result is SpanExportResult.SUCCESS else self._session.answer or self._reason.last
 
     def close(self) -> None:
         """Ends a wait for another try as well, but not for an answer."""
@@ -158,13 +159,15 @@ def _resource(version: str) -> Resource:
 class _Brief(requests.Session):
     """Reads little of what a collector answers, and takes a redirection for the failure that it is."""
 
+    answer = ""
+    """The newest, in a few words."""
+
     def send(self, request: requests.PreparedRequest, **arguments: Any) -> requests.Response:
-        response = super().send(request, **{**arguments, "stream": True})
+        response = super().send(request, **{**arguments, "stream": True, "allow_redirects": False})
+        self.answer = f"it answers {response.status_code} {response.reason}"
         with response:
             if response.is_redirect:
-                raise requests.TooManyRedirects(
-                    f"the collector answers {response.status_code}, a redirection"
-                )
+                raise requests.TooManyRedirects(self.answer)
             response.raw.read(_MOST_REPLY_BYTES, decode_content=False)
         return response
 
