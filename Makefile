@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "want Python 3.11 to 3.13 on PATH, or make PYTHON=/path/to/python" >&2; exit 2; fi
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[training,serving]' --group dev
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[training,serving,tracing]' --group dev
 	touch $@
 
 demo: $(INSTALLED)  ## Train on digits, export, serve, call, draw demo/*.png

@@ -18,6 +18,7 @@ from serving.api.frame import Frame, Method
 from serving.api.inference import OpenInference
 from serving.api.methods import NAMES, SERVICE, inference_methods, vae_methods
 from serving.api.servicer import VaeService
+from serving.api.traced_frame import TracedFrame
 from serving.batching.executors import Executors
 from serving.doors.both import Doors
 from serving.doors.secrets import Secrets
@@ -40,6 +41,7 @@ from serving.runtime import cuda_driver, providers
 from serving.runtime.lost_gpu import until_lost
 from serving.runtime.providers import Provider
 from serving.settings import Settings
+from serving.tracing.tracer import tracing
 from serving.version_policy import VersionPolicy
 
 log = logging.getLogger(__name__)
@@ -140,7 +142,7 @@ async def running(
         executors = Executors(1 if provider.binds else threads)
         stack.callback(executors.shutdown)
         repository = _repository(settings, provider, executors, metrics, health)
-        frame = Frame(repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
+        frame = await _frame(settings, repository, metrics, stack)
         methods = _methods(settings, repository, metrics, background, frame, health)
         doors = Doors(settings, frame, methods, health, background, connections=connections)
         secrets = await abandonable(partial(Secrets, settings, doors.renew))
@@ -169,6 +171,18 @@ async def _stop(doors: Doors, health: Health, settings: Settings) -> None:
     health.enter_shutdown()
     await asyncio.sleep(settings.drain_s)
     await doors.close()
+
+
+async def _frame(
+    settings: Settings, repository: Repository, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> Frame:
+    """Of a server that traces its calls, or of one that does not. Raises StartupError."""
+    limits = {"max_calls": settings.max_calls, "max_rows": settings.max_rows}
+    if settings.tracing == "on":
+        tracer = await stack.enter_async_context(tracing(metrics.count_spans()))
+        if tracer:
+            return TracedFrame(repository, metrics, **limits, tracer=tracer)
+    return Frame(repository, metrics, **limits)
 
 
 def _methods(
@@ -201,8 +215,9 @@ def _repository(
     )
 
     async def load(path: Path, admit: Admit, nothing_to_lose: bool) -> Model:
+        traced = settings.tracing == "on"
         return await load_model(
-            path, provider, limits, executors, metrics, admit, nothing_to_lose=nothing_to_lose
+            path, provider, limits, executors, metrics, admit, nothing_to_lose=nothing_to_lose, traced=traced
         )
 
     async def announce(name: str, models: Sequence[Model]) -> None:

@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         description="who is told of the API by reflection: on everybody, off nobody, token who has the token "
         "(if none is set, everybody)",
     )
+    tracing: Literal["off", "on"] = Field(
+        "off",
+        description="traces of calls, sent to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names; "
+        "OpenTelemetry's other variables hold as well; needs vaeserve[tracing]",
+    )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
 

@@ -31,6 +31,7 @@ _REJECT_REASONS = ("queue_full", "deadline")
 TRANSPORTS = ("grpc", "http")
 
 RELOAD_OUTCOMES = ("ok", "refused")
+SPAN_OUTCOMES = ("sent", "dropped", "failed")
 
 UNKNOWN = "_unknown"
 """Label of a request for a model that is not served: client text never becomes a label."""
@@ -201,6 +202,13 @@ class Metrics:
 
         self.gpu_memory.labels("used").set_function(partial(said, 0))
         self.gpu_memory.labels("total").set_function(partial(said, 1))
+
+    def count_spans(self) -> dict[str, Count]:
+        """By what became of them. Asked for once, by a server that traces its calls."""
+        spans = LoopCounter(
+            "vae_trace_spans", "Spans of calls, by outcome.", ("outcome",), registry=self.registry
+        )
+        return {outcome: spans.labels(outcome) for outcome in SPAN_OUTCOMES}
 
     def watch_certificate(self, seconds_left: Callable[[], float]) -> None:
         """Ask this at each scrape."""

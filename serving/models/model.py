@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serving.batching.batch import Outputs
 from serving.batching.batcher import Batcher
 from serving.batching.executors import Executors
+from serving.batching.graph_trace import GraphTrace
 from serving.batching.queue import Expected
 from serving.bundle import Manifest, UnreadableBundle
 from serving.host.abandonable import abandonable
@@ -25,6 +26,7 @@ from serving.models.loading import Loaded, load, read_version
 from serving.models.scoring import Scorer
 from serving.models.trial import Bounds, try_out, within
 from serving.runtime.providers import Provider
+from serving.tracing.call_trace import Graph
 
 Rows = NDArray[np.float32]
 Images = NDArray[np.float32] | NDArray[np.uint8]
@@ -53,7 +55,14 @@ class Model:
     """
 
     def __init__(
-        self, loaded: Loaded, provider: Provider, limits: Limits, executors: Executors, metrics: Metrics
+        self,
+        loaded: Loaded,
+        provider: Provider,
+        limits: Limits,
+        executors: Executors,
+        metrics: Metrics,
+        *,
+        traced: bool = False,
     ) -> None:
         self.bundle = loaded.bundle
         self.manifest = loaded.bundle.manifest
@@ -73,7 +82,7 @@ class Model:
         reference = loaded.reference
         self.drift = DriftMonitor(reference, learned_prior=learned) if reference else None
         """None for a bundle that does not say what its training set looks like."""
-        self._limits, self._executors, self._metrics = limits, executors, metrics
+        self._limits, self._executors, self._metrics, self._traced = limits, executors, metrics, traced
         self._queues = {name: self._queue(name, loaded) for name in loaded.graphs}
         self._sessions = {graph.session for graph in loaded.graphs.values()}
         self._encoder, self._decoder = self._queues["encoder"], self._queues["decoder"]
@@ -189,6 +198,9 @@ class Model:
             padding=graph.session.padding,
             on_loop=not self.provider.on_gpu,  # it would wait there for the batches of all models
             watch=self._watch if name == "encoder" and self.drift else None,
+            trace=GraphTrace(Graph(self.name, self.version, name, self.provider.name))
+            if self._traced
+            else None,
         )
 
     def _watch(self, posteriors: Outputs) -> None:
@@ -209,6 +221,7 @@ async def load_model(
     admit: Callable[[int], None],
     *,
     nothing_to_lose: bool,
+    traced: bool = False,
 ) -> Model:
     """The model of a version's folder. Only when every graph is proven and warm does it exist.
 
@@ -235,7 +248,7 @@ async def load_model(
         loaded = await abandonable(partial(work, tried.digest))
         if not provider.on_gpu:  # what this process takes besides, for requests, is no part of it
             loaded = replace(loaded, memory_bytes=tried.memory_bytes)
-    model = Model(loaded, provider, limits, executors, metrics)
+    model = Model(loaded, provider, limits, executors, metrics, traced=traced)
     try:
         admit(model.memory_bytes)
     except Exception:

@@ -169,7 +169,7 @@ def _knobs(root: Path) -> Iterator[str]:
     for name in sorted(set(listed) & set(used)):
         if listed[name] not in used[name]:
             yield f"{name}: .env.example says {listed[name]!r}, the default is {sorted(used[name])}"
-    for name in sorted(set(listed) & settings):
+    for name in sorted(name for name in set(listed) & settings if name.startswith(PREFIX)):
         default = Settings.model_fields[name.removeprefix(PREFIX).lower()].default
         if isinstance(default, tuple):
             default = ",".join(default)

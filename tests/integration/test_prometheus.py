@@ -53,6 +53,21 @@ def test_every_panel_shows_something_under_load(tmp_path):
         assert not empty
 
 
+def test_prometheus_takes_the_exemplars(tmp_path, heard):
+    """It asks for OpenMetrics by itself, finds the page sound, and leads from a latency to a trace that exists."""
+    toy.make_bundle(tmp_path / "models")
+    with (
+        process.serving(tmp_path / "models", "--tracing", "on") as server,
+        live_prometheus.running(
+            tmp_path, server.metrics_address, "--enable-feature=exemplar-storage"
+        ) as prometheus,
+    ):
+        until(lambda: traffic.exercise(server.grpc_address) and prometheus.query(SAMPLED))
+        shown = until(lambda: prometheus.exemplars("vae_request_duration_seconds_bucket"))
+        traces = {(labels["trace_id"], labels["span_id"]) for labels in shown}
+        until(lambda: traces <= {(span.trace_id, span.span_id) for span in heard.spans})
+
+
 def has_numbers(result) -> bool:
     """Whether a sample is there that is a number; before the first rates form it is NaN."""
     return any(not math.isnan(float(sample["value"][1])) for sample in result)
