@@ -15,7 +15,7 @@ RUN = Path("runs/demo")
 REPOSITORY = Path("models")
 SERVER_LOG = Path("demo/server.log")
 
-_READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+)")
+_READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+) http=(\S+)")
 _STOP_TIMEOUT_S = 30
 
 
@@ -29,6 +29,7 @@ class Server:
 
     grpc_address: str
     metrics_address: str
+    http_address: str
 
 
 def trained_bundle() -> Path | None:
