@@ -40,8 +40,9 @@ def pod_of(service: Object, objects: list[Object]) -> Object:
     """The pod that KServe would run for an InferenceService."""
     predictor = service["spec"]["predictor"]
     model = predictor["model"]
-    runtime = runtime_of(service, objects) or {"containers": [{"name": CONTAINER, "image": ""}]}
-    base = next(container for container in runtime["containers"] if container["name"] == CONTAINER)
+    runtime = runtime_of(service, objects) or {"containers": []}
+    none = {"name": CONTAINER, "image": ""}
+    base = next((container for container in runtime["containers"] if container["name"] == CONTAINER), none)
     patch = {key: value for key, value in model.items() if key not in _OF_THE_MODEL}
     container = _merged(base, patch)
     container["args"] = [*base.get("args", []), *patch.get("args", [])]
@@ -83,6 +84,9 @@ def problems(service: Object, objects: list[Object]) -> Iterator[str]:
     runtime = runtime_of(service, objects)
     if runtime is None:
         yield f"there is no ServingRuntime {model.get('runtime')}"
+        return
+    if CONTAINER not in [container["name"] for container in runtime["containers"]]:
+        yield f"its runtime has no container {CONTAINER}, the only one that KServe makes the server of"
         return
     wanted = model["modelFormat"]
     formats = [{key: each.get(key) for key in wanted} for each in runtime.get("supportedModelFormats", [])]

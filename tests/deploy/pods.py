@@ -55,7 +55,7 @@ def ports_of(pod: Pod) -> set[int | str]:
     """By number and by name. A port needs no name to be reached by its number, and KServe wants but those it serves."""
     listening: set[int | str] = set()
     if pod.mode:
-        entries = [entry for container in pod.containers for entry in container["env"]]
+        entries = [entry for container in pod.containers for entry in container.get("env", [])]
         addresses = [entry["value"] for entry in entries if entry["name"].endswith("ADDRESS")]
         listening = {int(address.rpartition(":")[2]) for address in addresses}
     ports = [port for container in pod.containers for port in container.get("ports", [])]

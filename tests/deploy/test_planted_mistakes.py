@@ -224,6 +224,7 @@ MISTAKES = {
         "k8s/kserve/standard/inferenceservice.yaml", "Standard", "RawDeployment", on_kserve, "came 'RawDeployment'"
     ),
     "runtime that is not there": Mistake(INFERENCE, "runtime: vaeserve", "runtime: vae", on_kserve, "no ServingRuntime vae"),
+    "container of another name": Mistake(RUNTIME, "name: kserve-container", "name: server", on_kserve, "no container kserve-"),
     "format that the runtime does not take": Mistake(INFERENCE, 'version: "1"', 'version: "9"', on_kserve, "takes the formats"),
     "protocol that the runtime does not speak": Mistake(RUNTIME, "[v2, grpc-v2]", "[v2]", on_kserve, "not grpc-v2"),
     "protocol at the other port": Mistake(
