@@ -72,7 +72,8 @@ class Batcher:
         self._on_loop = on_loop
         self._watch = watch
         self._queue = Queue()
-        metrics.queue_rows.set_function(lambda: self._queue.rows)
+        self._rows_waiting = lambda: self._queue.rows
+        metrics.watch_queue(self._rows_waiting)
         self._gathering = Gathering()
         self._loop_cost = LoopCost()
         self._cost = CostModel(max_batch_rows)
@@ -137,6 +138,7 @@ class Batcher:
         self._closing = True
         self._dispatch()
         await self._done.wait()
+        self._metrics.forget_queue(self._rows_waiting)
 
     def check_deadline(self, rows: int, timeout_s: float | None) -> None:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""

@@ -12,7 +12,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 import grpc
 
 from serving.client import channel, failures
-from serving.client.operations import Operation, Operations
+from serving.client.listing import Operation
+from serving.client.operations import Operations
 from serving.client.streams import Stream
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 
@@ -133,6 +134,7 @@ class Client(_Connection):
     """
 
     models = _blocking(Operations.models)
+    versions = _blocking(Operations.versions)
     model = _blocking(Operations.model)
     sample = _blocking(Operations.sample)
     sample_stream = _iterable(Operations.sample_stream)
@@ -207,6 +209,7 @@ class AsyncClient(_Connection):
     """
 
     models = _awaitable(Operations.models)
+    versions = _awaitable(Operations.versions)
     model = _awaitable(Operations.model)
     sample = _awaitable(Operations.sample)
     sample_stream = _async_iterable(Operations.sample_stream)

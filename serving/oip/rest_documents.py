@@ -20,10 +20,11 @@ from serving.oip.schema import message, request_of
 _PROBES = {"ServerLive": "live", "ServerReady": "ready", "ModelReady": "ready"}
 
 
-def document(method: str, raw: bytes) -> bytes:
-    """Of a serialised response to a method but ModelInfer."""
+def document(method: str, raw: bytes, model_name: str = "") -> bytes:
+    """Of a serialised response to a method but ModelInfer; the name is that of the model in the address."""
     response = message(f"{method}Response").FromString(raw)
-    return orjson.dumps(_SHAPES.get(method, _members)(response))
+    told = _SHAPES.get(method, _members)(response)
+    return orjson.dumps({"name": model_name, **told} if method == "ModelReady" else told)
 
 
 def is_positive(method: str, raw: bytes) -> bool:

@@ -67,9 +67,11 @@ async def test_what_is_not_offered(client, method, path, headers, status, messag
 
 
 BAD_JSON = {
-    "nothing": (b"", "line 1 column 1: Expecting value"),
+    "nothing": (b"", "want a JSON object"),
     "half": (b'{"count": 1', "line 1 column 12"),
-    "a list": (b"[1]", "want the JSON form of vae.v1.SampleRequest"),
+    "a list": (b"[1]", "want a JSON object"),
+    "an empty list": (b" []", "want a JSON object"),
+    "null": (b"null", "want a JSON object"),
     "no such field": (b'{"cout": 1}', 'no field named "cout"'),
     "twice": (b'{"count": 1, "count": 2}', "duplicate key"),
     "a word for a number": (b'{"count": "many"}', "count"),

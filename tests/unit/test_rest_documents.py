@@ -69,7 +69,8 @@ def test_the_index_is_a_list():
 def test_probes(method, field, value):
     """Their answer is also said by the status."""
     raw = message(f"{method}Response")(**{field: value}).SerializeToString()
-    assert json.loads(rest_documents.document(method, raw)) == {field: value}
+    named = {"name": "toy/encoder"} if method == "ModelReady" else {}
+    assert json.loads(rest_documents.document(method, raw, "toy/encoder")) == {**named, field: value}
     assert rest_documents.is_positive(method, raw) == value
 
 

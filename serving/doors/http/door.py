@@ -11,7 +11,7 @@ from serving.api.frame import Frame, Method
 from serving.api.methods import SERVICE
 from serving.doors.bodies import Bodies
 from serving.doors.grpc import streams_for
-from serving.doors.http import openapi
+from serving.doors.http import openapi, rest_openapi
 from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
 from serving.doors.http.connect import ConnectMethod, by_encoding
 from serving.doors.http.grpc_web import GrpcWebMethod
@@ -65,7 +65,7 @@ def new_listener(
 def _document(methods: Iterable[Method], *, wants_token: bool) -> Endpoint:
     """What is offered, for people and programs; it needs no token and says nothing about models."""
     unary = [_descriptor(method) for method in methods if not method.writes]
-    body = json.dumps(openapi.document(unary, {}, wants_token=wants_token)).encode()
+    body = json.dumps(openapi.document(unary, rest_openapi.paths(), wants_token=wants_token)).encode()
 
     async def get(exchange: Exchange) -> None:
         await exchange.respond(200, [("content-type", JSON)], body)

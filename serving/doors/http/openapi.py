@@ -6,8 +6,10 @@ https://protobuf.dev/programming-guides/json/.
 
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from itertools import combinations
 from typing import Any
 
+from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 Json = dict[str, Any]
@@ -26,6 +28,13 @@ _OTHERS: dict[int, Json] = {
 _TIMESTAMP = "google.protobuf.Timestamp"
 _ERROR = "connect.error"
 _TOKEN = "bearer"
+_QUERY: list[Json] = [
+    {"name": "encoding", "in": "query", "required": True, "schema": {"enum": ["json", "proto"]}},
+    {"name": "message", "in": "query", "required": True, "schema": {"type": "string"}},
+    {"name": "base64", "in": "query", "schema": {"enum": ["1"]}},
+    {"name": "connect", "in": "query", "schema": {"enum": ["v1"]}},
+]
+"""Of a call by GET; the message as it is, or in base64 for addresses."""
 _ERROR_SCHEMA: Json = {
     "type": "object",
     "required": ["code", "message"],
@@ -80,18 +89,22 @@ def _path(method: Any, schemas: Json) -> Json:
             "application/proto": {"schema": {"type": "string", "contentEncoding": "binary"}},
         }
 
+    responses = {
+        "200": {"description": method.output_type.full_name, "content": content(method.output_type)},
+        "default": {
+            "description": "An error, as the Connect protocol has it",
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_ERROR}"}}},
+        },
+    }
+    body = {"required": True, "content": content(method.input_type)}
+    post = {"operationId": method.name, "requestBody": body, "responses": responses}
+    if method.GetOptions().idempotency_level != descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS:
+        return {"post": post}
+    read = {"parameters": _QUERY, "responses": responses}
     return {
-        "post": {
-            "operationId": method.name,
-            "requestBody": {"required": True, "content": content(method.input_type)},
-            "responses": {
-                "200": {"description": method.output_type.full_name, "content": content(method.output_type)},
-                "default": {
-                    "description": "An error, as the Connect protocol has it",
-                    "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_ERROR}"}}},
-                },
-            },
-        }
+        "post": post,
+        "get": {"operationId": f"{method.name}ByGet", **read},
+        "head": {"operationId": f"{method.name}ByHead", **read},
     }
 
 
@@ -105,8 +118,19 @@ def _reference(message: Descriptor, schemas: Json) -> Json:
             "type": "object",
             "additionalProperties": False,
             "properties": {field.json_name: _field(field, schemas) for field in message.fields},
+            **_one_of_each(message),
         }
     return {"$ref": f"#/components/schemas/{message.full_name}"}
+
+
+def _one_of_each(message: Descriptor) -> Json:
+    """Of the fields of a oneof no two are together."""
+    pairs = [
+        pair
+        for group in message.oneofs
+        for pair in combinations([field.json_name for field in group.fields], 2)
+    ]
+    return {"not": {"anyOf": [{"required": list(pair)} for pair in pairs]}} if pairs else {}
 
 
 def _field(field: FieldDescriptor, schemas: Json) -> Json:

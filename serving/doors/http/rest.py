@@ -1,4 +1,4 @@
-"""Open Inference Protocol over REST: its addresses, and how an answer is sent; what it means is for ``oip``."""
+"""Open Inference Protocol over REST: addresses, and how answers are sent; what they mean is in ``oip``."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -90,7 +90,7 @@ class _Document:
 
     async def response(self, raw: bytes) -> bytes:
         self.is_positive = rest_documents.is_positive(self._address.method, raw)
-        return rest_documents.document(self._address.method, raw)
+        return rest_documents.document(self._address.method, raw, self._address.model_name)
 
 
 class _Tensors:
