@@ -58,7 +58,8 @@ def _run(module: str, *arguments: str) -> None:
 def serving() -> Iterator[Server]:
     """``vae-serve`` on free ports; stopped by SIGTERM, and its exit code checked."""
     free = "127.0.0.1:0"
-    command = ["-m", "serving", "--repository", str(REPOSITORY), "--address", free, "--metrics-address", free]
+    addresses = [f"--{door}={free}" for door in ("address", "http-address", "metrics-address")]
+    command = ["-m", "serving", "--repository", str(REPOSITORY), *addresses]
     print(f"$ python {' '.join(command)}", flush=True)
     with SERVER_LOG.open("w") as log:
         process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=log, text=True)

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
     address: Address = Field("127.0.0.1:50051", description="where gRPC listens; port 0 takes a free one")
     http_address: Address | Literal[""] = Field(
-        "127.0.0.1:8080", description="where HTTP listens, beside gRPC; empty: nowhere"
+        "127.0.0.1:8080", description="where HTTP listens, beside gRPC; off: nowhere"
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -142,6 +142,12 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    @field_validator("http_address", mode="before")
+    @classmethod
+    def _off(cls, given: object) -> object:
+        """A word, because an empty flag or variable is one that is not set."""
+        return "" if given == "off" else given
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -1,7 +1,6 @@
 """``vae-client``: sample, encode, decode, reconstruct, score and models from the command line.
 
-Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files; an error
-is one line on stderr.
+Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files, told in a line.
 """
 
 import argparse
@@ -254,8 +253,12 @@ def _add(
 def _add_connection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("connection; a bearer token is taken from VAE_TOKEN")
     address = os.environ.get("VAE_ADDRESS", DEFAULT_ADDRESS)
-    group.add_argument("--address", default=address, help=f"host:port, or VAE_ADDRESS (default: {address})")
-    group.add_argument("--tls", action="store_true", help="encrypt the connection")
+    group.add_argument(
+        "--address",
+        default=address,
+        help=f"host:port for gRPC, http://host:port for HTTP, or VAE_ADDRESS (default: {address})",
+    )
+    group.add_argument("--tls", action="store_true", help="encrypt the connection; https:// implies it")
     group.add_argument(
         "--root-certificate", type=Path, help="PEM file to verify the server with; implies --tls"
     )

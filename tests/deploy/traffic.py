@@ -1,22 +1,46 @@
 """Calls of every method to a server, so that its metrics and dashboards have something to show."""
 
 import contextlib
+import json
 import time
+import urllib.error
+import urllib.request
+from typing import Any
 
 import numpy as np
 
 from serving.client import Client, VaeError
 
 
-def exercise(address: str, *, seconds: float = 0.0) -> int:
-    """Use every method, right and wrong, again and again for that long and at least once; returns the calls made."""
+def exercise(address: str, http_address: str, *, seconds: float = 0.0) -> int:
+    """Use every method and both doors, right and wrong, again and again for that long and at least once; returns
+    the calls made."""
     end = time.monotonic() + seconds
     calls = 0
     with Client(address) as client:
         while True:
-            calls += _round(client)
+            calls += _round(client) + _over_http(http_address)
             if time.monotonic() >= end:
                 return calls
+
+
+def call(http_address: str, method: str, **request: Any) -> dict[str, Any]:
+    """A method of VaeService over HTTP, in JSON, with the standard library alone. Raises HTTPError."""
+    asked = urllib.request.Request(
+        f"http://{http_address}/vae.v1.VaeService/{method}",
+        data=json.dumps(request).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return dict(json.load(answer))
+
+
+def _over_http(address: str) -> int:
+    (model, *_) = call(address, "ListModels")["models"]
+    call(address, "Sample", model={"name": model["model"]["name"]}, count=2)
+    with contextlib.suppress(urllib.error.HTTPError):
+        call(address, "Sample", model={"name": "no such model"}, count=1)
+    return 3
 
 
 def _round(client: Client) -> int:

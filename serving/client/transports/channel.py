@@ -1,10 +1,12 @@
-"""How a client connects: target, credentials, retries, balancing and limits."""
+"""How a client's gRPC channel connects: target, credentials, retries, balancing and limits."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import grpc
+
+from serving.client.transports import retries
+from serving.client.transports.access import Access
 
 _SERVICE_CONFIG = {
     # All addresses behind a DNS name (a headless Kubernetes service, say) take turns.
@@ -13,12 +15,11 @@ _SERVICE_CONFIG = {
         {
             "name": [{"service": "vae.v1.VaeService"}],
             "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                # A server that stops cancels what it has not looked at; what the caller cancels ends here.
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                "maxAttempts": retries.MOST_ATTEMPTS,
+                "initialBackoff": f"{retries.FIRST_PAUSE_S}s",
+                "maxBackoff": f"{retries.LONGEST_PAUSE_S}s",
+                "backoffMultiplier": retries.GROWTH,
+                "retryableStatusCodes": [code.name for code in retries.WORTH_ANOTHER],
             },
         }
     ],
@@ -40,12 +41,14 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 
+SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds")
+"""Of gRPC targets."""
+
 
 def target(address: str) -> str:
     """The gRPC target of "host:port"; one that names its scheme (dns:, unix:, ipv4: …) stays as it is."""
     scheme = address.partition(":")[0]
-    known = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "xds"}
-    return address if scheme in known and not _is_port(address) else f"dns:///{address}"
+    return address if scheme in SCHEMES and not _is_port(address) else f"dns:///{address}"
 
 
 def _is_port(address: str) -> bool:
@@ -53,16 +56,6 @@ def _is_port(address: str) -> bool:
     return address.partition(":")[2].isdigit()
 
 
-def credentials(*, tls: bool, root_certificate: str | Path | None) -> grpc.ChannelCredentials | None:
+def credentials(access: Access) -> grpc.ChannelCredentials | None:
     """None for plain text. Raises OSError if the certificate cannot be read."""
-    if root_certificate is not None:
-        return grpc.ssl_channel_credentials(Path(root_certificate).read_bytes())
-    return grpc.ssl_channel_credentials() if tls else None
-
-
-def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """What goes with every call. Raises ValueError, which does not show the token."""
-    token = (token or "").strip()  # files and variables often end in a newline
-    if not (token.isascii() and token.isprintable()):
-        raise ValueError("token: want one line of printable ASCII")
-    return (("authorization", f"Bearer {token}"),) if token else ()
+    return grpc.ssl_channel_credentials(access.root()) if access.encrypts else None
