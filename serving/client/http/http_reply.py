@@ -9,7 +9,7 @@ import re
 _LONGEST_HEAD = 64 << 10
 _LONGEST_LINE = 4 << 10
 """Of chunks; of what follows the last of them all together."""
-_HEAD_AT_ONCE, _AT_ONCE = 16 << 10, 256 << 10
+_HEAD_AT_ONCE, _AT_ONCE = 64 << 10, 256 << 10
 """Bytes that may come in one piece, but for a body whose length is known."""
 _TRUSTED = 64 << 20
 """Bytes that are laid out for a body before they come; of one that says it is longer, as they come."""
