@@ -7,9 +7,11 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TRITON := .venv-triton
+TRITON_INSTALLED := $(TRITON)/.installed
 BUF_PACKAGE := @bufbuild/buf@1.75.0
 
-include bench.mk deploy.mk
+include bench.mk clients.mk deploy.mk
 
 .PHONY: help setup demo test test-slow check protos buf clean
 .DEFAULT_GOAL := help
@@ -23,14 +25,21 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "want Python 3.11 to 3.13 on PATH, or make PYTHON=/path/to/python" >&2; exit 2; fi
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[training,serving]' --group dev
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[training,serving,tracing]' --group dev
 	touch $@
 
 demo: $(INSTALLED)  ## Train on digits, export, serve, call, draw demo/*.png
 	$(BIN)/python -m demo
 
-test: $(INSTALLED)  ## Run the tests, but for the slow ones
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile
+test: $(INSTALLED) $(TRITON_INSTALLED)  ## Run the tests, but for the slow ones
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile --ignore tests/triton
+	PYTHONPATH=$(CURDIR)/$(TRITON) $(BIN)/python -m pytest tests/triton
+
+# Clients of others, before .venv on the path of their tests: they want another gRPC than the server is pinned to.
+$(TRITON_INSTALLED): $(INSTALLED) tests/triton/requirements.txt
+	rm -rf $(TRITON)
+	$(BIN)/python -m pip install --quiet --target $(TRITON) --requirement tests/triton/requirements.txt
+	touch $@
 
 test-slow: $(INSTALLED)  ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
@@ -52,6 +61,6 @@ protos: $(INSTALLED)  ## Generate serving/pb from protos
 	$(BIN)/python protos/generate.py
 
 clean:  ## Back to a fresh checkout; of runs and models only the demo's go
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf .venv $(TRITON) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	rm -rf runs/demo models/digits demo/*.png demo/*.log
 	find training serving demo benchmarks tests protos -name __pycache__ -type d -prune -exec rm -rf {} +

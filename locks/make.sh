@@ -23,8 +23,8 @@ lock() { # lock NAME ARGUMENT...
 }
 
 echo 'hatchling>=1.27' | lock build.txt -
-lock serving-cpu.txt pyproject.toml --extra serving-cpu
-lock serving-cuda.txt pyproject.toml --extra serving-cuda
+lock serving-cpu.txt pyproject.toml --extra serving-cpu --extra tracing
+lock serving-cuda.txt pyproject.toml --extra serving-cuda --extra tracing
 echo onnxruntime | lock training-cuda.txt pyproject.toml - --extra training --override "$work/cuda.txt"
 # shellcheck disable=SC2086  # two words on purpose
 echo onnxruntime | lock training-cpu.txt pyproject.toml - --extra training --override "$work/cpu.txt" $TORCH_SOURCE

@@ -6,7 +6,7 @@ option to put a Python package in front (protobuf issue 1491). Mapping the folde
 and the imports in the protos would no longer be found. So the code is generated under its own name
 and the import lines, and nothing else, get the prefix ``serving.pb``.
 
-Of ``inference`` there is no code but its descriptors: see serving/oip/messages.py.
+Of ``inference`` there is no code but its descriptors: see serving/oip/schema.py.
 """
 
 import argparse

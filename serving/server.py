@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,9 @@ from serving.api.frame import Frame, Method
 from serving.api.inference import OpenInference
 from serving.api.methods import NAMES, SERVICE, inference_methods, vae_methods
 from serving.api.servicer import VaeService
+from serving.api.traced_frame import TracedFrame
 from serving.batching.executors import Executors
-from serving.doors import grpc as grpc_door
-from serving.doors.http import door as http_door
-from serving.doors.http.listener import Listener
+from serving.doors.both import Doors
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
 from serving.errors import GpuLost
@@ -33,22 +32,23 @@ from serving.host.descriptors import connections_that_fit
 from serving.host.memory import limit_bytes
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
+from serving.models.memory_budget import Room
 from serving.models.model import Limits, Model, load_model
-from serving.models.repository import Repository
+from serving.models.repository import Admit, Repository
 from serving.models.trial import Bounds
 from serving.oip import schema
 from serving.runtime import cuda_driver, providers
 from serving.runtime.lost_gpu import until_lost
 from serving.runtime.providers import Provider
 from serving.settings import Settings
+from serving.tracing.tracer import tracing
+from serving.version_policy import VersionPolicy
 
 log = logging.getLogger(__name__)
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _LOAD_MEMORY_BYTES = 2 << 30
-_CLOSE_S = 3.0
-"""Seconds for the last answers to leave once nothing is in progress."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ async def running(
     worker: int | None = None,
 ) -> AsyncIterator[Running]:
     """Everything started, models warm, ports bound; leaving undoes the steps in reverse order."""
-    connections = connections_that_fit(settings.max_connections)
+    connections = connections_that_fit(settings.max_connections, doors=2 if settings.http_address else 1)
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics(worker)
         lost: list[str] = []
@@ -142,26 +142,17 @@ async def running(
         executors = Executors(1 if provider.binds else threads)
         stack.callback(executors.shutdown)
         repository = _repository(settings, provider, executors, metrics, health)
-        frame = Frame(repository, metrics, max_calls=settings.max_calls, max_rows=settings.max_rows)
+        frame = await _frame(settings, repository, metrics, stack)
         methods = _methods(settings, repository, metrics, background, frame, health)
-        http = http_door.new_listener(settings, connections, frame, methods, background)
-
-        async def renewed(changed: Secrets) -> None:
-            frame.require(changed.token)
-            await http_door.use(http, changed)
-
-        secrets = await abandonable(partial(Secrets, settings, renewed))
-        frame.require(secrets.token)
+        doors = Doors(settings, frame, methods, health, background, connections=connections)
+        secrets = await abandonable(partial(Secrets, settings, doors.renew))
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)
-        server = grpc_door.new_server(settings, connections, frame, methods, health)
         stack.push_async_callback(repository.aclose)
         await repository.start()
         await may_listen()
-        grpc_address = grpc_door.bind(server, settings, secrets)
-        http_address = await http_door.bind(http, settings, secrets)
-        await server.start()
-        stack.push_async_callback(_stop, server, http, frame, health, settings)
+        grpc_address, http_address = await doors.open(secrets)
+        stack.push_async_callback(_stop, doors, health, settings)
         await stack.enter_async_context(_background(secrets.watch()))
         if settings.reload_s:
             await stack.enter_async_context(_background(repository.watch(settings.reload_s)))
@@ -175,15 +166,23 @@ async def _end_without(memory: Callable[[], object], lost: list[str]) -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-async def _stop(server: Any, http: Listener, frame: Frame, health: Health, settings: Settings) -> None:
+async def _stop(doors: Doors, health: Health, settings: Settings) -> None:
     """NOT_SERVING, wait for load balancers to see it, finish what was accepted, close the sockets."""
     health.enter_shutdown()
     await asyncio.sleep(settings.drain_s)
-    await frame.drain(settings.grace_s)
-    closing = asyncio.gather(server.stop(_CLOSE_S), http.stop(_CLOSE_S))
-    await asyncio.sleep(0)  # it has begun
-    frame.release()
-    await closing
+    await doors.close()
+
+
+async def _frame(
+    settings: Settings, repository: Repository, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> Frame:
+    """Of a server that traces its calls, or of one that does not. Raises StartupError."""
+    limits = {"max_calls": settings.max_calls, "max_rows": settings.max_rows}
+    if settings.tracing == "on":
+        tracer = await stack.enter_async_context(tracing(metrics.count_spans()))
+        if tracer:
+            return TracedFrame(repository, metrics, **limits, tracer=tracer)
+    return Frame(repository, metrics, **limits)
 
 
 def _methods(
@@ -215,30 +214,25 @@ def _repository(
         loading=Bounds(settings.load_timeout_s, _load_memory_bytes(settings)),
     )
 
-    async def load(path: Path, nothing_to_lose: bool) -> Model:
-        return await load_model(path, provider, limits, executors, metrics, nothing_to_lose=nothing_to_lose)
+    async def load(path: Path, admit: Admit, nothing_to_lose: bool) -> Model:
+        traced = settings.tracing == "on"
+        return await load_model(
+            path, provider, limits, executors, metrics, admit, nothing_to_lose=nothing_to_lose, traced=traced
+        )
 
-    async def announce(old: Model | None, new: Model | None) -> None:
-        known = new or old
-        assert known is not None
-        health.set(known.name, _SERVING if new else _NOT_SERVING)
+    async def announce(name: str, models: Sequence[Model]) -> None:
+        health.set(name, _SERVING if models else _NOT_SERVING)
         for service in ("", SERVICE, schema.SERVICE):
             health.set(service, _SERVING if repository.models else _NOT_SERVING)
-        metrics.model_ready.labels(known.name).set(1 if new else 0)
-        metrics.watch_latents(known.name, new.drift if new else None)
-        if new:
-            pools = [pool.name for pool in new.manifest.pools]
-            metrics.start_model(new.name, methods=NAMES, sources=sampling.SOURCES, pools=pools)
-            metrics.model_info.labels(new.name).info(
-                {
-                    "version": str(new.version),
-                    "digest": new.digest,
-                    "provider": provider.name,
-                    "provider_reason": provider.reason,
-                }
-            )
+        metrics.model_ready.labels(name).set(1 if models else 0)
+        metrics.watch_latents(name, models[0].drift if models else None)
+        if models:
+            pools = {pool.name for model in models for pool in model.manifest.pools}
+            metrics.start_model(name, methods=NAMES, sources=sampling.SOURCES, pools=sorted(pools))
 
-    repository = Repository(settings.repository, load, announce, metrics)
+    policy = VersionPolicy.parse(settings.versions)
+    room = Room(settings.memory_mib and settings.memory_mib << 20)
+    repository = Repository(settings.repository, policy, room, load, announce, metrics)
     return repository
 
 

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -8,7 +9,7 @@ import pytest
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from serving.server import Running, running
 from serving.settings import Settings
-from tests.support import toy
+from tests.support import collector, toy
 
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -48,6 +49,15 @@ async def stub(server):
     """A bare gRPC stub, as any client in any language has it."""
     async with grpc.aio.insecure_channel(server.grpc_address) as channel:
         yield VaeServiceStub(channel)
+
+
+@pytest.fixture
+def heard(monkeypatch) -> Iterator[collector.Collector]:
+    """A collector of traces, and the variables that send spans to it without delay."""
+    with collector.collecting() as found:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.address)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "5")
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ GENERATED = ROOT / "serving" / "pb"
 
 SERVER_ONLY = (
     "pydantic",
+    "orjson",
     "pydantic_settings",
     "onnxruntime",
     "safetensors",

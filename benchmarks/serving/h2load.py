@@ -39,6 +39,7 @@ class Target:
     reply_bytes: int
     http1: bool
     at_once: int
+    media_type: str | None = "application/grpc"
     per_s: int | None = None
     """Requests started a second, at most ``at_once`` at a time; None for a closed loop."""
 
@@ -121,11 +122,11 @@ def body_bytes(output: str) -> int:
 
 
 def _command(target: Target, body: Path, log: Path, seconds: float) -> list[str]:
-    protocol = (
-        ["--h1"]
-        if target.http1
-        else ["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "user-agent: h2load"]
-    )
+    headers = ["user-agent: h2load"]
+    if target.media_type:
+        headers.append(f"content-type: {target.media_type}")
+    if target.media_type == "application/grpc":
+        headers.append("te: trailers")
     return [
         "h2load",
         "--threads=1",
@@ -135,6 +136,7 @@ def _command(target: Target, body: Path, log: Path, seconds: float) -> list[str]
         f"--data={body}",
         f"--log-file={log}",
         *([] if target.per_s is None else [f"--rps={target.per_s}"]),
-        *protocol,
+        *(["--h1"] if target.http1 else []),
+        *(word for header in headers for word in ("-H", header)),
         f"http://127.0.0.1:{target.port}{target.path}",
     ]

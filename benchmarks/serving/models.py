@@ -124,17 +124,22 @@ def encoder(model: str) -> bytes:
 
 def make_repository(root: Path) -> Path:
     """Seal ``mlp`` and ``conv`` under ``root``, unless they are there."""
-    for model, latents in LATENTS.items():
+    for model in LATENTS:
         if not (root / model / "1").exists():
-            graphs = {"encoder.onnx": encoder(model), "decoder.onnx": decoder(model)}
-            files = {
-                **graphs,
-                "reference.safetensors": _reference(model).to_bytes(),
-                "golden.safetensors": _golden(model, graphs),
-            }
-            body = manifest(model, IMAGE_SHAPE, (latents,), _OPSET, _IR)
-            bundle.seal(root / model / "1", body, files)
+            seal_version(root, model, 1)
     return root
+
+
+def seal_version(root: Path, model: str, version: int) -> None:
+    """Versions differ by their number alone."""
+    graphs = {"encoder.onnx": encoder(model), "decoder.onnx": decoder(model)}
+    files = {
+        **graphs,
+        "reference.safetensors": _reference(model).to_bytes(),
+        "golden.safetensors": _golden(model, graphs),
+    }
+    body = manifest(model, IMAGE_SHAPE, (LATENTS[model],), _OPSET, _IR)
+    bundle.seal(root / model / str(version), body.model_copy(update={"version": version}), files)
 
 
 def _reference(model: str) -> bundle.Reference:

@@ -1,5 +1,6 @@
 """How a case is put to a server, and its answer checked: our own API, Open Inference Protocol, HTTP."""
 
+import contextlib
 import http.client
 import struct
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ class Wire(Protocol):
     """A protocol; ``path`` and ``body`` are what the load generator posts."""
 
     http1: bool
+    media_type: str | None
 
     def path(self, workload: Workload) -> str: ...
 
@@ -54,10 +56,21 @@ def grpc_call(port: int, path: str, message: bytes, timeout_s: float = _TIMEOUT_
         return bytes(channel.unary_unary(path)(message, timeout=timeout_s))
 
 
+def http_call(port: int, path: str, body: bytes, media_type: str | None) -> bytes:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)) as connection:
+        connection.request("POST", path, body, {"content-type": media_type} if media_type else {})
+        response = connection.getresponse()
+        reply = response.read()
+    if response.status != 200:
+        raise ConnectionError(f"HTTP status {response.status}: {reply[:200]!r}")
+    return reply
+
+
 class VaeV1:
     """``vae.v1.VaeService``. ``checked`` is off for a server that always gives the same bytes."""
 
     http1 = False
+    media_type: str | None = "application/grpc"
 
     def __init__(self, checked: bool = True) -> None:
         self._checked = checked
@@ -85,12 +98,13 @@ class VaeV1:
         return pb.DecodeRequest(model=model, latents=_tensor(case.inputs), image_format=form)
 
     def reply_bytes(self, port: int, case: Case) -> int:
-        path = self.path(case.workload)
-        reply = grpc_call(port, path, self.request(case).SerializeToString())
+        reply = self._call(port, case, self.request(case))
         if self._checked:
-            full = grpc_call(port, path, self.request(case, include_latents=True).SerializeToString())
-            self.check(case, full)
+            self.check(case, self._call(port, case, self.request(case, include_latents=True)))
         return len(framed(reply))
+
+    def _call(self, port: int, case: Case, request: Any) -> bytes:
+        return grpc_call(port, self.path(case.workload), request.SerializeToString())
 
     def check(self, case: Case, reply: bytes) -> None:
         """Raises WrongAnswer."""
@@ -109,10 +123,28 @@ class VaeV1:
             _check_images(case.workload, pb.DecodeResponse.FromString(reply).images, case.outputs()[0])
 
 
+class VaeHttp(VaeV1):
+    """The same by the Connect protocol over HTTP/1.1."""
+
+    http1 = True
+    media_type: str | None = "application/proto"
+
+    def body(self, case: Case) -> bytes:
+        body: bytes = self.request(case).SerializeToString()
+        return body
+
+    def reply_bytes(self, port: int, case: Case) -> int:
+        return super().reply_bytes(port, case) - len(framed(b""))
+
+    def _call(self, port: int, case: Case, request: Any) -> bytes:
+        return http_call(port, self.path(case.workload), request.SerializeToString(), self.media_type)
+
+
 class OpenInference:
     """``inference.GRPCInferenceService`` with raw tensors; the graphs' own tensor names."""
 
     http1 = False
+    media_type: str | None = "application/grpc"
 
     def path(self, workload: Workload) -> str:
         return "/inference.GRPCInferenceService/ModelInfer"
@@ -140,6 +172,7 @@ class RawHttp:
     """HTTP/1.1: the input's bytes in, the outputs' bytes one after the other out."""
 
     http1 = True
+    media_type: str | None = None
 
     def path(self, workload: Workload) -> str:
         return f"/{model_of(workload)}"
@@ -148,13 +181,7 @@ class RawHttp:
         return case.inputs.astype("<f4").tobytes()
 
     def reply_bytes(self, port: int, case: Case) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
-        connection.request("POST", self.path(case.workload), self.body(case))
-        response = connection.getresponse()
-        reply = response.read()
-        connection.close()
-        if response.status != 200:
-            raise ConnectionError(f"HTTP status {response.status}: {reply[:200]!r}")
+        reply = http_call(port, self.path(case.workload), self.body(case), self.media_type)
         wanted = np.concatenate([output.ravel() for output in case.outputs()])
         compare("outputs", np.frombuffer(reply, "<f4"), wanted)
         return len(reply)

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.serving import h2load
 from benchmarks.serving.processes import ServerProcess, busy_seconds, free_port, running, wait_for_port
-from benchmarks.serving.protocols import VaeV1, Wire
+from benchmarks.serving.protocols import VaeHttp, VaeV1, Wire
 from benchmarks.serving.records import Measurement
 from benchmarks.serving.workloads import Case, Workload
 from serving.host.cpus import available_cpus
@@ -108,6 +108,7 @@ class Command:
                     reply_bytes=reply_bytes,
                     http1=self.wire.http1,
                     at_once=workload.at_once,
+                    media_type=self.wire.media_type,
                 ),
             )
 
@@ -174,12 +175,17 @@ def _ours(*flags: str) -> Callable[[Setting, int], list[str]]:
     return command
 
 
-def _vaeserve(repository: Path, port: int, metrics_port: int) -> list[str]:
+def _ours_by_http(setting: Setting, port: int) -> list[str]:
+    return _vaeserve(setting.case.repository, free_port(), free_port(), port)
+
+
+def _vaeserve(repository: Path, port: int, metrics_port: int, http_port: int | None = None) -> list[str]:
     """With default settings: only addresses and the repository are given."""
     return [
         *_python("serving"),
         f"--repository={repository}",
         f"--address=127.0.0.1:{port}",
+        f"--http-address=127.0.0.1:{http_port or free_port()}",
         f"--metrics-address=127.0.0.1:{metrics_port}",
     ]
 
@@ -188,16 +194,18 @@ def _vaeserve(repository: Path, port: int, metrics_port: int) -> list[str]:
 class Vaeserve:
     process: ServerProcess
     port: int
+    http_port: int
     metrics_port: int
 
 
 @contextlib.contextmanager
 def vaeserve(repository: Path, log: Path, *flags: str, start_s: float = _START_S) -> Iterator[Vaeserve]:
     """Ours, listening and warm: it binds its port after its models are loaded."""
-    port, metrics_port = free_port(), free_port()
-    with running([*_vaeserve(repository, port, metrics_port), *flags], log) as process:
+    port, http_port, metrics_port = free_port(), free_port(), free_port()
+    with running([*_vaeserve(repository, port, metrics_port, http_port), *flags], log) as process:
         wait_for_port(process, port, start_s)
-        yield Vaeserve(process, port, metrics_port)
+        wait_for_port(process, http_port, start_s)
+        yield Vaeserve(process, port, http_port, metrics_port)
 
 
 def event_loop(repository: Path, log: Path) -> str:
@@ -234,6 +242,7 @@ def _echo(style: str) -> Callable[[Setting, int], list[str]]:
 
 OWN: tuple[Server, ...] = (
     Command("vaeserve", _ours(), VaeV1()),
+    Command("vaeserve_http", _ours_by_http, VaeHttp()),
     Command("vaeserve_workers", _ours(f"--workers={available_cpus()}"), VaeV1()),
     Command("echo_aio", _echo("aio"), VaeV1(checked=False)),
     Command("echo_sync", _echo("sync"), VaeV1(checked=False)),

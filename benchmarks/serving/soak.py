@@ -136,7 +136,8 @@ def _key(name: str, **labels: str) -> Key:
 def _differences(counts: Counts, metrics: Mapping[Key, float]) -> list[str]:
     wanted: dict[Key, float] = {}
     for (model, method), calls in counts.requests.items():
-        wanted[_key("vae_requests_total", model=model, method=method, code="OK")] = calls
+        answered = {"model": model, "method": method, "transport": "grpc", "code": "OK"}
+        wanted[_key("vae_requests_total", **answered)] = calls
         wanted[_key("vae_inflight_requests", model=model, method=method)] = 0
     for (model, graph), rows in counts.rows.items():
         wanted[_key("vae_batch_rows_sum", model=model, graph=graph)] = rows

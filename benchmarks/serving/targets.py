@@ -11,7 +11,7 @@ CONTROLS = ("raw_ort", "echo_aio")
 NOISY = 0.15
 
 _FAST_ECHO = 17_000.0
-_OURS = ("vaeserve", "vaeserve_workers")
+_OURS = ("vaeserve", "vaeserve_http", "vaeserve_workers")
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,25 @@ def _alone(f: _Figures) -> Iterable[Verdict]:
     yield Verdict("mlp_1x1: median latency over bare_aio", "≤ 1.25", ratio, ratio <= 1.25)
 
 
+_CHEAP = ("mlp_1x64", "encoder_1x64")
+"""Where the transport is what a call costs."""
+
+
+def _http(f: _Figures) -> Iterable[Verdict]:
+    """The HTTP door over the gRPC door."""
+    for workload in f.workloads():
+        ratio = f.rate("vaeserve_http", workload) / f.rate("vaeserve", workload)
+        least = 2.0 if workload in _CHEAP else 1.0
+        yield _at_least(f"{workload}: requests/s over HTTP, over gRPC", ratio, least)
+
+
 _TARGETS: tuple[Callable[[_Figures], Iterable[Verdict]], ...] = (
     _mlp_single,
     _mlp_batch,
     _conv_batch,
     _conv_single,
     _alone,
+    _http,
 )
 
 
@@ -112,20 +125,21 @@ def verdicts(records: Iterable[Record], peers: Sequence[str]) -> list[Verdict]:
         except (KeyError, ValueError):  # something it compares was not run
             continue
     for peer in peers:
-        found += _against(figures, peer)
+        for ours in ("vaeserve", "vaeserve_http"):
+            found += _against(figures, ours, peer)
     return found
 
 
-def _against(f: _Figures, peer: str) -> Iterable[Verdict]:
+def _against(f: _Figures, server: str, peer: str) -> Iterable[Verdict]:
     """Throughput, p99 and CPU a sample of a peer, as factors by which we are ahead."""
     for workload in f.workloads():
         try:
-            ours, theirs = f.get("vaeserve", workload), f.get(peer, workload)
+            ours, theirs = f.get(server, workload), f.get(peer, workload)
         except KeyError:
             continue
         # mosec's front is written in Rust and pays no Python a call.
-        least = 0.5 if (peer, workload) == ("mosec", "mlp_1x64") else 1.0
-        name = f"{workload} against {peer}"
+        least = 0.5 if (server, peer, workload) == ("vaeserve", "mosec", "mlp_1x64") else 1.0
+        name = f"{workload}, {server} against {peer}"
         yield _at_least(f"{name}: requests/s", ours.requests_per_s / theirs.requests_per_s, least)
         yield _at_least(f"{name}: p99", theirs.p99_ms / ours.p99_ms, least)
         cpu = theirs.cpu_s_per_1000_samples / max(ours.cpu_s_per_1000_samples, 1e-9)

@@ -137,7 +137,7 @@ class Frame:
         """
         behave, request_type, model_of = method.behave, method.request_type, method.model_of
         label, max_rows, counts = self._repository.label, self._max_rows, int(not is_part)
-        is_open, series_of = method.is_open, self._series
+        admit, series_of = _anyone if method.is_open else self.admit, self._series
 
         async def answer(call: Call) -> bytes | None:
             started = time.perf_counter()
@@ -148,8 +148,7 @@ class Frame:
                 if self._released and self._active <= self._max_calls:
                     self._newest = time.monotonic()
                     await self._released.wait()
-                if not is_open:
-                    self.admit(call)
+                admit(call)
                 if counts and self._active > self._max_calls:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
@@ -191,6 +190,10 @@ class Frame:
         came = dict(call.invocation_metadata()).get("authorization", "")
         if not hmac.compare_digest(str(came).encode(), self._credentials):
             raise Unauthenticated("authorization: want 'Bearer <token>' with the server's token")
+
+
+def _anyone(call: Call) -> None:
+    """May call."""
 
 
 def parsed(request_type: Any, raw: bytes, max_rows: int = 0) -> Any:

@@ -41,8 +41,8 @@ MAX_STREAM_ROWS = 2**40
 
 
 def seed_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:
-    """The seed asked for, or a fresh one."""
-    return request.seed if request.HasField("seed") else secrets.randbits(64)
+    """The seed asked for, or a fresh one, which JSON's numbers hold exactly in any language."""
+    return request.seed if request.HasField("seed") else secrets.randbits(53)
 
 
 def first_row_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ExecutionFailed, MemoryShort, OutputNotFinite, ServingError, is_short_of_memory
+from serving.tracing.call_trace import CallTrace
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Entry:
     answered: int = 0
     outputs: Outputs | None = None
     """Where the parts of a split entry are put together."""
+    trace: CallTrace | None = None
+    """Of the call that it is for."""
 
     def answer(self, part: slice, outputs: Outputs) -> None:
         """Take the outputs of some of the rows; the last of them answers the caller."""
@@ -63,8 +66,9 @@ class Batch:
     parts: list[tuple[Entry, slice]] = field(default_factory=list)
     rows: int = 0
     is_full: bool = False
+    started_at: float = 0.0
     seconds: float = 0.0
-    """How long the graph took."""
+    """When the graph began, and how long it took."""
     outputs: Outputs = ()
     is_finite: bool = True
     """Whether all of them are."""
@@ -81,7 +85,23 @@ class Batch:
             for place, name in enumerate(inputs)
         }
 
-    def split(self) -> None:
+    def ran(self, outputs: Outputs, seconds: float) -> None:
+        """What the graph gave, and how long it took. Raises ValueError for too few rows, or too many."""
+        self.outputs, self.seconds = outputs, seconds
+        check_rows(outputs, self.rows)
+        self.is_finite = all_finite(outputs)
+
+    def answer(self) -> None:
+        """Tell every entry what became of its rows."""
+        if not self.failure:
+            try:
+                self._split()
+            except Exception as exc:
+                self.failure = exc
+        if self.failure:
+            self._fail(self.failure)
+
+    def _split(self) -> None:
         """Give every entry the outputs of its rows."""
         start = 0
         for entry, part in self.parts:
@@ -106,14 +126,15 @@ class Batch:
         except Exception:
             log.exception("watching the outputs failed")
 
-    def fail(self, failure: Exception) -> None:
+    def _fail(self, failure: Exception) -> None:
         """Tell every entry, in words for its caller, that the graph could not be run."""
         told: ServingError = ExecutionFailed("the model could not be run")
+        ids = next((entry.trace.ids for entry, _ in self.parts if entry.trace), None)
         if is_short_of_memory(failure):
-            log.error("a batch of %d rows failed: %s", self.rows, str(failure).splitlines()[:1])
+            log.error("a batch of %d rows failed: %s", self.rows, str(failure).splitlines()[:1], extra=ids)
             told = MemoryShort("memory was short for these rows", _MEMORY_RETRY_S)
         else:
-            log.error("a batch of %d rows failed", self.rows, exc_info=failure)
+            log.error("a batch of %d rows failed", self.rows, exc_info=failure, extra=ids)
         for entry, _ in self.parts:
             entry.fail(told)
 

@@ -16,10 +16,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from serving.batching.batch import Batch, Entry, Outputs, Rows, Run, all_finite, check_rows
+from serving.batching.batch import Batch, Entry, Outputs, Rows, Run
 from serving.batching.cost_model import CostModel
 from serving.batching.executors import Executors
 from serving.batching.gathering import Gathering
+from serving.batching.graph_trace import GraphTrace
 from serving.batching.loop_cost import LoopCost
 from serving.batching.queue import Expected, Queue
 from serving.errors import DeadlineUnreachable, Overloaded, ShuttingDown
@@ -46,6 +47,7 @@ class Batcher:
         padding: rows that the graph computes beside so many, to no purpose.
         on_loop: whether short batches may run on the event loop.
         watch: called with the outputs of each batch, on the thread that ran it, out of its callers' way.
+        trace: told what became of the rows of traced calls.
     """
 
     def __init__(  # noqa: PLR0913  # all but two by keyword
@@ -62,6 +64,7 @@ class Batcher:
         padding: Callable[[int], int] = lambda _: 0,
         on_loop: bool = True,
         watch: Callable[[Outputs], None] | None = None,
+        trace: GraphTrace | None = None,
     ) -> None:
         self._graph = run
         self._inputs = inputs
@@ -70,16 +73,15 @@ class Batcher:
         self._metrics = metrics
         self._padding = padding
         self._on_loop = on_loop
-        self._watch = watch
+        self._watch, self._trace = watch, trace
         self._queue = Queue()
-        metrics.queue_rows.set_function(lambda: self._queue.rows)
-        self._gathering = Gathering()
-        self._loop_cost = LoopCost()
+        self._rows_waiting = lambda: self._queue.rows
+        metrics.watch_queue(self._rows_waiting)
+        self._gathering, self._loop_cost = Gathering(), LoopCost()
         self._cost = CostModel(max_batch_rows)
         for rows, seconds in measured:
             self._cost.observe(rows, seconds)
-        self._closing = False
-        self._dispatch_is_due = False
+        self._closing = self._dispatch_is_due = False
         self._next_look: asyncio.Handle | None = None  # of the look-out
         self._done = asyncio.Event()  # it is closing and everything is answered
         self._loop = asyncio.get_running_loop()
@@ -106,6 +108,8 @@ class Batcher:
         self._gathering.came(now)
         self._loop_cost.came()
         entry = Entry(rows, count, self._loop.create_future(), now, count)
+        if self._trace:
+            self._trace.queued(entry)
         is_alone = not self._queue.rows and self._is_short_work(count)
         self._queue.append(entry)
         if is_alone:  # a turn of the loop would cost about as much as the graph
@@ -122,6 +126,8 @@ class Batcher:
             return await entry.reply
         finally:
             if entry.waiting:  # cancelled: the rows no longer count
+                if self._trace:
+                    self._trace.left(entry)
                 self._queue.withdraw(entry)
 
     def expect(self, rows: int, timeout_s: float | None) -> Expected:
@@ -137,6 +143,7 @@ class Batcher:
         self._closing = True
         self._dispatch()
         await self._done.wait()
+        self._metrics.forget_queue(self._rows_waiting)
 
     def check_deadline(self, rows: int, timeout_s: float | None) -> None:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""
@@ -268,11 +275,9 @@ class Batcher:
         """The one way through the graph, on whatever thread; what fails is kept for the callers."""
         try:
             feed = batch.feed(self._inputs)
-            started = time.perf_counter()
-            batch.outputs = self._graph(feed)
-            batch.seconds = time.perf_counter() - started
-            check_rows(batch.outputs, batch.rows)
-            batch.is_finite = all_finite(batch.outputs)
+            batch.started_at = time.perf_counter()
+            outputs = self._graph(feed)
+            batch.ran(outputs, time.perf_counter() - batch.started_at)
         except Exception as exc:  # whatever it was, the callers must hear of it
             batch.failure = exc
 
@@ -290,9 +295,6 @@ class Batcher:
         if not batch.failure:
             self._metrics.batch(batch.rows, batch.seconds, self._padding(batch.rows))
             self._cost.observe(batch.rows, batch.seconds)
-            try:
-                batch.split()
-            except Exception as exc:
-                batch.failure = exc
-        if batch.failure:
-            batch.fail(batch.failure)
+        batch.answer()
+        if self._trace:
+            self._trace.ran(batch)

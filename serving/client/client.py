@@ -8,7 +8,8 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
-from serving.client.operations import Operation, Operations
+from serving.client.listing import Operation
+from serving.client.operations import Operations
 from serving.client.streams import Stream
 from serving.client.transports import transport_choice
 from serving.client.transports.access import Access
@@ -128,6 +129,7 @@ class Client(_Connection):
     """
 
     models = _blocking(Operations.models)
+    versions = _blocking(Operations.versions)
     model = _blocking(Operations.model)
     sample = _blocking(Operations.sample)
     sample_stream = _iterable(Operations.sample_stream)
@@ -174,6 +176,7 @@ class AsyncClient(_Connection):
     """
 
     models = _awaitable(Operations.models)
+    versions = _awaitable(Operations.versions)
     model = _awaitable(Operations.model)
     sample = _awaitable(Operations.sample)
     sample_stream = _async_iterable(Operations.sample_stream)

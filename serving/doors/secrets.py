@@ -9,7 +9,7 @@ import logging
 import math
 import stat
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -58,8 +58,8 @@ class Secrets:
         StartupError: a file cannot be used.
     """
 
-    def __init__(self, settings: Settings, changed: Callable[["Secrets"], Awaitable[None]]) -> None:
-        """``changed`` is awaited when something else is in force."""
+    def __init__(self, settings: Settings, changed: Callable[["Secrets"], None]) -> None:
+        """``changed`` is called when something else is in force."""
         self._settings = settings
         self._changed = changed
         self._seen = self._state()
@@ -94,7 +94,7 @@ class Secrets:
         if (token, pem) != (self.token, self.pem):
             self.token, self.pem = token, pem
             log.info("certificates and tokens were read again")
-            await self._changed(self)
+            self._changed(self)
         self._warn_of_the_end()
 
     async def _read(self, read: Callable[[], T], before: T) -> tuple[T, bool]:

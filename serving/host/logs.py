@@ -7,6 +7,8 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -23,9 +25,45 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        entry |= _ids(record)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)
+
+
+class _Text(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the line, without a traceback
+        return " ".join((super().formatMessage(record), *(f"{k}={v}" for k, v in _ids(record).items())))
+
+
+def _ids(record: logging.LogRecord) -> dict[str, str]:
+    """Of the trace that a line belongs to; the names are OpenTelemetry's for logs in any form."""
+    return {name: getattr(record, name) for name in ("trace_id", "span_id") if hasattr(record, name)}
+
+
+class _Telling(logging.Filter):
+    def __init__(self, ids: Callable[[], Mapping[str, str]]) -> None:
+        super().__init__()
+        self._of_now = ids
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not _ids(record):
+            record.__dict__.update(self._of_now())
+        return True
+
+
+@contextmanager
+def lines_tell(ids: Callable[[], Mapping[str, str]]) -> Iterator[None]:
+    """Lines say which trace they belong to: that of their ``extra``, or else the one of now."""
+    telling = _Telling(ids)
+    handlers = list(logging.getLogger().handlers)
+    for handler in handlers:
+        handler.addFilter(telling)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(telling)
 
 
 class Sparing(logging.Filter):
@@ -77,7 +115,7 @@ def say_ready(grpc_address: str, http_address: str, metrics_address: str) -> Non
 def configure(form: Literal["text", "json"], level: str) -> None:
     """Send everything to stderr in the given form."""
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    text = _Text("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_Json() if form == "json" else text)
     handler.addFilter(Sparing())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

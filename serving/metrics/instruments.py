@@ -6,13 +6,20 @@ count here an addition instead of four calls and a lock. They may be updated fro
 event loop); scraping from another thread is fine. They have no ``_created`` lines.
 """
 
+import time
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 T = TypeVar("T")
@@ -32,7 +39,12 @@ class _Labelled(ABC, Generic[T]):
 
     def labels(self, *values: str) -> T:
         """The one of these label values, made at zero when it is new."""
-        return self._of_labels.get(values) or self._of_labels.setdefault(values, self._zero())
+        found = self._of_labels.get(values)
+        return self._of_labels.setdefault(values, self._zero()) if found is None else found
+
+    def remove(self, *values: str) -> None:
+        """Show the one of these label values no more, if there is one."""
+        self._of_labels.pop(values, None)
 
     def items(self) -> list[tuple[tuple[str, ...], T]]:
         """Label values and what stands under them."""
@@ -76,20 +88,45 @@ class LoopCounter(_Labelled[Count]):
         return CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
 
 
+Read = Callable[[], float]
+
+
+class SumGauge(_Labelled[list[Read]]):
+    """A gauge whose every label set is the sum of what is told by those in its list, asked at each scrape."""
+
+    def collect(self) -> Iterable[Metric]:
+        family = self._family()
+        for values, told in self.items():
+            family.add_metric(values, sum(read() for read in tuple(told)))
+        return [family]
+
+    def _zero(self) -> list[Read]:
+        return []
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._documentation, labels=self._labelnames)
+
+
 class Series:
     """One label set of a ``LoopHistogram``."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("_bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         """Observations a bucket, not cumulated; the last is beyond every bound."""
         self.total = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+        """Of some buckets one of their observations, the newest."""
 
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
+
+    def exemplify(self, value: float, labels: dict[str, str]) -> None:
+        """Show an observation that was made as an example of its bucket: in OpenMetrics, to those who ask."""
+        self.exemplars[bisect_left(self._bounds, value)] = Exemplar(labels, value, time.time())
 
 
 class LoopHistogram(_Labelled[Series]):
@@ -111,10 +148,12 @@ class LoopHistogram(_Labelled[Series]):
         family = self._family()
         for values, series in self.items():
             counts = list(series.counts)
-            buckets, seen = [], 0
-            for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):
-                seen += count
-                buckets.append((floatToGoString(bound), float(seen)))
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            seen = 0
+            for place, bound in enumerate((*self._bounds, float("inf"))):
+                seen += counts[place]
+                shown, exemplar = (floatToGoString(bound), float(seen)), series.exemplars.get(place)
+                buckets.append((*shown, exemplar) if exemplar else shown)
             family.add_metric(values, buckets, series.total)
         return [family]
 

@@ -18,7 +18,13 @@ from serving.wire import replies
 
 Rows = NDArray[Any]
 
+NO_SHARED_MEMORY = "shared memory is not offered; want the contents themselves"
+
 _FLOAT_BYTES, _INT_BYTES = 4, 8
+_NOT_OFFERED = {
+    "shared_memory_region": NO_SHARED_MEMORY,
+    "classification": "classification is not offered; want the output as it is",
+}
 _RAW_OUTPUTS = ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
 
@@ -81,9 +87,7 @@ def check_inputs(request: Any, part: Part) -> None:
         if given.name not in known:
             raise InvalidInput("inputs", f"want {', '.join(known)}, came {quoted(given.name)}")
         if "shared_memory_region" in given.parameters:
-            raise InvalidInput(
-                "inputs.parameters", "shared memory is not offered; want the contents themselves"
-            )
+            raise InvalidInput("inputs.parameters", NO_SHARED_MEMORY)
     if not request.raw_input_contents:
         return
     if len(request.raw_input_contents) != len(request.inputs):
@@ -104,6 +108,8 @@ def wanted_outputs(request: Any, part: Part) -> list[str]:
         if asked.name not in known:
             raise InvalidInput("outputs", f"want some of {', '.join(known)}, came {quoted(asked.name)}")
         if unknown := set(asked.parameters) - {"binary_data"}:
+            for name in unknown & _NOT_OFFERED.keys():
+                raise InvalidInput("outputs.parameters", _NOT_OFFERED[name])
             raise InvalidInput(
                 "outputs.parameters", f"want none but binary_data, came {quoted(min(unknown))}"
             )

@@ -9,7 +9,11 @@ from typing import Any
 
 @dataclass
 class Tally:
-    """Counts requests and rows. Times are from a request's admission to its answer; batches share some."""
+    """Counts requests and rows. Times are from a request's admission to its answer; batches share some.
+
+    What of it was waiting is not told apart and stands under ``compute_infer``. The other parts count all the
+    same: perf_analyzer takes a model whose ``queue`` has not counted for one that did not answer.
+    """
 
     rows: int = 0
     succeeded: int = 0
@@ -42,3 +46,5 @@ class Tally:
         found.success.count, found.success.ns = self.succeeded, self.succeeded_ns
         found.fail.count, found.fail.ns = self.failed, self.failed_ns
         found.compute_infer.count, found.compute_infer.ns = self.succeeded, self.succeeded_ns
+        for part in (found.queue, found.compute_input, found.compute_output):
+            part.count = self.succeeded

@@ -3,7 +3,7 @@
 import fnmatch
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -13,12 +13,12 @@ from tests.deploy import tools
 
 DOCKERFILES = ("serving/Dockerfile", "training/Dockerfile")
 LOCKS = {
-    "serving-cpu": "serving-cpu",
-    "serving-cuda": "serving-cuda",
-    "training-cpu": "training",
-    "training-cuda": "training",
+    "serving-cpu": ("serving-cpu", "tracing"),
+    "serving-cuda": ("serving-cuda", "tracing"),
+    "training-cpu": ("training",),
+    "training-cuda": ("training",),
 }
-"""Lock → the extra that it pins."""
+"""Lock → the extras that it pins."""
 PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
 
@@ -128,11 +128,12 @@ def _lock(root: Path, name: str) -> Iterator[str]:
         yield f"locks/{name}.txt: torch has no place in the server"
 
 
-def _wanted(root: Path, extra: str) -> set[str]:
-    """Names that the base install and an extra ask for on Linux x86-64."""
+def _wanted(root: Path, extras: Iterable[str]) -> set[str]:
+    """Names that the base install and some extras ask for on Linux x86-64."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     names: set[str] = set()
-    queue = [*project["dependencies"], *project["optional-dependencies"][extra]]
+    optional = project["optional-dependencies"]
+    queue = [*project["dependencies"], *(name for extra in extras for name in optional[extra])]
     while queue:
         requirement = Requirement(queue.pop())
         if requirement.marker and not requirement.marker.evaluate(

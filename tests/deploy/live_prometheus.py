@@ -33,6 +33,13 @@ class Prometheus:
         """The samples of an instant query."""
         return query(self.address, expression)
 
+    def exemplars(self, expression: str) -> list[dict[str, str]]:
+        """The labels of the exemplars of the last hour."""
+        now = time.time()
+        span = {"start": str(now - 3600), "end": str(now + 60)}
+        found = _asked(self.address, "query_exemplars", query=expression, **span)
+        return [exemplar["labels"] for series in found for exemplar in series["exemplars"]]
+
     def notified(self, alert: str, status: str, seconds: float = 30) -> Notification:
         """Wait for Alertmanager to say that an alert is `firing` or `resolved`."""
         end = time.monotonic() + seconds
@@ -43,9 +50,13 @@ class Prometheus:
 
 
 def query(address: str, expression: str) -> list[dict[str, Any]]:
-    encoded = urllib.parse.urlencode({"query": expression})
-    with urllib.request.urlopen(f"http://{address}/api/v1/query?{encoded}", timeout=10) as answer:
-        return list(json.load(answer)["data"]["result"])
+    return list(_asked(address, "query", query=expression)["result"])
+
+
+def _asked(address: str, what: str, **parameters: str) -> Any:
+    encoded = urllib.parse.urlencode(parameters)
+    with urllib.request.urlopen(f"http://{address}/api/v1/{what}?{encoded}", timeout=10) as answer:
+        return json.load(answer)["data"]
 
 
 def until(look: Callable[[], T], seconds: float = 30, pause_s: float = 0.2) -> T:
@@ -65,8 +76,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(folder: Path, scraped: str) -> Iterator[Prometheus]:
-    """Prometheus scraping one server at that address, until the block is left."""
+def running(folder: Path, scraped: str, *flags: str) -> Iterator[Prometheus]:
+    """Prometheus, with more flags, scraping one server at that address, until the block is left."""
     prometheus = tools.find("prometheus")
     alertmanager = tools.find("prometheus-alertmanager", "alertmanager")
     own, manager = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -78,7 +89,7 @@ def running(folder: Path, scraped: str) -> Iterator[Prometheus]:
             _process(folder, alertmanager, "--config.file=alertmanager.yml", "--storage.path=alerts",
                      "--cluster.listen-address=", f"--web.listen-address={manager}"),
             _process(folder, prometheus, "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-                     f"--web.listen-address={own}"),
+                     f"--web.listen-address={own}", *flags),
         ):  # fmt: skip
             until(lambda: query(own, "vector(1)"))
             yield Prometheus(own, notifications)

@@ -314,7 +314,7 @@ async def test_calls_are_counted_and_limited_as_all_others(settings, tmp_path):
             body = request_of("ModelInfer")(**bad()).SerializeToString()
             await call(body, metadata=[("authorization", "Bearer secret")], timeout=SECONDS)
         counted = server.metrics.registry.get_sample_value(
-            "vae_requests_total", {"model": "toy", "method": "ModelInfer", "code": "OK"}
+            "vae_requests_total", {"model": "toy", "method": "ModelInfer", "transport": "grpc", "code": "OK"}
         )
         assert counted == 1
 
@@ -326,6 +326,8 @@ async def test_statistics_count_rows_and_batches(channel):
     assert (one.inference_count, one.execution_count) == (5, 1)
     assert (one.inference_stats.success.count, one.inference_stats.fail.count) == (1, 0)
     assert one.inference_stats.success.ns > 0
+    for part in ("queue", "compute_input", "compute_infer", "compute_output"):  # perf_analyzer looks at each
+        assert getattr(one.inference_stats, part).count == 1
     await refusal(channel, **bad(rows=IMAGES * 255))
     (one,) = (await ask(channel, "ModelStatistics", name="toy/encoder")).model_stats
     assert (one.inference_count, one.inference_stats.fail.count) == (5, 1)

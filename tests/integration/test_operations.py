@@ -70,9 +70,16 @@ async def test_metrics_count_what_happened(server, stub):
         await stub.Sample(pb.SampleRequest(model={"name": "x" * 50}, count=1))
     after = await scrape(server)
     sample, decoder = (("method", "Sample"), ("model", "toy")), (("graph", "decoder"), ("model", "toy"))
-    assert after["vae_requests_total", ("code", "OK"), *sample] == 3
-    assert after["vae_requests_total", ("code", "INVALID_ARGUMENT"), *sample] == 1
-    unknown = ("vae_requests_total", ("code", "NOT_FOUND"), ("method", "Sample"), ("model", "_unknown"))
+    grpc_door = ("transport", "grpc")
+    assert after["vae_requests_total", ("code", "OK"), *sample, grpc_door] == 3
+    assert after["vae_requests_total", ("code", "INVALID_ARGUMENT"), *sample, grpc_door] == 1
+    unknown = (
+        "vae_requests_total",
+        ("code", "NOT_FOUND"),
+        ("method", "Sample"),
+        ("model", "_unknown"),
+        grpc_door,
+    )
     assert after[unknown] == 1
     assert after["vae_samples_total", ("model", "toy"), ("source", "prior")] == 300
     assert after["vae_batch_rows_sum", *decoder] == 300

@@ -101,7 +101,7 @@ async def test_the_largest_request_starves_nobody(stub, server):
     assert not large.done()
     large.cancel()
     await until(lambda: read("vae_inflight_requests", labels) == 0)
-    assert read("vae_requests_total", labels | {"code": "OK"}) == 5
+    assert read("vae_requests_total", labels | {"transport": "grpc", "code": "OK"}) == 5
 
 
 async def test_what_cannot_be_done_in_time_is_refused_at_once(settings):
@@ -140,8 +140,8 @@ async def test_bad_requests_are_refused(stub, options, code, message):
 async def test_images_that_are_refused_were_not_read(settings, monkeypatch):
     """Of many requests at once those are read that the queue has room for."""
     read = []
-    to_images = tensors.to_images
-    monkeypatch.setattr(tensors, "to_images", lambda *a: read.append(1) or to_images(*a))
+    from_tensor = tensors.from_tensor
+    monkeypatch.setattr(tensors, "from_tensor", lambda *a: read.append(1) or from_tensor(*a))
     monkeypatch.setattr("serving.host.background._SMALL", 0)  # beside the loop, where others come between
     update = {"max_queue_rows": 60, "max_batch_rows": 4, "reload_s": 0.0}
     async with running(settings.model_copy(update=update)) as server:

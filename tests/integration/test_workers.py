@@ -31,7 +31,7 @@ def scrape(server):
 
 def counted(server):
     """OK samples by worker, as one scrape tells."""
-    wanted = {"model": "toy", "method": "Sample", "code": "OK"}
+    wanted = {"model": "toy", "method": "Sample", "transport": "grpc", "code": "OK"}
     return {
         sample.labels["worker"]: sample.value
         for family in text_string_to_metric_families(scrape(server))

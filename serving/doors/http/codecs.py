@@ -13,6 +13,7 @@ from serving.host.background import Background
 
 MOST_JSON_BYTES = 8 << 20
 """Of a request: it is parsed in one go, some 10 ms for base64 of so many bytes."""
+_BLANKS = b" \t\r\n"
 _PARTS = 4096
 """Of a JSON text besides its rows, each of which may be a file."""
 _JSON_WORK = 4
@@ -86,6 +87,8 @@ def check_json(raw: bytes, most_parts: int) -> None:
             "request",
             f"want at most {MOST_JSON_BYTES} bytes of JSON, came {len(raw)}; larger requests go as protobuf",
         )
+    if not raw.lstrip(_BLANKS).startswith(b"{"):  # protobuf takes any value without members for an object
+        raise InvalidInput("request", "want a JSON object, came something else")
     parts = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
     if parts > most_parts:
         raise InvalidInput("request", f"want at most {most_parts} parts of JSON, came {parts}")

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs
 from serving.api.frame import Answer
 from serving.doors.bodies import Bodies
 from serving.doors.http.codecs import Codec
-from serving.doors.http.exchange import Exchange
 from serving.doors.http.http_call import HttpCall
 from serving.doors.http.http_status import NO_STORE, connect_error, refuse
+from serving.doors.http.transport.exchange import Exchange
 from serving.errors import InvalidInput, ServingError, Unsupported, quoted
 
 _PREFIX = struct.Struct(">BI")

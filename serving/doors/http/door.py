@@ -1,7 +1,8 @@
 """The HTTP door: its addresses and what is behind them."""
 
+import json
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, message_factory
@@ -10,38 +11,66 @@ from serving.api.frame import Frame, Method
 from serving.api.methods import SERVICE
 from serving.doors.bodies import Bodies
 from serving.doors.grpc import streams_for
+from serving.doors.http import openapi, rest_openapi
 from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
 from serving.doors.http.connect import ConnectMethod, by_encoding
 from serving.doors.http.grpc_web import GrpcWebMethod
-from serving.doors.http.listener import Listener
-from serving.doors.http.routes import Resource, Routes
+from serving.doors.http.http_status import JSON
+from serving.doors.http.rest import Rest
+from serving.doors.http.routes import Endpoint, Resource, Routes
+from serving.doors.http.transport.exchange import Exchange
+from serving.doors.http.transport.listener import Listener
 from serving.doors.secrets import Secrets
 from serving.host import tls
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
+from serving.oip import schema
 from serving.settings import Settings
 
 _TRANSPORT = "http"
 _VERSIONS = ["h2", "http/1.1"]
+_DOCUMENT = "/openapi.json"
 _NO_SIDE_EFFECTS = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
 
 def new_listener(
-    settings: Settings, connections: int, frame: Frame, methods: Iterable[Method], background: Background
+    settings: Settings, connections: int, frame: Frame, methods: Sequence[Method], background: Background
 ) -> Listener:
     """Answers these methods; not yet listening."""
     limit = settings.max_message_mib << 20
     bodies = Bodies(settings.request_s, limit)
     frame.when_draining(bodies.give_up)
     resources: dict[str, Resource] = {}
-    for method in methods:
-        if method.service == SERVICE:
-            resources[method.path] = _resource(method, frame, bodies, limit, settings.max_rows, background)
-    routes = Routes(resources, lambda _: None, frozenset(settings.cors_origins))
+    ours = [method for method in methods if method.service == SERVICE]
+    for method in ours:
+        resources[method.path] = _resource(method, frame, bodies, limit, settings.max_rows, background)
+    resources[_DOCUMENT] = Resource(get=_document(ours, wants_token=settings.auth_token_file is not None))
+    rest = Rest(
+        [
+            (method.name, frame.answer(method, transport=_TRANSPORT))
+            for method in methods
+            if method.service == schema.SERVICE and not method.writes
+        ],
+        bodies,
+        background,
+        limit=limit,
+    )
+    routes = Routes(resources, rest.resource, frozenset(settings.cors_origins))
     streams = settings.max_streams or streams_for(available_cpus())
     return Listener(
         routes, connections=connections, max_streams=streams, max_age_s=settings.max_connection_age_s
     )
+
+
+def _document(methods: Iterable[Method], *, wants_token: bool) -> Endpoint:
+    """What is offered, for people and programs; it needs no token and says nothing about models."""
+    unary = [_descriptor(method) for method in methods if not method.writes]
+    body = json.dumps(openapi.document(unary, rest_openapi.paths(), wants_token=wants_token)).encode()
+
+    async def get(exchange: Exchange) -> None:
+        await exchange.respond(200, [("content-type", JSON)], body)
+
+    return get
 
 
 async def bind(listener: Listener, settings: Settings, secrets: Secrets) -> str:
@@ -51,9 +80,9 @@ async def bind(listener: Listener, settings: Settings, secrets: Secrets) -> str:
     return await listener.start(settings.http_address, _context(secrets), shared=settings.workers > 1)
 
 
-async def use(listener: Listener, secrets: Secrets) -> None:
+def use(listener: Listener, secrets: Secrets) -> None:
     """For every connection from here on what is in force now."""
-    await listener.use(_context(secrets))
+    listener.use(_context(secrets))
 
 
 def _context(secrets: Secrets) -> ssl.SSLContext | None:

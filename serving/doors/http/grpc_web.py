@@ -16,9 +16,9 @@ from serving.api.status import to_status
 from serving.doors.bodies import Bodies
 from serving.doors.grpc_call import DETAILS_KEY
 from serving.doors.http.codecs import ProtoCodec
-from serving.doors.http.exchange import Exchange
 from serving.doors.http.http_call import HttpCall
 from serving.doors.http.http_status import NO_STORE
+from serving.doors.http.transport.exchange import Exchange
 from serving.errors import InvalidInput, ServingError, Unsupported, quoted
 
 _PREFIX = struct.Struct(">BI")

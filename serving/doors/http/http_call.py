@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from serving.api.frame import Answer
 from serving.doors.bodies import Bodies
 from serving.doors.http.codecs import Codec
-from serving.doors.http.exchange import Exchange
+from serving.doors.http.transport.exchange import Exchange
 from serving.errors import DeadlineUnreachable, ServingError
 
 
@@ -51,9 +51,12 @@ class HttpCall:
 
     async def answered_by(self, answer: Answer) -> bytes:
         """What leaves; empty of a method that sends its responses. Raises ServingError, CallerLeft."""
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                response = await answer(self)
-        except TimeoutError:
-            raise DeadlineUnreachable("the caller's deadline passed before there was an answer") from None
+        if self._deadline is None:
+            response = await answer(self)
+        else:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    response = await answer(self)
+            except TimeoutError:
+                raise DeadlineUnreachable("the caller's deadline passed before there was an answer") from None
         return b"" if response is None else await self._codec.response(response)

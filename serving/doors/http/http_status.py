@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2
 
 from serving.api.status import to_status
-from serving.doors.http.exchange import Exchange, Headers
+from serving.doors.http.transport.exchange import Exchange, Headers
 from serving.errors import Overloaded, RequestTooLarge, ServingError
 
 _HTTP: dict[str, int] = {
@@ -35,6 +35,8 @@ _HTTP: dict[str, int] = {
     "UNAUTHENTICATED": 401,
 }
 JSON = "application/json"
+_REST = "/v2"
+"""Addresses of Open Inference Protocol, whose errors have a form of their own."""
 NO_STORE = ("cache-control", "no-store")
 
 
@@ -89,5 +91,6 @@ async def refuse(exchange: Exchange, error: ServingError, extra: Headers = ()) -
 async def refuse_request(exchange: Exchange, status: int, message: str, extra: Headers = ()) -> None:
     """Answer what is no call of any method, with the HTTP status itself."""
     code = {404: "unimplemented", 405: "unimplemented", 415: "invalid_argument"}.get(status, "unknown")
-    body = json.dumps({"code": code, "message": message}, ensure_ascii=False).encode()
+    said = {"error": message} if exchange.path.startswith(_REST) else {"code": code, "message": message}
+    body = json.dumps(said, ensure_ascii=False).encode()
     await exchange.respond(status, [("content-type", JSON), NO_STORE, *extra], body)

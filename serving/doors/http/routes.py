@@ -4,8 +4,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from serving.doors.http.exchange import Exchange
-from serving.doors.http.http_status import refuse, refuse_request
+from serving.doors.http.http_status import JSON, refuse, refuse_request
+from serving.doors.http.transport.exchange import Exchange
 from serving.errors import CallerLeft, ServingError, quoted
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ class Routes:
         method = exchange.method
         if method == "POST" and resource.post:
             kind = exchange.headers.get("content-type", "")
+            if _is_from_a_shell(exchange, kind):
+                kind = JSON
             endpoint = resource.post.get(kind) or resource.post.get(_bare(kind)) or resource.post.get("")
             if endpoint:
                 await endpoint(exchange)
@@ -100,6 +102,11 @@ class Routes:
             ("access-control-expose-headers", _EXPOSED),
             ("access-control-max-age", _REMEMBER_S),
         )
+
+
+def _is_from_a_shell(exchange: Exchange, kind: str) -> bool:
+    """Whether the type is what ``curl -d`` says of all it sends. Pages may say it unasked: not of theirs."""
+    return kind in ("", "application/x-www-form-urlencoded") and "origin" not in exchange.headers
 
 
 def _bare(media_type: str) -> str:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from serving.doors.http.exchange import Exchange, until
+from serving.doors.http.transport.exchange import Exchange, until
 from serving.errors import CallerLeft
 
 Route = Callable[[Exchange], Awaitable[None]]
@@ -67,19 +67,19 @@ class Connection(ABC):
         """Answer it in a task of its own."""
         task = self.loop.create_task(self._run(exchange))
         self.tasks[task] = exchange
+        task.add_done_callback(self._ended)  # of one that was cancelled before it began nothing else hears
 
     async def _run(self, exchange: Exchange) -> None:
         try:
             await self.terms.route(exchange)
         except CallerLeft:
             self._left(exchange)
-        finally:
-            task = asyncio.current_task()
-            assert task
-            self.tasks.pop(task, None)
-            self.since = self.loop.time()
-            if not self.is_lost:
-                self._done(exchange)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        exchange = self.tasks.pop(task)
+        self.since = self.loop.time()
+        if not self.is_lost:
+            self._done(exchange)
 
     @abstractmethod
     def _left(self, exchange: Exchange) -> None:
@@ -126,6 +126,11 @@ class Connection(ABC):
             if waited > _HEAD_S:
                 self.abort()
         elif not self.tasks and (waited > _IDLE_S or self.is_old):
+            self.close_when_idle()
+
+    def retire(self) -> None:
+        """``close_when_idle``, unless its end has begun already."""
+        if self._dies_at is None:
             self.close_when_idle()
 
     def pause_writing(self) -> None:

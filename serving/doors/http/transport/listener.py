@@ -1,21 +1,23 @@
 """The HTTP door's sockets: who may connect, which version of HTTP is spoken, and how it ends."""
 
 import asyncio
-import os
 import socket
 import ssl
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
-from serving.doors.http.connection import Connection, Route, Terms
-from serving.doors.http.exchange import Exchange
-from serving.doors.http.http1 import Http1Connection
-from serving.doors.http.http2 import PREFACE, Http2Connection
+from serving.doors.http.transport.connection import Connection, Route, Terms
+from serving.doors.http.transport.exchange import Exchange
+from serving.doors.http.transport.http1 import Http1Connection
+from serving.doors.http.transport.http2 import PREFACE, Http2Connection
 from serving.errors import StartupError
 from serving.host import sockets
 
 _LOOK_S = 1.0
 _BACKLOG = 512
 _HANDSHAKE_S = 10.0
+_SHORT_S = 0.1
+"""A pause when the system has no descriptor left."""
 _POLL_S = 0.01
 
 
@@ -26,8 +28,11 @@ class Listener:
         """``connections`` is how many it may have; more are closed at once."""
         self._terms = Terms(route, max_streams, max_age_s)
         self._most = connections
+        self._admitted = 0
+        """Connections that were taken, those among them that have not yet shaken hands."""
+        self._context: ssl.SSLContext | None = None
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._looks: asyncio.TimerHandle | None = None
 
     async def start(self, address: str, context: ssl.SSLContext | None, *, shared: bool) -> str:
@@ -41,46 +46,69 @@ class Listener:
             raise StartupError(
                 f"--http-address {address}: cannot listen there; is the port taken? ({exc.strerror})"
             ) from None
-        await self.use(context)
+        self.use(context)
+        for listening in self._sockets:
+            self._begin(self._accept(listening))
         self._look()
         return bound
 
-    async def use(self, context: ssl.SSLContext | None) -> None:
+    def use(self, context: ssl.SSLContext | None) -> None:
         """For every connection from here on these certificates."""
-        before, loop = self._servers, asyncio.get_running_loop()
-        self._servers = [
-            await loop.create_server(
-                lambda: _Protocol(self._terms, self._most),
-                sock=socket.socket(fileno=os.dup(listening.fileno())),
-                ssl=context,
-                ssl_handshake_timeout=_HANDSHAKE_S if context else None,
-            )
-            for listening in self._sockets
-        ]
-        for server in before:
-            server.close()
-
-    def stop_accepting(self) -> None:
-        """No more connections, and with each answer one less."""
-        self._terms.is_closing = True
-        for server in self._servers:
-            server.close()
-        for listening in self._sockets:
-            listening.close()
+        self._context = context
 
     async def stop(self, timeout_s: float) -> None:
         """Close what is idle at once, the others when they are answered, and what is left after the time."""
-        self.stop_accepting()
+        self._terms.is_closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listening in self._sockets:
+            listening.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         for connection in list(self._terms.connections):
-            connection.close_when_idle()
+            connection.retire()
         while self._terms.connections and loop.time() < end:  # noqa: ASYNC110  # an event would cost every one
             await asyncio.sleep(_POLL_S)
         for connection in list(self._terms.connections):
             connection.abort()
         if self._looks:
             self._looks.cancel()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _ = await loop.sock_accept(listening)
+            except OSError:  # no descriptor is left, or the other end has left already
+                await asyncio.sleep(_SHORT_S)
+                continue
+            if self._admitted >= self._most:
+                connected.close()
+            else:
+                self._admitted += 1
+                self._begin(self._greet(connected))
+
+    async def _greet(self, connected: socket.socket) -> None:
+        """Shake hands, if there is TLS."""
+        protocol = _Protocol(self._terms, self._parted)
+        options = {"ssl_handshake_timeout": _HANDSHAKE_S} if self._context else {}
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: protocol, connected, ssl=self._context, **options
+            )
+        except (OSError, asyncio.CancelledError):  # it has left, speaks no TLS, or has no certificate
+            if not protocol.was_made:
+                self._parted()
+                connected.close()
+
+    def _parted(self) -> None:
+        self._admitted -= 1
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
@@ -110,22 +138,20 @@ class _Undecided(Connection):
 class _Protocol(asyncio.Protocol):
     """What asyncio tells of a connection, to the version of HTTP that it turns out to be of."""
 
-    def __init__(self, terms: Terms, most: int) -> None:
+    def __init__(self, terms: Terms, parted: Callable[[], None]) -> None:
         self._terms = terms
-        self._most = most
+        self._parted = parted
+        self.was_made = False
         self._connection: Connection | None = None
         self._first = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        writable = cast("asyncio.Transport", transport)
-        if len(self._terms.connections) >= self._most:
-            writable.abort()
-            return
+        self.was_made = True
         tls = transport.get_extra_info("ssl_object")
         kind: type[Connection] = _Undecided
         if tls is not None:
             kind = Http2Connection if tls.selected_alpn_protocol() == "h2" else Http1Connection
-        self._speak(kind, writable)
+        self._speak(kind, cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         connection = self._connection
@@ -144,6 +170,7 @@ class _Protocol(asyncio.Protocol):
         """Who has said that no more will come is taken to have left: the transport closes."""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._parted()
         if self._connection:
             self._terms.connections.discard(self._connection)
             self._connection.lost()

@@ -9,6 +9,8 @@ from serving.errors import CallerLeft, RequestTooLarge
 Headers = Sequence[tuple[str, str]]
 """Names in small letters."""
 
+_LONGEST_LENGTH = 20
+"""Digits."""
 UNREAD_S = 300.0
 """How long an answer may wait for its reader: what stands behind it, a replaced model say, waits as well."""
 
@@ -50,7 +52,7 @@ class Exchange(ABC):
     async def body(self, limit: int) -> bytes:
         """All of it. Raises RequestTooLarge, as soon as it is known, and CallerLeft."""
         length = self.headers.get("content-length", "")
-        if length and len(length) < 20 and int(length) > limit:  # HTTP's parser has seen that it is a number
+        if length.isdecimal() and len(length) <= _LONGEST_LENGTH and int(length) > limit:
             raise too_large(limit)
         self._limit = limit
         self._wanted()

@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 import httptools
 
-from serving.doors.http.connection import LONGEST_HEAD, Connection, Terms
-from serving.doors.http.exchange import Exchange, Headers
+from serving.doors.http.transport.connection import LONGEST_HEAD, Connection, Terms
+from serving.doors.http.transport.exchange import Exchange, Headers
 from serving.errors import CallerLeft
 
 _MOST_WAITING = 64
@@ -123,8 +123,11 @@ class Http1Connection(Connection):
                 _head(status, (), _now()) + b"connection: close\r\ncontent-length: 0\r\n\r\n"
             )
             self.linger()
-        else:
-            self._waiting.clear()
+            return
+        self._waiting.clear()
+        if self._newest and not self._newest.is_read:  # and never will be
+            for task in self.tasks:
+                task.cancel()
 
     def _left(self, exchange: Exchange) -> None:
         self.abort()
