@@ -1,16 +1,15 @@
 """The frame of a server that traces its calls; one that does not has ``Frame`` alone."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache, partial
-from typing import Any
 
 from serving.api.frame import Answer, Call, Frame, Method
 from serving.api.methods import SERVICE
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
-from serving.tracing.call_trace import current
-from serving.tracing.tracer import Tracer
+from serving.tracing.call_trace import CallTrace, current
+from serving.tracing.tracer import Metadata, Tracer
 
 _NEARLY_S = 0.002
 """A call that is cut off so shortly before its deadline was cut off by it; clocks differ."""
@@ -31,23 +30,30 @@ class TracedFrame(Frame):
         answer = super().answer(method, transport=transport, is_part=is_part)
         if is_part or method.is_open:
             return answer
-        name, tracer, system_of = method.path[1:], self._tracer, _system_of(method, transport)
+        name, begin, system_of = method.path[1:], self._tracer.begin, _system_of(method, transport)
 
-        async def traced(call: Call) -> bytes | None:
-            trace = tracer.begin(name, system_of(call), call.invocation_metadata())
-            token = current.set(trace)
-            try:
-                return await answer(call)
-            except asyncio.CancelledError:
-                left = call.time_remaining()
-                if left is not None and left < _NEARLY_S:
-                    trace.code = "DEADLINE_EXCEEDED"
-                raise
-            finally:
-                current.reset(token)
-                tracer.end(trace)
+        def traced(call: Call) -> Awaitable[bytes | None]:
+            metadata = call.invocation_metadata()
+            trace = begin(name, metadata)
+            if trace is None:
+                return answer(call)
+            trace.system = system_of(metadata)
+            return self._recorded(answer, call, trace)
 
         return traced
+
+    async def _recorded(self, answer: Answer, call: Call, trace: CallTrace) -> bytes | None:
+        token = current.set(trace)
+        try:
+            return await answer(call)
+        except asyncio.CancelledError:
+            left = call.time_remaining()
+            if left is not None and left < _NEARLY_S:
+                trace.code = "DEADLINE_EXCEEDED"
+            raise
+        finally:
+            current.reset(token)
+            self._tracer.end(trace)
 
 
 class _TracedMetrics(CallMetrics):
@@ -61,18 +67,17 @@ class _TracedMetrics(CallMetrics):
         if trace:
             trace.code = code
             trace.model = self._model or trace.model  # the call around its parts is about none
-            if trace.sampled:
-                self._duration.exemplify(seconds, trace.ids)
+            self._duration.exemplify(seconds, trace.ids)
 
 
-def _system_of(method: Method, transport: str) -> Callable[[Call], str]:
+def _system_of(method: Method, transport: str) -> Callable[[Metadata], str]:
     """What the conventions call the protocol of a call: ``rpc.system.name``."""
     if transport == "grpc":
-        return lambda call: "grpc"
+        return lambda metadata: "grpc"
     otherwise = "connectrpc" if method.service == SERVICE else "http"
 
-    def system(call: Call) -> str:
-        headers: dict[str, Any] = dict(call.invocation_metadata())
-        return "grpc" if str(headers.get("content-type", "")).startswith("application/grpc") else otherwise
+    def system(metadata: Metadata) -> str:
+        kind = str(dict(metadata).get("content-type", ""))
+        return "grpc" if kind.startswith("application/grpc") else otherwise
 
     return system

@@ -36,7 +36,7 @@ class Entry:
     outputs: Outputs | None = None
     """Where the parts of a split entry are put together."""
     trace: CallTrace | None = None
-    """Of the call that it is for."""
+    """Of the call that it is for, if that is recorded."""
 
     def answer(self, part: slice, outputs: Outputs) -> None:
         """Take the outputs of some of the rows; the last of them answers the caller."""

@@ -25,6 +25,7 @@ from serving.batching.loop_cost import LoopCost
 from serving.batching.queue import Expected, Queue
 from serving.errors import DeadlineUnreachable, Overloaded, ShuttingDown
 from serving.metrics.registry import GraphMetrics
+from serving.tracing.call_trace import current
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Batcher:
         self._loop_cost.came()
         entry = Entry(rows, count, self._loop.create_future(), now, count)
         if self._trace:
-            self._trace.queued(entry)
+            entry.trace = current.get()
         is_alone = not self._queue.rows and self._is_short_work(count)
         self._queue.append(entry)
         if is_alone:  # a turn of the loop would cost about as much as the graph
@@ -281,8 +282,7 @@ class Batcher:
         except Exception as exc:  # whatever it was, the callers must hear of it
             batch.failure = exc
 
-    def _finish(self, batch: Batch) -> None:
-        """Of a batch that ran on the loop."""
+    def _finish(self, batch: Batch) -> None:  # it ran on the loop
         self._answer(batch)
         batch.show(self._watch)
 

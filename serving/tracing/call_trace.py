@@ -14,7 +14,7 @@ _MOST_RUNS = 64
 """Batches of one call that become spans: a stream of a million rows has as many batches as it likes."""
 
 current: ContextVar["CallTrace | None"] = ContextVar("current_call_trace", default=None)
-"""The call that a task works for."""
+"""The call that a task works for, if it is recorded."""
 
 
 class Graph(NamedTuple):
@@ -51,19 +51,18 @@ class BatchRun:
 
 
 class CallTrace:
-    """One call. Times are those of ``time.perf_counter``."""
+    """One call that is recorded. Times are those of ``time.perf_counter``."""
 
     __slots__ = (
-        "batches", "code", "ended_at", "model", "name", "parent", "rows", "runs", "sampled", "span_id",
-        "started_at", "started_ns", "system", "trace_id", "version", "waits",
+        "batches", "code", "ended_at", "model", "name", "parent", "rows", "runs", "span_id", "started_at",
+        "started_ns", "system", "trace_id", "version", "waits",
     )  # fmt: skip
 
-    def __init__(
-        self, name: str, system: str, trace_id: int, parent: Parent | None, *, sampled: bool
-    ) -> None:
-        """``name`` and ``system`` are those of the method and of the protocol that the call came by."""
-        self.name, self.system = name, system
-        self.trace_id, self.span_id, self.parent, self.sampled = trace_id, new_span_id(), parent, sampled
+    def __init__(self, name: str, trace_id: int, parent: Parent | None) -> None:
+        """``name`` is that of the method."""
+        self.name, self.trace_id, self.span_id, self.parent = name, trace_id, new_span_id(), parent
+        self.system = ""
+        """The protocol that it came by."""
         self.started_ns, self.started_at = time.time_ns(), time.perf_counter()
         self.ended_at = self.started_at
         self.code = "CANCELLED"
@@ -107,9 +106,6 @@ class CallTrace:
         return self.started_ns + int((moment - self.started_at) * 1e9)
 
 
-def new_trace_id() -> int:
-    return random.getrandbits(128) or 1
-
-
 def new_span_id() -> int:
+    """Never 0, which stands for none."""
     return random.getrandbits(64) or 1

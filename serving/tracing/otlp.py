@@ -15,6 +15,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from serving.tracing.call_trace import BatchRun, CallTrace, new_span_id
+from serving.tracing.trace_context import Parent
 
 _SCHEMA = "https://opentelemetry.io/schemas/1.45.0"
 """Of the semantic conventions that the names of attributes are from."""
@@ -118,11 +119,10 @@ def _of_call(call: CallTrace, own: SpanContext, common: dict[str, Any]) -> Reada
     if call.rows:
         attributes["vae.version"] = call.version
         attributes["vae.rows"] = max(call.rows.values())
-    parent = call.parent
     return ReadableSpan(
         call.name,
         own,
-        SpanContext(parent.trace_id, parent.span_id, True, TraceFlags(parent.flags)) if parent else None,
+        _remote(call.parent) if call.parent else None,
         attributes=attributes,
         kind=SpanKind.SERVER,
         status=Status(StatusCode.ERROR) if is_error else Status(),
@@ -130,6 +130,10 @@ def _of_call(call: CallTrace, own: SpanContext, common: dict[str, Any]) -> Reada
         end_time=call.at_ns(call.ended_at),
         **common,
     )
+
+
+def _remote(parent: Parent) -> SpanContext:
+    return SpanContext(int(parent.trace_id, 16), int(parent.span_id, 16), True, TraceFlags(parent.flags))
 
 
 def _links(run: BatchRun, span_id: int) -> list[Link]:

@@ -42,10 +42,8 @@ class Sampling:
     parent_based: bool
     """Whether the caller's choice comes first."""
 
-    def takes(self, trace_id: int, caller_samples: bool | None) -> bool:
-        """``caller_samples`` is None for a call that belongs to no trace."""
-        if self.parent_based and caller_samples is not None:
-            return caller_samples
+    def takes(self, trace_id: int) -> bool:
+        """Whether a trace that nobody has chosen for us is recorded."""
         return trace_id & _LOW_BITS < self.bound
 
 

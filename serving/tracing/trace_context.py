@@ -9,23 +9,26 @@ from typing import NamedTuple
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NO_VERSION = "ff"
-_SAMPLED = 1
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+SAMPLED = 1
+"""Among the flags: the caller records the trace."""
 _LONGEST_STATE = 512
 """Letters of a tracestate; a longer one is left out, as the standard allows."""
 
 
 class Parent(NamedTuple):
-    """The caller's span."""
+    """The caller's span; ids in 32 and 16 digits."""
 
-    trace_id: int
-    span_id: int
+    trace_id: str
+    span_id: str
     flags: int
     state: str
     """tracestate as it came, whatever that is."""
 
     @property
-    def sampled(self) -> bool:
-        return bool(self.flags & _SAMPLED)
+    def ids(self) -> dict[str, str]:
+        """As logs show them."""
+        return {"trace_id": self.trace_id, "span_id": self.span_id}
 
 
 def parent_of(metadata: Iterable[tuple[str, str | bytes]]) -> Parent | None:
@@ -43,8 +46,8 @@ def parent_of(metadata: Iterable[tuple[str, str | bytes]]) -> Parent | None:
     found = _TRACEPARENT.fullmatch(header)
     if not found or found[1] == _NO_VERSION or (found[1] == "00" and found[5]):
         return None
-    trace_id, span_id, flags = (int(text, 16) for text in found.group(2, 3, 4))
-    if not trace_id or not span_id:
+    _, trace_id, span_id, flags, _ = found.groups()
+    if trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return None
     state = ",".join(states)
-    return Parent(trace_id, span_id, flags, state if len(state) <= _LONGEST_STATE else "")
+    return Parent(trace_id, span_id, int(flags, 16), state if len(state) <= _LONGEST_STATE else "")

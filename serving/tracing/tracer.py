@@ -2,17 +2,19 @@
 
 import logging
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from serving.errors import StartupError, plain
 from serving.host import logs
-from serving.tracing.call_trace import CallTrace, current, new_trace_id
+from serving.tracing.call_trace import CallTrace, current
 from serving.tracing.outbox import Count, Outbox
 from serving.tracing.standard_variables import Sampling, read
-from serving.tracing.trace_context import parent_of
+from serving.tracing.trace_context import SAMPLED, Parent, parent_of
 
 if TYPE_CHECKING:
     from serving.tracing.otlp import Collector
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Put = Callable[[CallTrace], None]
+Metadata = Iterable[tuple[str, str | bytes]]
+
+_caller: ContextVar[Parent | None] = ContextVar("caller_of_unrecorded_call", default=None)
+"""Set within the task of a call that is not recorded, for its lines in the log."""
 
 
 class Tracer:
@@ -27,22 +33,24 @@ class Tracer:
 
     def __init__(self, sampling: Sampling, put: Put) -> None:
         """``put`` takes each call that is recorded, once it has ended."""
-        self._takes = sampling.takes
+        self._sampling = sampling
         self._put = put
 
-    def begin(self, name: str, system: str, metadata: Iterable[tuple[str, str | bytes]]) -> CallTrace:
-        """A call of this method, by this protocol, with these headers."""
-        parent = parent_of(metadata)
+    def begin(self, name: str, metadata: Metadata) -> CallTrace | None:
+        """A call of this method with these headers; None if it is not to be recorded."""
+        parent, sampling = parent_of(metadata), self._sampling
         if parent is None:
-            trace_id = new_trace_id()
-            return CallTrace(name, system, trace_id, None, sampled=self._takes(trace_id, None))
-        sampled = self._takes(parent.trace_id, parent.sampled)
-        return CallTrace(name, system, parent.trace_id, parent, sampled=sampled)
+            trace_id = random.getrandbits(128) or 1
+            return CallTrace(name, trace_id, None) if sampling.takes(trace_id) else None
+        trace_id = int(parent.trace_id, 16)
+        if parent.flags & SAMPLED if sampling.parent_based else sampling.takes(trace_id):
+            return CallTrace(name, trace_id, parent)
+        _caller.set(parent)
+        return None
 
     def end(self, call: CallTrace) -> None:
-        if call.sampled:
-            call.ended_at = time.perf_counter()
-            self._put(call)
+        call.ended_at = time.perf_counter()
+        self._put(call)
 
 
 @asynccontextmanager
@@ -80,5 +88,5 @@ def _collector() -> "Collector":
 
 
 def _ids() -> Mapping[str, str]:
-    call = current.get()
+    call = current.get() or _caller.get()
     return call.ids if call else {}

@@ -295,6 +295,19 @@ async def test_a_long_stream_has_a_trace_of_bounded_size(settings, heard):
     assert len(children(heard.spans, call, "graph")) == len(children(heard.spans, call, "queue")) == 64
 
 
+async def test_rest_is_traced_as_well(settings, heard):
+    """By the method that it stands for; it is no protocol of remote calls that the conventions know."""
+    latent = {"name": "latent", "shape": [1, toy.LATENTS], "datatype": "FP32", "data": [0.0] * toy.LATENTS}
+    async with running(settings) as server, httpx.AsyncClient(headers=SAMPLED) as client:
+        address = f"{http_calls.address(server)}/v2/models/toy%2Fdecoder/infer"
+        answer = await client.post(address, json={"inputs": [latent]})
+        assert answer.status_code == 200, answer.text
+    (call,) = calls(heard.spans)
+    assert (call.name, call.parent_id) == ("inference.GRPCInferenceService/ModelInfer", CALLER)
+    assert (call.attributes["rpc.system.name"], call.attributes["rpc.status_code"]) == ("http", "OK")
+    assert len(children(heard.spans, call, "graph")) == 1
+
+
 async def test_a_stream_of_requests_is_one_call_and_probes_are_none(settings, heard):
     """The batches of each message of ModelStreamInfer are below the span of the whole."""
     infer = message("ModelInferRequest")(model_name="toy/decoder")

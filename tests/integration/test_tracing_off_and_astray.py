@@ -208,9 +208,10 @@ def examples(page):
 
 
 def test_lines_of_a_call_name_its_trace(repository, heard, tmp_path):
-    """In JSON as fields of their own, in text at the end of the line, before a traceback; other lines have none."""
+    """In JSON as fields of their own, in text at the end of the line, before a traceback; other lines have none. A call
+    that is not recorded is told of with the ids of its caller, if it named any."""
     code = (
-        "import asyncio, sys\n"
+        "import sys\n"
         "from serving import __main__\n"
         "from serving.api.servicer import VaeService\n"
         "async def fail(self, request, call): raise RuntimeError('odd')\n"
@@ -220,32 +221,32 @@ def test_lines_of_a_call_name_its_trace(repository, heard, tmp_path):
     for form in ("json", "text"):
         log = tmp_path / form
         flags = process.command(repository, "--tracing", "on", "--log-format", form)[3:]
+        command = [sys.executable, "-c", code, *flags]
         with (
             log.open("w") as stderr,
-            subprocess.Popen(
-                [sys.executable, "-c", code, *flags], stdout=subprocess.PIPE, stderr=stderr, text=True
-            ) as running_server,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as server,
         ):
-            address = process.READY.search(running_server.stdout.readline())[1]
-            asyncio.run(refused(address))
-            running_server.terminate()
+            address = process.READY.search(server.stdout.readline())[1]
+            asyncio.run(failing(address))
+            server.terminate()
     first, second = calls(heard.spans)
     lines = [json.loads(line) for line in (tmp_path / "json").read_text().splitlines()]
-    (line,) = (line for line in lines if "trace_id" in line)
-    assert (line["message"], line["trace_id"], line["span_id"]) == (
-        "Encode failed",
-        first.trace_id,
-        first.span_id,
-    )
-    assert "RuntimeError: odd" in line["exception"]
-    ids = f"trace_id={second.trace_id} span_id={second.span_id}"
-    assert f"Encode failed {ids}\nTraceback" in (tmp_path / "text").read_text()
+    recorded, unrecorded = (line for line in lines if "trace_id" in line)
+    assert "RuntimeError: odd" in recorded["exception"]
+    assert (recorded["message"], recorded["trace_id"]) == ("Encode failed", first.trace_id)
+    assert recorded["span_id"] == first.span_id
+    assert (unrecorded["trace_id"], unrecorded["span_id"]) == ("a" * 32, "b" * 16)
+    text = (tmp_path / "text").read_text()
+    for trace_id, span_id in ((second.trace_id, second.span_id), ("a" * 32, "b" * 16)):
+        assert f"Encode failed trace_id={trace_id} span_id={span_id}\nTraceback" in text
 
 
-async def refused(address):
+async def failing(address):
+    """Two calls, of the second of which its caller wants no record."""
     async with grpc.aio.insecure_channel(address) as channel:
-        with pytest.raises(grpc.aio.AioRpcError, match="INTERNAL"):
-            await VaeServiceStub(channel).Encode(pb.EncodeRequest())
+        for header in ((), (("traceparent", f"00-{'a' * 32}-{'b' * 16}-00"),)):
+            with pytest.raises(grpc.aio.AioRpcError, match="INTERNAL"):
+                await VaeServiceStub(channel).Encode(pb.EncodeRequest(), metadata=header)
 
 
 WITHOUT = """
