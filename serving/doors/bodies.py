@@ -56,6 +56,7 @@ class Bodies:
         finally:
             del self._waiting[task]
             self._given_up.pop(task, None)
+            del task  # or it, its error and this frame would hold each other, and what came
 
     def give_up(self, reason: ServingError) -> None:
         """On all that have not come, and on all that would be waited for: nothing was begun for them."""

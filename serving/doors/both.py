@@ -39,7 +39,11 @@ class Doors:
         self._frame.require(secrets.token)
         grpc_address = grpc_door.bind(self._grpc, self._settings, secrets)
         http_address = await http_door.bind(self._http, self._settings, secrets)
-        await self._grpc.start()
+        try:
+            await self._grpc.start()
+        except BaseException:
+            await self._http.stop(0)
+            raise
         return grpc_address, http_address
 
     def renew(self, secrets: Secrets) -> None:

@@ -66,7 +66,10 @@ def handler(answer: Answer, bodies: Bodies, *, streamed: bool) -> Any:
             raise asyncio.CancelledError from None  # what gRPC itself does to calls that it knows are over
         except ServingError as exc:
             error = exc
-        await refuse(context, error)
+        try:
+            await refuse(context, error)
+        finally:
+            del error  # its traceback holds the request, and this frame
 
     if streamed:
         return grpc.stream_stream_rpc_method_handler(handle)

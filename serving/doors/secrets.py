@@ -7,10 +7,11 @@ wrong is told of once, and changes nothing.
 import asyncio
 import logging
 import math
+import ssl
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_HTTP_VERSIONS = ["h2", "http/1.1"]
 _PEM_FILES = ("tls_key", "tls_certificate", "tls_client_ca")
 _LOOK_S = 5.0
 _SOON_S = 14 * 86_400.0
@@ -38,6 +40,8 @@ class Pem:
     client_ca: bytes | None
     expires: float
     """Seconds since 1970: the earliest end of the chain's certificates."""
+    context: ssl.SSLContext = field(compare=False)
+    """The same for Python's own TLS."""
 
 
 _Signature = tuple[int, ...] | None
@@ -153,4 +157,5 @@ def _pem(settings: Settings) -> Pem | None:
     tls.check(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     if read != [read_file(settings, name) for name in _PEM_FILES]:  # so the check was of others
         raise StartupError("--tls-certificate, --tls-key: were changed while they were read")
-    return Pem(certificate, key, client_ca, tls.expires(certificate))
+    context = tls.context(certificate, key, client_ca, _HTTP_VERSIONS)  # both doors take it, or neither does
+    return Pem(certificate, key, client_ca, tls.expires(certificate), context)

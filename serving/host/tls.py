@@ -72,9 +72,17 @@ def expires(certificates: bytes) -> float:
 
 
 def context(certificate: bytes, key: bytes, client_ca: bytes | None, protocols: list[str]) -> ssl.SSLContext:
-    """Of a server with these, which were checked; ``protocols`` are those it speaks, the preferred first."""
+    """Of a server with these; ``protocols`` are those it speaks, the preferred first. Raises StartupError."""
+    try:
+        return _context(certificate, key, client_ca, protocols)
+    except OSError as exc:
+        raise StartupError(f"--tls-certificate, --tls-key, --tls-client-ca: {_words(exc)}") from None
+
+
+def _context(certificate: bytes, key: bytes, client_ca: bytes | None, protocols: list[str]) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_ciphers("DEFAULT:@SECLEVEL=1")  # takes keys of 1,024 bits, as gRPC does
     made.set_alpn_protocols(protocols)
     with TemporaryDirectory() as folder:  # which nobody else can read; Python loads from files alone
         chain = Path(folder) / "chain.pem"

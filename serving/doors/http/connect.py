@@ -47,21 +47,19 @@ class ConnectMethod:
         codec = _Given(self._codec)
         call = _call(exchange, self._bodies, codec, self._limit)
         try:
-            codec.message = _message_of(exchange.query)
+            call.wants_body, codec.message = False, _message_of(exchange.query)
         except ServingError as exc:
             call.problem = exc
-        exchange.feed_end()  # whatever body came is not for us
+        exchange.ignore_body()
         await self._answered(exchange, call)
 
     async def _answered(self, exchange: Exchange, call: HttpCall) -> None:
         try:
             body = await call.answered_by(self._answer)
-        except ServingError as exc:
-            error = exc
+        except ServingError as exc:  # kept no longer: its traceback holds the request
+            await refuse(exchange, exc)
         else:
             await exchange.respond(200, self._unary_headers, body)
-            return
-        await refuse(exchange, error)
 
     async def stream(self, exchange: Exchange) -> None:
         """A call with one request and several responses; whatever becomes of it, the status is 200."""
@@ -172,7 +170,9 @@ def _message_of(query: str) -> bytes:
 def _fields(query: str) -> dict[str, str]:
     """Raises InvalidInput."""
     try:
-        fields = parse_qs(query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        fields = parse_qs(
+            query, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="surrogateescape"
+        )
     except ValueError:
         raise InvalidInput("query", f"want at most {_MOST_FIELDS} fields, there are more") from None
     return {name: values[-1] for name, values in fields.items()}

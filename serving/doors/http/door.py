@@ -21,14 +21,12 @@ from serving.doors.http.routes import Endpoint, Resource, Routes
 from serving.doors.http.transport.exchange import Exchange
 from serving.doors.http.transport.listener import Listener
 from serving.doors.secrets import Secrets
-from serving.host import tls
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
 from serving.oip import schema
 from serving.settings import Settings
 
 _TRANSPORT = "http"
-_VERSIONS = ["h2", "http/1.1"]
 _DOCUMENT = "/openapi.json"
 _NO_SIDE_EFFECTS = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
@@ -57,9 +55,11 @@ def new_listener(
     )
     routes = Routes(resources, rest.resource, frozenset(settings.cors_origins))
     streams = settings.max_streams or streams_for(available_cpus())
-    return Listener(
+    listener = Listener(
         routes, connections=connections, max_streams=streams, max_age_s=settings.max_connection_age_s
     )
+    frame.when_draining(lambda _: listener.retire())
+    return listener
 
 
 def _document(methods: Iterable[Method], *, wants_token: bool) -> Endpoint:
@@ -86,8 +86,7 @@ def use(listener: Listener, secrets: Secrets) -> None:
 
 
 def _context(secrets: Secrets) -> ssl.SSLContext | None:
-    pem = secrets.pem
-    return tls.context(pem.certificate, pem.key, pem.client_ca, _VERSIONS) if pem else None
+    return secrets.pem.context if secrets.pem else None
 
 
 def _resource(

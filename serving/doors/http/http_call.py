@@ -13,7 +13,17 @@ from serving.errors import DeadlineUnreachable, ServingError
 class HttpCall:
     """See ``serving.api.frame.Call``."""
 
-    __slots__ = ("_bodies", "_codec", "_deadline", "_exchange", "_limit", "_loop", "problem", "send")
+    __slots__ = (
+        "_bodies",
+        "_codec",
+        "_deadline",
+        "_exchange",
+        "_limit",
+        "_loop",
+        "problem",
+        "send",
+        "wants_body",
+    )
 
     def __init__(
         self, exchange: Exchange, bodies: Bodies, codec: Codec, *, limit: int, timeout_s: float | None
@@ -24,6 +34,7 @@ class HttpCall:
         self._deadline = None if timeout_s is None else self._loop.time() + timeout_s
         self.problem: ServingError | None = None
         """What is wrong with what came before the body."""
+        self.wants_body = True
         self.send: Callable[[bytes], Awaitable[None]] | None = None
         """Sends one of several responses."""
 
@@ -37,7 +48,7 @@ class HttpCall:
         """The request's message; see ``Call``, and RequestTooLarge."""
         if self.problem:
             raise self.problem
-        body = self._exchange.whole(self._limit)
+        body = self._exchange.whole(self._limit) if self.wants_body else b""
         if body is None:
             body = await self._bodies.read(lambda: self._exchange.body(self._limit))
         return await self._codec.request(body)

@@ -37,6 +37,7 @@ _HTTP: dict[str, int] = {
 JSON = "application/json"
 _REST = "/v2"
 """Addresses of Open Inference Protocol, whose errors have a form of their own."""
+BEARER = ("www-authenticate", "Bearer")
 NO_STORE = ("cache-control", "no-store")
 
 
@@ -84,7 +85,7 @@ async def refuse(exchange: Exchange, error: ServingError, extra: Headers = ()) -
     body = json.dumps(connect_error(error), ensure_ascii=False).encode()
     headers = [("content-type", JSON), NO_STORE, *retry_headers(error), *extra]
     if http_status(error) == HTTPStatus.UNAUTHORIZED:
-        headers.append(("www-authenticate", "Bearer"))
+        headers.append(BEARER)
     await exchange.respond(http_status(error), headers, body)
 
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from serving.api.frame import Answer
 from serving.doors.bodies import Bodies
 from serving.doors.http.http_call import HttpCall
-from serving.doors.http.http_status import JSON, NO_STORE, http_status, retry_headers
+from serving.doors.http.http_status import BEARER, JSON, NO_STORE, http_status, retry_headers
 from serving.doors.http.routes import Resource
 from serving.doors.http.transport.exchange import Exchange
 from serving.errors import ServingError, Unsupported, quoted
@@ -41,19 +41,18 @@ class Rest:
 
     async def _tell(self, address: Address, exchange: Exchange) -> None:
         """Of the server or of models."""
-        if address.verb == "GET":
-            exchange.feed_end()  # whatever body came is not for us
         codec = _Document(address)
         call = HttpCall(exchange, self._bodies, codec, limit=self._limit, timeout_s=None)
+        if address.verb == "GET":
+            exchange.ignore_body()
+            call.wants_body = False
         try:
             body = await call.answered_by(self._answers[address.method])
         except ServingError as exc:
-            error = exc
+            await _refuse(exchange, exc)
         else:
             status = HTTPStatus.OK if codec.is_positive else HTTPStatus.SERVICE_UNAVAILABLE
             await exchange.respond(status, [("content-type", JSON), NO_STORE], body)
-            return
-        await _refuse(exchange, error)
 
     async def _infer(self, address: Address, exchange: Exchange) -> None:
         codec = _Tensors(address, exchange.headers.get(rest_request.HEADER), self._background)
@@ -64,14 +63,12 @@ class Rest:
         try:
             body = await call.answered_by(self._answers[address.method])
         except ServingError as exc:
-            error = exc
+            await _refuse(exchange, exc)
         else:
             headers = [("content-type", JSON)]
             if codec.json_bytes is not None:
                 headers = [("content-type", _BINARY), (rest_request.HEADER, str(codec.json_bytes))]
             await exchange.respond(HTTPStatus.OK, headers, body)
-            return
-        await _refuse(exchange, error)
 
 
 class _Document:
@@ -126,4 +123,6 @@ async def _refuse(exchange: Exchange, error: ServingError) -> None:
     if isinstance(error, Unsupported):
         status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     headers = [("content-type", JSON), NO_STORE, *retry_headers(error)]
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers.append(BEARER)
     await exchange.respond(status, headers, rest_documents.error(error))

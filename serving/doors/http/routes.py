@@ -53,8 +53,8 @@ class Routes:
     async def __call__(self, exchange: Exchange) -> None:
         try:
             resource = self._resources.get(exchange.path) or self._elsewhere(exchange.path)
-            if "origin" in exchange.headers and self._origins:
-                exchange.extra = self._cors(exchange.headers["origin"])
+            if self._origins:
+                exchange.extra = self._cors(exchange.headers.get("origin"))
             if resource is None:
                 await refuse_request(exchange, 404, f"no such address: {quoted(exchange.path)}")
                 return
@@ -65,8 +65,9 @@ class Routes:
             await refuse(exchange, exc)
         except Exception:
             log.exception("%s %s failed", exchange.method, quoted(exchange.path))
-            if not exchange.has_answer:
-                await refuse_request(exchange, 500, "internal error")
+            if exchange.has_answer:
+                raise CallerLeft from None
+            await refuse_request(exchange, 500, "internal error")
 
     async def _answer(self, exchange: Exchange, resource: Resource) -> None:
         method = exchange.method
@@ -90,9 +91,9 @@ class Routes:
             message = f"want {allowed}, came {quoted(method)}"
             await refuse_request(exchange, 405, message, [("allow", allowed)])
 
-    def _cors(self, origin: str) -> tuple[tuple[str, str], ...]:
+    def _cors(self, origin: str | None) -> tuple[tuple[str, str], ...]:
         """Source: the Fetch standard, section 3.3."""
-        if origin not in self._origins and "*" not in self._origins:
+        if origin is None or not self._origins & {origin, "*"}:
             return (("vary", "origin"),)
         return (
             ("vary", "origin"),

@@ -122,10 +122,12 @@ class Connection(ABC):
         if self._dies_at is not None:
             if now > self._dies_at:
                 self.abort()
+        elif self.tasks:  # whatever comes meanwhile has time until they are answered
+            return
         elif self.is_in_head:
             if waited > _HEAD_S:
                 self.abort()
-        elif not self.tasks and (waited > _IDLE_S or self.is_old):
+        elif waited > _IDLE_S or self.is_old:
             self.close_when_idle()
 
     def retire(self) -> None:

@@ -22,7 +22,7 @@ class Exchange(ABC):
     """
 
     __slots__ = (
-        "_buffer", "_is_whole", "_limit", "_wakes",
+        "_buffer", "_drops", "_is_whole", "_limit", "_wakes",
         "extra", "has_answer", "headers", "method", "path", "query",
     )  # fmt: skip
 
@@ -36,7 +36,7 @@ class Exchange(ABC):
         self.has_answer = False
         """Whether one was begun."""
         self._buffer: bytes | bytearray = b""
-        self._is_whole = False
+        self._is_whole = self._drops = False
         self._limit: int | None = None
         """Bytes that the body may have; nobody reads it as long as it is None."""
         self._wakes: asyncio.Future[None] | None = None
@@ -45,9 +45,9 @@ class Exchange(ABC):
         """The body if all of it is here. Raises RequestTooLarge."""
         if not self._is_whole:
             return None
-        if len(self._buffer) > limit:
-            raise too_large(limit)
-        return bytes(self._buffer)
+        self._check_size(limit)
+        body, self._buffer = self._buffer, b""  # so that it is there once, and no longer than it is wanted
+        return bytes(body)
 
     async def body(self, limit: int) -> bytes:
         """All of it. Raises RequestTooLarge, as soon as it is known, and CallerLeft."""
@@ -57,16 +57,26 @@ class Exchange(ABC):
         self._limit = limit
         self._wanted()
         while not self._is_whole:
-            if len(self._buffer) > limit:
-                raise too_large(limit)
+            self._check_size(limit)
             self._wakes = asyncio.get_running_loop().create_future()
             await self._wakes
         body = self.whole(limit)
         assert body is not None
         return body
 
+    def ignore_body(self) -> None:
+        """Nobody will ask for it."""
+        self._drops, self._buffer = True, b""
+
+    def _check_size(self, limit: int) -> None:
+        if len(self._buffer) > limit:
+            self.ignore_body()
+            raise too_large(limit)
+
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
+        if self._drops or self.has_answer:
+            return
         if not self._buffer:
             self._buffer = data
         else:

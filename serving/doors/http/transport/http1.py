@@ -9,6 +9,7 @@ from collections import deque
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 import httptools
 
@@ -18,6 +19,8 @@ from serving.errors import CallerLeft
 
 _MOST_WAITING = 64
 """Requests that a caller may send before it has heard of the first."""
+_A_HEADER = 32
+"""Bytes that one takes besides its own, as HPACK counts them."""
 _UNREAD_BYTES = 64 << 10
 """Kept of a body that nobody has asked for yet."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
@@ -28,12 +31,15 @@ class Http1Connection(Connection):
 
     def __init__(self, transport: asyncio.Transport, terms: Terms) -> None:
         super().__init__(transport, terms)
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
-        self._fed_bytes: int | None = None
-        """Of a head that is not complete, without the piece that it began in."""
+        self._idle_bytes = 0
+        """Fed to the parser since it last found something: it keeps a line without end, and says nothing."""
+        self._has_found = False
+        self._refusal = 0
+        """The status for what is no HTTP, once what is answered has ended."""
         self._in_head = False
         self._newest: _Http1Exchange | None = None
         """The request whose body is being received."""
@@ -48,6 +54,7 @@ class Http1Connection(Connection):
     def receive(self, data: bytes) -> None:
         if self._ends:
             return
+        self._has_found = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -56,10 +63,10 @@ class Http1Connection(Connection):
             reason = exc.__context__ if isinstance(exc.__context__, _Refused) else exc
             self._refuse(reason.status if isinstance(reason, _Refused) else 400)
             return
-        if self._in_head:  # the parser keeps a line that has no end, and says nothing
-            self._fed_bytes = 0 if self._fed_bytes is None else self._fed_bytes + len(data)
-            if self._fed_bytes > LONGEST_HEAD:
-                self._refuse(431)
+        self._idle_bytes = 0 if self._has_found else self._idle_bytes + len(data)
+        if self._idle_bytes > LONGEST_HEAD:
+            self._refuse(431)
+            return
         newest = self._newest
         if newest and not newest.is_read and newest.unread_bytes > _UNREAD_BYTES:
             self.transport.pause_reading()
@@ -73,7 +80,7 @@ class Http1Connection(Connection):
 
     def on_message_begin(self) -> None:
         self._target, self._headers, self._head_bytes = b"", {}, 0
-        self._in_head, self._fed_bytes = True, None
+        self._in_head = self._has_found = True
         if not self.tasks:
             self.since = self.loop.time()
 
@@ -82,7 +89,7 @@ class Http1Connection(Connection):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + _A_HEADER)
         if not self._in_head:
             return  # after a body
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -90,12 +97,16 @@ class Http1Connection(Connection):
         self._headers[key] = text if before is None else f"{before}, {text}"
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._has_found = False, True
         if len(self._waiting) >= _MOST_WAITING:
             raise _Refused(429)
+        version = self._parser.get_http_version()
+        if version != "1.0" and ("host" not in self._headers or "," in self._headers["host"]):
+            raise _Refused(400)
         exchange = _Http1Exchange(self, self._parser.get_method().decode(), self._target, self._headers)
-        exchange.is_last = not self._parser.should_keep_alive() or self._parser.get_http_version() == "1.0"
-        exchange.is_chunkable = self._parser.get_http_version() != "1.0"
+        exchange.is_chunkable = version != "1.0"
+        goes_on = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        exchange.is_last = not (goes_on and exchange.is_chunkable)
         self._newest = exchange
         if self.tasks:
             self._waiting.append(exchange)
@@ -103,12 +114,15 @@ class Http1Connection(Connection):
             self.start(exchange)
 
     def on_body(self, body: bytes) -> None:
+        self._has_found = True
         if self._newest:
             self._newest.feed(body)
 
     def on_message_complete(self) -> None:
+        self._has_found = True
         if self._newest:
             self._newest.feed_end()
+        self._newest = None
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -116,25 +130,35 @@ class Http1Connection(Connection):
             raise _Refused(431)
 
     def _refuse(self, status: int) -> None:
-        """What came is no HTTP. Requests before it are answered no more: where they end cannot be told."""
-        self._ends = True
-        if not self.tasks:
-            self.transport.write(
-                _head(status, (), _now()) + b"connection: close\r\ncontent-length: 0\r\n\r\n"
-            )
-            self.linger()
-            return
-        self._waiting.clear()
-        if self._newest and not self._newest.is_read:  # and never will be
-            for task in self.tasks:
+        """What came is no HTTP, and where the next request would begin unknown. Those before are answered."""
+        self._ends, self._refusal = True, status
+        unfinished, self._newest = self._newest, None
+        if unfinished and unfinished in self._waiting:
+            self._waiting.remove(unfinished)
+        for task, exchange in self.tasks.items():
+            if exchange is unfinished:  # the rest of it never comes
                 task.cancel()
+        if not self.tasks:
+            self._say_refusal()
+
+    def _say_refusal(self) -> None:
+        head = _head(self._refusal, (("connection", "close"), ("content-length", "0")), _now())
+        self.transport.write(head + b"\r\n")
+        self.linger()
+
+    def lost(self) -> None:
+        super().lost()
+        self._parser = self._newest = None  # the parser holds this connection, and that the last body
+        self._waiting.clear()
 
     def _left(self, exchange: Exchange) -> None:
         self.abort()
 
     def _done(self, exchange: Exchange) -> None:
         assert isinstance(exchange, _Http1Exchange)
-        if not exchange.has_answer:  # of a handler that failed there is one; this one was cancelled
+        if self._refusal and not self._waiting and (exchange.is_read or not exchange.has_answer):
+            self._say_refusal()
+        elif not exchange.has_answer:  # of a handler that failed there is one; this one was cancelled
             self.abort()
         elif not exchange.is_read:
             self._ends = True

@@ -1,6 +1,7 @@
 """A connection of HTTP/2 (RFC 9113), by h2, which keeps the state of its streams and knows no sockets."""
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from h2 import events
@@ -14,13 +15,13 @@ from hyperframe.frame import GoAwayFrame
 from serving.doors.http.transport.connection import LONGEST_HEAD, Connection, Terms
 from serving.doors.http.transport.exchange import Exchange
 from serving.doors.http.transport.http2_exchange import Http2Exchange
+from serving.doors.http.transport.http2_frames import Frames
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What every connection begins with."""
-
-_FRAME_HEAD = 9
-_SLICE = 16 << 10
-"""Bytes that are looked at in one turn of the event loop: of frames of 9 bytes they take some 30 ms."""
+_STREAMS = SettingCodes.MAX_CONCURRENT_STREAMS
+_OPEN_STREAMS = 200
+"""Those that wait among them; more end the connection."""
+_LARGEST_TABLE = 4096
+"""Bytes of headers that are remembered of what was sent."""
 _STREAM_WINDOW, _CONNECTION_WINDOW = 256 << 10, 1 << 20
 """Bytes that a caller may send before they are read."""
 _IDLE_FRAMES = 1000
@@ -37,24 +38,22 @@ class Http2Connection(Connection):
     def __init__(self, transport: asyncio.Transport, terms: Terms) -> None:
         super().__init__(transport, terms)
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
-        self.h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: terms.max_streams,
-                SettingCodes.MAX_HEADER_LIST_SIZE: LONGEST_HEAD,
-                SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
-            },
-        )
+        told = {
+            _STREAMS: terms.max_streams,
+            SettingCodes.MAX_HEADER_LIST_SIZE: LONGEST_HEAD,
+            SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
+        }
+        self.h2.local_settings = Settings(client=False, initial_values=told)
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(_CONNECTION_WINDOW)
         self.streams: dict[int, Http2Exchange] = {}
-        self._pending = bytearray()
-        """What came and was not looked at."""
-        self._preface_bytes = len(PREFACE)
-        """Of it still to come."""
+        # In use one may have this many streams; what a caller opens before it has heard so waits.
+        self.h2.local_settings = Settings(client=False, initial_values={**told, _STREAMS: _OPEN_STREAMS})
+        self.h2.decoder.max_header_list_size = LONGEST_HEAD
+        self._frames = Frames()
+        self._waiting: deque[Http2Exchange] = deque()
         self._has_turn = False
-        """Whether it comes later."""
-        self._idle_frames = 0.0
+        """Whether what came is looked at later."""
         self._leaves_at: float | None = None
         """When a caller who goes on asking is told, once the connection is to end."""
         self._has_said_so = False
@@ -65,7 +64,9 @@ class Http2Connection(Connection):
         return False  # what has no request for long is idle
 
     def receive(self, data: bytes) -> None:
-        self._pending += data
+        if self.is_lost:
+            return
+        self._frames.add(data)
         if not self._has_turn:
             self._work()
 
@@ -74,62 +75,42 @@ class Http2Connection(Connection):
         self._has_turn = False
         if self.is_lost:
             return
-        size = self._whole_frames()
         try:
-            for event in self.h2.receive_data(bytes(self._pending[:size])):
+            for event in self.h2.receive_data(self._frames.take(self.streams)):
                 self._on(event)
         except ProtocolError:  # h2 has written why
             self._leave()
             return
-        del self._pending[:size]
         self.flush()
-        if self._idle_frames > _IDLE_FRAMES:
+        if self._frames.has_said_goodbye:
+            self.retire()
+        if self._frames.idle > _IDLE_FRAMES:
             self._leave(ErrorCodes.ENHANCE_YOUR_CALM)
-        elif self._next_is_too_large():
+        elif self._frames.is_next_beyond(self.h2.max_inbound_frame_size):
             self._leave(ErrorCodes.FRAME_SIZE_ERROR)
-        elif self._whole_frames():
+        elif self._frames.has_more:
             self._has_turn = True
             self.transport.pause_reading()
             self.loop.call_soon(self._work)
         else:
             self.transport.resume_reading()
 
-    def _whole_frames(self) -> int:
-        """Bytes of those to look at next. h2 keeps up to 16 MiB of one before it says it is too large."""
-        end = 0
-        if self._preface_bytes:
-            end = min(len(self._pending), self._preface_bytes)
-            self._preface_bytes -= end
-        while end + _FRAME_HEAD <= len(self._pending) and end < _SLICE:
-            following = end + _FRAME_HEAD + int.from_bytes(self._pending[end : end + 3])
-            if following > len(self._pending):
-                break
-            end = following
-        return end
-
-    def _next_is_too_large(self) -> bool:
-        said = int.from_bytes(self._pending[:3]) if len(self._pending) >= _FRAME_HEAD else 0
-        return said > self.h2.max_inbound_frame_size
-
     def _on(self, event: Any) -> None:
         match event:
             case events.RequestReceived():
                 self._begin(event)
             case events.DataReceived():
-                self._idle_frames += not event.data
                 self._receive_body(event)
             case events.StreamEnded():
                 if exchange := self.streams.get(event.stream_id):
                     exchange.feed_end()
             case events.StreamReset():
-                self._idle_frames += 10
                 self._reset(event.stream_id)
             case events.WindowUpdated() | events.RemoteSettingsChanged():
-                self._idle_frames += 1
+                encoder = self.h2.encoder  # its table is the other end's wish, and our memory
+                encoder.header_table_size = min(encoder.header_table_size, _LARGEST_TABLE)
                 for exchange in self.streams.values():
                     exchange.may_write()
-            case _:
-                self._idle_frames += 1
 
     def _begin(self, event: events.RequestReceived) -> None:
         pseudo: dict[str, str] = {}
@@ -145,7 +126,10 @@ class Http2Connection(Connection):
         assert number is not None
         exchange = Http2Exchange(self, number, pseudo[":method"], pseudo.get(":path", ""), headers)
         self.streams[number] = exchange
-        self.start(exchange)
+        if len(self.tasks) < self.terms.max_streams:
+            self.start(exchange)
+        else:
+            self._waiting.append(exchange)
 
     def _receive_body(self, event: events.DataReceived) -> None:
         exchange = self.streams.get(event.stream_id)
@@ -157,6 +141,9 @@ class Http2Connection(Connection):
         exchange.received(size)
 
     def _reset(self, number: int | None) -> None:
+        if (waiting := self.streams.get(number or 0)) and waiting in self._waiting:
+            self._waiting.remove(waiting)
+            self._forget(waiting)
         for task, exchange in list(self.tasks.items()):
             if isinstance(exchange, Http2Exchange) and exchange.number == number:
                 exchange.is_reset = True
@@ -165,7 +152,7 @@ class Http2Connection(Connection):
 
     def sent(self, size: int) -> None:
         """Bytes of an answer."""
-        self._idle_frames = max(0.0, self._idle_frames - size / _BYTES_A_FRAME)
+        self._frames.idle = max(0.0, self._frames.idle - size / _BYTES_A_FRAME)
 
     def flush(self) -> None:
         """Hand over what h2 has to say."""
@@ -182,7 +169,7 @@ class Http2Connection(Connection):
         if not self.tasks:
             self.h2.close_connection(ErrorCodes.NO_ERROR)
             self.flush()
-            self.close()
+            self.linger()  # or what the other end says meanwhile would reset it before it has read the last
         elif self.loop.time() > self._leaves_at and not self._has_said_so:
             self._has_said_so = True
             farewell = GoAwayFrame(0, last_stream_id=_HIGHEST_STREAM)
@@ -193,9 +180,14 @@ class Http2Connection(Connection):
         if code is not None:
             self.h2.close_connection(code)
         self.flush()
-        self._pending.clear()
         self.lost()
         self.linger()
+
+    def _forget(self, exchange: "Http2Exchange") -> None:
+        """Its stream has ended; what is unread of it counts no more against the connection's window."""
+        self.streams.pop(exchange.number, None)
+        exchange.settle()
+        self.flush()
 
     def _left(self, exchange: Exchange) -> None:
         assert isinstance(exchange, Http2Exchange)
@@ -203,12 +195,14 @@ class Http2Connection(Connection):
 
     def _done(self, exchange: Exchange) -> None:
         assert isinstance(exchange, Http2Exchange)
-        self.streams.pop(exchange.number, None)
+        self._forget(exchange)
         if not exchange.has_answer:
             exchange.reset(ErrorCodes.CANCEL)
         elif not exchange.is_read:
             exchange.reset(ErrorCodes.NO_ERROR)  # the answer is whole, the rest of the request is not wanted
         else:
-            self._idle_frames = 0.0
+            self._frames.idle = 0.0
+        if self._waiting:
+            self.start(self._waiting.popleft())
         if self.is_old or self._leaves_at is not None:
             self.close_when_idle()

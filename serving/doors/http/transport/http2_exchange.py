@@ -1,6 +1,7 @@
 """One request over HTTP/2: a stream, whose windows bound what either end may send (RFC 9113, section 5.2)."""
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from h2.connection import H2Connection
@@ -45,9 +46,15 @@ class Http2Exchange(Exchange):
     def received(self, size: int) -> None:
         """So much of the window was used; it is given back as soon as somebody reads."""
         self._unacknowledged += size
-        if self._limit is not None and self._unacknowledged and not self.is_reset:
-            self._connection.h2.acknowledge_received_data(self._unacknowledged, self.number)
-            self._unacknowledged = 0
+        if self._limit is not None and not self._drops and not self.is_reset:
+            self.settle()
+
+    def settle(self) -> None:
+        """Give back what was used of the windows."""
+        size, self._unacknowledged = self._unacknowledged, 0
+        with contextlib.suppress(ProtocolError):  # the connection has ended
+            if size:
+                self._connection.h2.acknowledge_received_data(size, self.number)
 
     def _wanted(self) -> None:
         self.received(0)
@@ -80,11 +87,9 @@ class Http2Exchange(Exchange):
     def reset(self, code: ErrorCodes) -> None:
         if not self.is_reset:
             self.is_reset = True
-            try:
-                self._connection.h2.acknowledge_received_data(self._unacknowledged, self.number)
+            self.settle()
+            with contextlib.suppress(ProtocolError):  # it is closed already
                 self._connection.h2.reset_stream(self.number, code)
-            except ProtocolError:  # it is closed already
-                pass
             self._connection.flush()
 
     def _head(self, status: int, headers: Headers, *, ends: bool) -> None:

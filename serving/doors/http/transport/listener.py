@@ -9,7 +9,8 @@ from typing import Any, cast
 from serving.doors.http.transport.connection import Connection, Route, Terms
 from serving.doors.http.transport.exchange import Exchange
 from serving.doors.http.transport.http1 import Http1Connection
-from serving.doors.http.transport.http2 import PREFACE, Http2Connection
+from serving.doors.http.transport.http2 import Http2Connection
+from serving.doors.http.transport.http2_frames import PREFACE
 from serving.errors import StartupError
 from serving.host import sockets
 
@@ -56,9 +57,13 @@ class Listener:
         """For every connection from here on these certificates."""
         self._context = context
 
+    def retire(self) -> None:
+        """Say with each answer that it is the last of its connection."""
+        self._terms.is_closing = True
+
     async def stop(self, timeout_s: float) -> None:
         """Close what is idle at once, the others when they are answered, and what is left after the time."""
-        self._terms.is_closing = True
+        self.retire()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -112,15 +117,15 @@ class Listener:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
+        self._looks = loop.call_later(_LOOK_S, self._look)
         for connection in list(self._terms.connections):
             connection.look(loop.time())
-        self._looks = loop.call_later(_LOOK_S, self._look)
 
 
 class _Undecided(Connection):
     """Has said nothing yet."""
 
-    is_in_head = False
+    is_in_head = True
 
     def receive(self, data: bytes) -> None:
         """Its protocol keeps what comes."""
