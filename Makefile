@@ -11,7 +11,7 @@ TRITON := .venv-triton
 TRITON_INSTALLED := $(TRITON)/.installed
 BUF_PACKAGE := @bufbuild/buf@1.75.0
 
-include bench.mk deploy.mk
+include bench.mk clients.mk deploy.mk
 
 .PHONY: help setup demo test test-slow check protos buf clean
 .DEFAULT_GOAL := help
@@ -61,6 +61,6 @@ protos: $(INSTALLED)  ## Generate serving/pb from protos
 	$(BIN)/python protos/generate.py
 
 clean:  ## Back to a fresh checkout; of runs and models only the demo's go
-	rm -rf .venv $(TRITON) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf .venv $(TRITON) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	rm -rf runs/demo models/digits demo/*.png demo/*.log
 	find training serving demo benchmarks tests protos -name __pycache__ -type d -prune -exec rm -rf {} +

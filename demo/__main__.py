@@ -38,11 +38,15 @@ def _demo() -> None:
     with programs.serving() as server, Client(server.grpc_address) as client:
         before = scrape(server.metrics_address)
         answers = calls.ask(client, NAME, test_images)
+        is_the_same = calls.is_the_same_by_http(client, server.http_address, NAME)
         latencies = {count: calls.latency_ms(client, NAME, count=count, calls=200) for count in (1, 64)}
         lines = moved(before, scrape(server.metrics_address))
     if not answers.repeatable:
         raise DemoError("rows of a seed differ when they are asked for alone")
+    if not is_the_same:
+        raise DemoError("HTTP and gRPC give different images for the same seed")
     _print_answers(answers)
+    print("both doors   the same seed as JSON over HTTP: the same PNG files, byte for byte")
     for count, (median, tail) in latencies.items():
         print(f"latency      Sample of {count:>2}: median {median:.1f} ms, 99th percentile {tail:.1f} ms")
     print("stopped      the server, by SIGTERM: exit code 0")

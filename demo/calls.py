@@ -1,6 +1,9 @@
 """What the demo asks of the service, through the client that users have."""
 
+import base64
+import json
 import time
+import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +69,18 @@ def ask(client: Client, name: str, test_images: Images) -> Answers:
         repeatable=np.array_equal(again.latents, samples.latents[5:9]),
         seconds=time.perf_counter() - started,
     )
+
+
+def is_the_same_by_http(client: Client, http_address: str, name: str) -> bool:
+    """Whether a plain POST of JSON gives the PNG files that gRPC gives for the same seed."""
+    request = {"model": {"name": name}, "count": 4, "seed": SEED, "imageFormat": "IMAGE_FORMAT_PNG"}
+    url = f"http://{http_address}/vae.v1.VaeService/Sample"
+    post = urllib.request.Request(url, json.dumps(request).encode(), {"content-type": "application/json"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is for the world outside
+    with direct.open(post, timeout=30) as response:
+        answer = json.load(response)
+    files = [base64.b64decode(file) for file in answer["images"]["png"]["files"]]
+    return files == client.sample(name, 4, seed=SEED, format="png").png
 
 
 def latency_ms(client: Client, name: str, *, count: int, calls: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ RUN = Path("runs/demo")
 REPOSITORY = Path("models")
 SERVER_LOG = Path("demo/server.log")
 
-_READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+)")
+_READY = re.compile(r"vaeserve ready: grpc=(\S+) metrics=(\S+) http=(\S+)")
 _STOP_TIMEOUT_S = 30
 
 
@@ -29,6 +29,7 @@ class Server:
 
     grpc_address: str
     metrics_address: str
+    http_address: str
 
 
 def trained_bundle() -> Path | None:
@@ -58,7 +59,8 @@ def _run(module: str, *arguments: str) -> None:
 def serving() -> Iterator[Server]:
     """``vae-serve`` on free ports; stopped by SIGTERM, and its exit code checked."""
     free = "127.0.0.1:0"
-    command = ["-m", "serving", "--repository", str(REPOSITORY), "--address", free, "--metrics-address", free]
+    addresses = [f"--{door}={free}" for door in ("address", "http-address", "metrics-address")]
+    command = ["-m", "serving", "--repository", str(REPOSITORY), *addresses]
     print(f"$ python {' '.join(command)}", flush=True)
     with SERVER_LOG.open("w") as log:
         process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=log, text=True)

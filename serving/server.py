@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,9 @@ from serving.host.descriptors import connections_that_fit
 from serving.host.memory import limit_bytes
 from serving.metrics.endpoint import metrics_server
 from serving.metrics.registry import Metrics
+from serving.models.memory_budget import Room
 from serving.models.model import Limits, Model, load_model
-from serving.models.repository import Repository
+from serving.models.repository import Admit, Repository
 from serving.models.trial import Bounds
 from serving.oip import schema
 from serving.runtime import cuda_driver, providers
@@ -41,6 +42,7 @@ from serving.runtime.lost_gpu import until_lost
 from serving.runtime.providers import Provider
 from serving.settings import Settings
 from serving.tracing.tracer import tracing
+from serving.version_policy import VersionPolicy
 
 log = logging.getLogger(__name__)
 
@@ -212,33 +214,25 @@ def _repository(
         loading=Bounds(settings.load_timeout_s, _load_memory_bytes(settings)),
     )
 
-    async def load(path: Path, nothing_to_lose: bool) -> Model:
+    async def load(path: Path, admit: Admit, nothing_to_lose: bool) -> Model:
         traced = settings.tracing == "on"
         return await load_model(
-            path, provider, limits, executors, metrics, nothing_to_lose=nothing_to_lose, traced=traced
+            path, provider, limits, executors, metrics, admit, nothing_to_lose=nothing_to_lose, traced=traced
         )
 
-    async def announce(old: Model | None, new: Model | None) -> None:
-        known = new or old
-        assert known is not None
-        health.set(known.name, _SERVING if new else _NOT_SERVING)
+    async def announce(name: str, models: Sequence[Model]) -> None:
+        health.set(name, _SERVING if models else _NOT_SERVING)
         for service in ("", SERVICE, schema.SERVICE):
             health.set(service, _SERVING if repository.models else _NOT_SERVING)
-        metrics.model_ready.labels(known.name).set(1 if new else 0)
-        metrics.watch_latents(known.name, new.drift if new else None)
-        if new:
-            pools = [pool.name for pool in new.manifest.pools]
-            metrics.start_model(new.name, methods=NAMES, sources=sampling.SOURCES, pools=pools)
-            metrics.model_info.labels(new.name).info(
-                {
-                    "version": str(new.version),
-                    "digest": new.digest,
-                    "provider": provider.name,
-                    "provider_reason": provider.reason,
-                }
-            )
+        metrics.model_ready.labels(name).set(1 if models else 0)
+        metrics.watch_latents(name, models[0].drift if models else None)
+        if models:
+            pools = {pool.name for model in models for pool in model.manifest.pools}
+            metrics.start_model(name, methods=NAMES, sources=sampling.SOURCES, pools=sorted(pools))
 
-    repository = Repository(settings.repository, load, announce, metrics)
+    policy = VersionPolicy.parse(settings.versions)
+    room = Room(settings.memory_mib and settings.memory_mib << 20)
+    repository = Repository(settings.repository, policy, room, load, announce, metrics)
     return repository
 
 

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, NoDecode, Setting
 
 from serving.errors import StartupError
 from serving.host.sockets import parse
+from serving.version_policy import DEFAULT, VersionPolicy
 
 PREFIX = "VAE_"
 
@@ -39,7 +40,13 @@ def _checked_address(address: str) -> str:
     return address
 
 
+def _checked_versions(text: str) -> str:
+    VersionPolicy.parse(text)
+    return text
+
+
 Address = Annotated[str, AfterValidator(_checked_address)]
+Versions = Annotated[str, AfterValidator(_checked_versions)]
 
 
 class Settings(BaseSettings):
@@ -48,9 +55,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     repository: Path = Field(Path("models"), description="folder of <model>/<version>/ bundles")
+    versions: Versions = Field(
+        DEFAULT,
+        description="versions of a model in service: latest, latest:N, all, or numbers as in 1+3; "
+        "for one model: digits=1+3,latest:2",
+    )
+    memory_mib: PositiveInt | None = Field(
+        None,
+        description="memory that all versions in service may take together, MiB, each worker; one that would "
+        "exceed it is refused; default: no bound",
+    )
     address: Address = Field("127.0.0.1:50051", description="where gRPC listens; port 0 takes a free one")
     http_address: Address | Literal[""] = Field(
-        "127.0.0.1:8080", description="where HTTP listens, beside gRPC; empty: nowhere"
+        "127.0.0.1:8080", description="where HTTP listens, beside gRPC; off: nowhere"
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -130,6 +147,12 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="form of the log lines on stderr")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    @field_validator("http_address", mode="before")
+    @classmethod
+    def _off(cls, given: object) -> object:
+        """A word, because an empty flag or variable is one that is not set."""
+        return "" if given == "off" else given
 
     @field_validator("cors_origins", mode="before")
     @classmethod

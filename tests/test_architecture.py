@@ -30,6 +30,9 @@ SERVER_ONLY = (
     "safetensors",
     "prometheus_client",
     "grpc_health",
+    "h2",
+    "httptools",
+    "uvloop",
 )
 NEVER_SERVED = ("torch", "onnx", "sklearn", "matplotlib", "training")
 
@@ -117,7 +120,8 @@ def test_serving_needs_no_training(module):
 @pytest.mark.parametrize("module", ["serving.client", "serving.client.__main__"])
 def test_client_needs_only_the_base_install(module):
     """grpcio, protobuf, numpy and Pillow are enough for the client, google.rpc included in what is not."""
-    imports_without(module, (*SERVER_ONLY, *NEVER_SERVED, "grpc_status", "google.rpc"))
+    http = "from serving.client import Client; Client('https://h').close()"
+    imports_without(module, (*SERVER_ONLY, *NEVER_SERVED, "grpc_status", "google.rpc"), http)
 
 
 def test_bundle_needs_neither_grpc_nor_a_runtime():

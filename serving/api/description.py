@@ -1,9 +1,10 @@
-"""What GetModel and ListModels say of a model."""
+"""What GetModel and ListModels say of a model and of its versions."""
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from serving.models.model import Model
+from serving.models.version_states import VersionState
 from serving.pb.vae.v1 import models_pb2
 
 
@@ -37,4 +38,16 @@ def describe(model: Model) -> models_pb2.Model:
         max_rows=model.max_rows,
         dataset=manifest.training.dataset,
         offers_score=model.scorer is not None,
+    )
+
+
+def describe_version(state: VersionState) -> models_pb2.ModelVersion:
+    return models_pb2.ModelVersion(
+        name=state.name,
+        version=state.version,
+        state=f"VERSION_STATE_{state.state.upper()}",
+        reason=state.reason,
+        digest=state.digest,
+        memory_bytes=state.memory_bytes,
+        is_default=state.is_default,
     )

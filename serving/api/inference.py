@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from serving.api import pictures, sampling
 from serving.api.frame import Answer, Behaviour, Call, parsed
+from serving.api.leases import Lease
 from serving.errors import InvalidInput, NotFound, ServingError, ShuttingDown
 from serving.host.background import Background
 from serving.metrics.registry import Metrics
@@ -93,7 +94,9 @@ class OpenInference:
         return _bytes("ModelReadyResponse", ready=self._is_ready())
 
     async def ModelMetadata(self, request: Any, call: Call) -> bytes:
-        found: bytes = parts.metadata(*self._resolve(request.name, request.version)).SerializeToString()
+        model, part = self._resolve(request.name, request.version)
+        versions = [one.version for one in self._repository.models if one.name == model.name]
+        found: bytes = parts.metadata(model, part, sorted(versions)).SerializeToString()
         return found
 
     async def ModelConfig(self, request: Any, call: Call) -> bytes:
@@ -101,13 +104,16 @@ class OpenInference:
         return found
 
     async def ModelStatistics(self, request: Any, call: Call) -> bytes:
-        """Of one part, or of every part, since the server started."""
+        """Of one part in one version or in every one, or of every part, since the server started."""
+        wanted: Iterable[tuple[str, Model, Part]] = parts.every_part(self._repository.models)
         if request.name:
-            wanted: Iterable[tuple[str, Model, Part]] = [
-                (request.name, *self._resolve(request.name, request.version))
+            model, part = self._resolve(request.name, request.version)
+            wanted = [
+                found
+                for found in wanted
+                if found[1].name == model.name and found[2].kind == part.kind
+                if not request.version or found[1] is model
             ]
-        else:
-            wanted = parts.every_part(self._repository.models)
         response = message("ModelStatisticsResponse")()
         for name, model, part in wanted:
             one = response.model_stats.add(name=name, version=str(model.version))
@@ -116,15 +122,25 @@ class OpenInference:
         return serialised
 
     async def RepositoryIndex(self, request: Any, call: Call) -> bytes:
+        """Every version that is known of, in the protocol's words for its state."""
         response = message("RepositoryIndexResponse")()
-        for name, model, _ in parts.every_part(self._repository.models):
-            response.models.add(name=name, version=str(model.version), state="READY")
+        served = {(model.name, model.version): model for model in self._repository.models}
+        for state in self._repository.versions():
+            if request.ready and state.state != "ready":
+                continue
+            for name in parts.names_of(state, served.get((state.name, state.version))):
+                response.models.add(
+                    name=name,
+                    version=str(state.version),
+                    state=parts.STATES[state.state],
+                    reason=state.reason,
+                )
         serialised: bytes = response.SerializeToString()
         return serialised
 
     async def ModelInfer(self, request: Any, call: Call) -> bytes:
         name, kind = parts.split(request.model_name)
-        with self._repository.resolve(name, _version(request.model_version)) as model:
+        with Lease(self._repository.resolve(name, _version(request.model_version))) as model:
             part = parts.part_of(model, kind)
             contents.check_inputs(request, part)
             parameters.check_parameters(request, part)
@@ -257,7 +273,7 @@ def _version(text: str) -> int:
     if not text:
         return 0
     if len(text) > _LONGEST_VERSION or not (text.isascii() and text.isdigit()) or not int(text):
-        raise InvalidInput("model_version", "want a positive integer, or nothing for the version in service")
+        raise InvalidInput("model_version", "want a positive integer, or nothing for the highest in service")
     return int(text)
 
 

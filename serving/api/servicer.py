@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.api import pictures, sampling
-from serving.api.description import describe
+from serving.api.description import describe, describe_version
 from serving.api.frame import Call
+from serving.api.leases import Lease
 from serving.errors import InvalidInput, ShuttingDown
 from serving.host.background import Background
 from serving.metrics.registry import Metrics
@@ -177,11 +178,13 @@ class VaeService:
 
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> bytes:
         models = [describe(model) for model in self._repository.models]
-        return pb.ListModelsResponse(models=models).SerializeToString()
+        versions = [describe_version(state) for state in self._repository.versions()]
+        return pb.ListModelsResponse(models=models, versions=versions).SerializeToString()
 
     async def GetModel(self, request: pb.GetModelRequest, call: Call) -> bytes:
-        with self._resolve(request.model) as model:
-            return pb.GetModelResponse(model=describe(model)).SerializeToString()
+        model = self._repository.resolve(request.model.name, request.model.version)
+        versions = [describe_version(state) for state in self._repository.versions(model.name)]
+        return pb.GetModelResponse(model=describe(model), versions=versions).SerializeToString()
 
     async def _sampled(
         self,
@@ -225,8 +228,8 @@ class VaeService:
             return points
         raise InvalidInput("points", "want images or latents, came nothing")
 
-    def _resolve(self, ref: models_pb2.ModelRef) -> Model:
-        return self._repository.resolve(ref.name, ref.version)
+    def _resolve(self, ref: models_pb2.ModelRef) -> Lease:
+        return Lease(self._repository.resolve(ref.name, ref.version))
 
     async def _admitted(self, message: tensors_pb2.Images, model: Model, call: Call) -> Rows:
         """Images for the encoder, which are not read before there is a place for them."""

@@ -76,14 +76,13 @@ class Batcher:
         self._on_loop = on_loop
         self._watch, self._trace = watch, trace
         self._queue = Queue()
-        metrics.queue_rows.set_function(lambda: self._queue.rows)
-        self._gathering = Gathering()
-        self._loop_cost = LoopCost()
+        self._rows_waiting = lambda: self._queue.rows
+        metrics.watch_queue(self._rows_waiting)
+        self._gathering, self._loop_cost = Gathering(), LoopCost()
         self._cost = CostModel(max_batch_rows)
         for rows, seconds in measured:
             self._cost.observe(rows, seconds)
-        self._closing = False
-        self._dispatch_is_due = False
+        self._closing = self._dispatch_is_due = False
         self._next_look: asyncio.Handle | None = None  # of the look-out
         self._done = asyncio.Event()  # it is closing and everything is answered
         self._loop = asyncio.get_running_loop()
@@ -145,6 +144,7 @@ class Batcher:
         self._closing = True
         self._dispatch()
         await self._done.wait()
+        self._metrics.forget_queue(self._rows_waiting)
 
     def check_deadline(self, rows: int, timeout_s: float | None) -> None:
         """Raises DeadlineUnreachable if so many rows more cannot be answered in time."""

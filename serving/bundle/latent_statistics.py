@@ -92,7 +92,7 @@ def tensors_of(file: str, content: bytes) -> dict[str, Floats]:
     try:
         return load(content)
     except Exception as exc:  # a type that numpy does not have is a KeyError, and so on
-        raise BundleError(f"{file}: not a safetensors file: {type(exc).__name__} {exc}") from None
+        raise BundleError(f"{file}: not a safetensors file", f"{type(exc).__name__} {exc}") from None
 
 
 def _checked(file: str, content: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Floats]:

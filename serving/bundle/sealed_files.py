@@ -18,10 +18,14 @@ _PIECE = 1 << 20
 
 
 class BundleError(ValueError):
-    """A bundle that cannot be written or must not be served; one line, fit to be shown."""
+    """A bundle that cannot be written or must not be served; one line, fit to be shown.
 
-    def __init__(self, message: str) -> None:
-        super().__init__(plain(message))
+    ``inside`` is what others than we said of it, ONNX Runtime for one: for the log, not for callers.
+    """
+
+    def __init__(self, message: str, inside: str = "") -> None:
+        super().__init__(plain(f"{message}: {inside}" if inside else message))
+        self.message, self.inside = plain(message), plain(inside)
 
 
 class UnreadableBundle(BundleError):

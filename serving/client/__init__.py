@@ -1,6 +1,6 @@
 """The client of vaeserve: numpy in and out, blocking (``Client``) or asyncio (``AsyncClient``).
 
-It needs the base install alone: grpcio, protobuf, numpy and Pillow.
+It needs the base install alone, over gRPC and over HTTP: grpcio, protobuf, numpy and Pillow.
 """
 
 from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClient, Client
@@ -9,6 +9,7 @@ from serving.client.results import (
     Decoded,
     Metric,
     Model,
+    ModelVersion,
     Pool,
     Posteriors,
     Reconstructions,
@@ -27,6 +28,7 @@ __all__ = [
     "Format",
     "Metric",
     "Model",
+    "ModelVersion",
     "Pool",
     "Posteriors",
     "Reconstructions",

@@ -1,25 +1,22 @@
 """``vae-client``: sample, encode, decode, reconstruct, score and models from the command line.
 
-Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files; an error
-is one line on stderr.
+Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files, told in a line.
 """
 
 import argparse
-import dataclasses
 import io
-import json
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from serving.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Client, Format, VaeError, files
-from serving.client.printed_tables import MODEL_COLUMNS, model_row, print_table
+from serving.client.printed_tables import print_table, print_versions, print_versions_as_json
 from serving.client.result_size import gathered
 from serving.wire import images as formats
 
@@ -111,11 +108,12 @@ def _sample(client: Client, options: argparse.Namespace) -> None:
         "temperature": options.temperature,
         "format": _format(options.out),
         "latents": as_arrays,
+        **_which(options),
     }
     if options.stream:
-        parts = gathered(client.sample_stream(options.model, options.count, **asked), options.count)
+        parts = gathered(client.sample_stream(count=options.count, **asked), options.count)
     else:
-        parts = [client.sample(options.model, options.count, **asked)]
+        parts = [client.sample(count=options.count, **asked)]
     images, first = np.concatenate([part.images for part in parts]), parts[0]
     if as_arrays:
         latents = np.concatenate([part.latents for part in parts])
@@ -126,10 +124,9 @@ def _sample(client: Client, options: argparse.Namespace) -> None:
 
 
 def _encode(client: Client, options: argparse.Namespace) -> None:
-    images, names = files.read_images(options.images, client.model(options.model), fit=options.fit)
-    posteriors = client.encode(
-        options.model, images, pool_probabilities=True, latents=options.latents, seed=options.seed
-    )
+    images, names = files.read_images(options.images, client.model(**_which(options)), fit=options.fit)
+    asked = {"pool_probabilities": True, "latents": options.latents, "seed": options.seed}
+    posteriors = client.encode(images=images, **asked, **_which(options))
     content = {
         "mean": posteriors.mean,
         "log_var": posteriors.log_var,
@@ -145,7 +142,7 @@ def _encode(client: Client, options: argparse.Namespace) -> None:
 
 def _decode(client: Client, options: argparse.Namespace) -> None:
     latents = files.read_array(options.latents, ("latents", "mean"))
-    decoded = client.decode(options.model, latents, format=_format(options.out))
+    decoded = client.decode(latents=latents, format=_format(options.out), **_which(options))
     if options.out.suffix == ".png":
         files.write_grid(options.out, decoded.images, columns=options.columns)
     else:
@@ -154,9 +151,9 @@ def _decode(client: Client, options: argparse.Namespace) -> None:
 
 
 def _reconstruct(client: Client, options: argparse.Namespace) -> None:
-    model = client.model(options.model)
+    model = client.model(**_which(options))
     images, names = files.read_images(options.images, model, fit=options.fit)
-    rebuilt = client.reconstruct(options.model, images, format=_format(options.out), latents=True)
+    rebuilt = client.reconstruct(images=images, format=_format(options.out), latents=True, **_which(options))
     if options.out.suffix == ".png":
         given = images if images.dtype == np.uint8 else formats.to_uint8(images, model.value_range)
         columns = min(options.columns or 16, len(given))
@@ -168,8 +165,8 @@ def _reconstruct(client: Client, options: argparse.Namespace) -> None:
 
 
 def _score(client: Client, options: argparse.Namespace) -> None:
-    images, names = files.read_images(options.images, client.model(options.model), fit=options.fit)
-    scores = client.score(options.model, images, samples=options.samples, seed=options.seed)
+    images, names = files.read_images(options.images, client.model(**_which(options)), fit=options.fit)
+    scores = client.score(images=images, samples=options.samples, seed=options.seed, **_which(options))
     columns = {name: getattr(scores, name) for name in ("nelbo", "distortion", "rate", "nll", "quantile")}
     if options.out is None:
         known = {name: column for name, column in columns.items() if column is not None}
@@ -185,11 +182,12 @@ def _score(client: Client, options: argparse.Namespace) -> None:
 
 
 def _models(client: Client, options: argparse.Namespace) -> None:
-    models = client.models()
-    if options.json:
-        print(json.dumps([dataclasses.asdict(model) for model in models], indent=2, default=str))
-        return
-    print_table([MODEL_COLUMNS, *map(model_row, models)])
+    show = print_versions_as_json if options.json else print_versions
+    show(client.versions())
+
+
+def _which(options: argparse.Namespace) -> dict[str, Any]:
+    return {"model": options.model, "version": options.version}
 
 
 def _format(out: Path) -> Format:
@@ -233,7 +231,8 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--seed", type=int, help="seed of these samples (default: drawn by the server)")
     _add_out(score, ".npz", required=False)
 
-    models = commands.add_parser("models", help="what is served", description="What is served.")
+    known = "every version that the server knows of, its state and the reason of it"
+    models = commands.add_parser("models", help=known, description=f"{known.capitalize()}.")
     models.set_defaults(command=_models)
     models.add_argument("--json", action="store_true", help="everything that is known, as JSON")
     _add_connection(models)
@@ -246,6 +245,7 @@ def _add(
     parser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
     parser.set_defaults(command=command)
     parser.add_argument("--model", default="", help="name of the model (default: the only one there is)")
+    parser.add_argument("--version", type=_whole, default=0, help="of it (default: the highest in service)")
     _add_connection(parser)
     return parser
 
@@ -253,8 +253,12 @@ def _add(
 def _add_connection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("connection; a bearer token is taken from VAE_TOKEN")
     address = os.environ.get("VAE_ADDRESS", DEFAULT_ADDRESS)
-    group.add_argument("--address", default=address, help=f"host:port, or VAE_ADDRESS (default: {address})")
-    group.add_argument("--tls", action="store_true", help="encrypt the connection")
+    group.add_argument(
+        "--address",
+        default=address,
+        help=f"host:port for gRPC, http://host:port for HTTP, or VAE_ADDRESS (default: {address})",
+    )
+    group.add_argument("--tls", action="store_true", help="encrypt the connection; https:// implies it")
     group.add_argument(
         "--root-certificate", type=Path, help="PEM file to verify the server with; implies --tls"
     )
@@ -283,10 +287,10 @@ def _add_out(parser: argparse.ArgumentParser, *suffixes: str, required: bool = T
     unless = "" if required else " (default: print them)"
     parser.add_argument("--out", type=out, required=required, help=f"file to write: {kinds}{unless}")
     if ".png" in suffixes:
-        parser.add_argument("--columns", type=_columns, help="columns of the grid")
+        parser.add_argument("--columns", type=_whole, help="columns of the grid")
 
 
-def _columns(text: str) -> int:
+def _whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"want a whole number from 1, came {text}")
     return int(text)

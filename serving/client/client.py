@@ -1,20 +1,18 @@
-"""The two clients: ``Operations`` run over a blocking channel, or over an asyncio one."""
+"""The two clients: ``Operations`` run over a blocking transport, or over an asyncio one."""
 
-import asyncio
 import copy
 import functools
 import inspect
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
-import grpc
-
-from serving.client import channel, failures
-from serving.client.operations import Operation, Operations
+from serving.client.listing import Operation
+from serving.client.operations import Operations
 from serving.client.streams import Stream
-from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
+from serving.client.transports import transport_choice
+from serving.client.transports.access import Access
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,7 +25,7 @@ LONGEST_TIMEOUT_S = 1e8
 
 
 class _Connection:
-    """A channel and what goes with every call on it."""
+    """A transport and what goes with every call on it."""
 
     def __init__(
         self,
@@ -41,20 +39,18 @@ class _Connection:
         """Connect when the first call is made.
 
         Args:
-            address: "host:port", or any gRPC target. All addresses of the host take turns.
-            tls: encrypt, and verify the server with the system's authorities.
+            address: "host:port", or any gRPC target, for gRPC; "http://host:port" or "https://host:port",
+                with a path if the server has one, for HTTP. All addresses of the host take turns.
+            tls: encrypt, and verify the server with the system's authorities; implied by "https://".
             root_certificate: PEM file of the authority to verify the server with instead; implies ``tls``.
             token: bearer token sent with every call; without TLS it travels in the clear.
             timeout_s: deadline of a call, retries included; of a stream, of each of its responses.
         """
-        credentials = channel.credentials(tls=tls, root_certificate=root_certificate)
-        self._channel = self._open(channel.target(address), credentials)
-        self._stub = VaeServiceStub(self._channel)
-        self._metadata = channel.metadata(token)
         self._timeout_s = _checked_timeout(timeout_s)
+        self._transport = self._open(address, Access(tls, root_certificate, token))
         self._operations = Operations()
 
-    def _open(self, target: str, credentials: grpc.ChannelCredentials | None) -> Any:
+    def _open(self, address: str, access: Access) -> Any:
         raise NotImplementedError
 
     def with_timeout(self, timeout_s: float) -> Self:
@@ -126,13 +122,14 @@ def _documented(method: Method, operation: Callable[..., Any], container: Any = 
 
 
 class Client(_Connection):
-    """Blocking client; may be shared by threads.
+    """Blocking client; may be shared by threads. Over gRPC and over HTTP it does the same.
 
     >>> with Client("localhost:50051") as client:
     ...     images = client.sample("digits", 64, seed=7).images
     """
 
     models = _blocking(Operations.models)
+    versions = _blocking(Operations.versions)
     model = _blocking(Operations.model)
     sample = _blocking(Operations.sample)
     sample_stream = _iterable(Operations.sample_stream)
@@ -150,12 +147,10 @@ class Client(_Connection):
 
     def close(self) -> None:
         """Close the connection; calls that are running fail."""
-        self._channel.close()
+        self._transport.close()
 
-    def _open(self, target: str, credentials: grpc.ChannelCredentials | None) -> Any:
-        if credentials is None:
-            return grpc.insecure_channel(target, channel.OPTIONS)
-        return grpc.secure_channel(target, credentials, channel.OPTIONS)
+    def _open(self, address: str, access: Access) -> transport_choice.BlockingTransport:
+        return transport_choice.blocking(address, access)
 
     def _run(self, operation: Operation[T]) -> T:
         response = None
@@ -165,38 +160,12 @@ class Client(_Connection):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            rpc = getattr(self._stub, call.method)
-            try:
-                response = rpc(call.request, timeout=self._timeout_s, metadata=self._metadata)
-            except grpc.RpcError as exc:
-                raise failures.from_rpc(exc) from None
+            response = self._transport.call(call.method, call.request, self._timeout_s)
 
     def _iterate(self, stream: Stream[T]) -> Iterator[T]:
-        call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
-        late = threading.Event()
-        try:
-            while (response := self._next(call, late)) is not None:
+        with closing(self._transport.stream(stream.method, stream.request, self._timeout_s)) as responses:
+            for response in responses:
                 yield stream.read(response)
-        finally:
-            call.cancel()
-
-    def _next(self, call: Any, late: threading.Event) -> Any:
-        """The next response of a stream; None after the last. ``late`` is set if one has not come in time."""
-
-        def give_up() -> None:
-            late.set()
-            call.cancel()
-
-        timer = threading.Timer(self._timeout_s, give_up)
-        timer.start()
-        try:
-            return next(call, None)
-        except grpc.RpcError as exc:
-            raise (
-                failures.no_response(self._timeout_s) if late.is_set() else failures.from_rpc(exc)
-            ) from None
-        finally:
-            timer.cancel()
 
 
 class AsyncClient(_Connection):
@@ -207,6 +176,7 @@ class AsyncClient(_Connection):
     """
 
     models = _awaitable(Operations.models)
+    versions = _awaitable(Operations.versions)
     model = _awaitable(Operations.model)
     sample = _awaitable(Operations.sample)
     sample_stream = _async_iterable(Operations.sample_stream)
@@ -224,12 +194,10 @@ class AsyncClient(_Connection):
 
     async def close(self) -> None:
         """Close the connection; calls that are running fail."""
-        await self._channel.close()
+        await self._transport.close()
 
-    def _open(self, target: str, credentials: grpc.ChannelCredentials | None) -> Any:
-        if credentials is None:
-            return grpc.aio.insecure_channel(target, channel.OPTIONS)
-        return grpc.aio.secure_channel(target, credentials, channel.OPTIONS)
+    def _open(self, address: str, access: Access) -> transport_choice.AsyncTransport:
+        return transport_choice.asynchronous(address, access)
 
     async def _run(self, operation: Operation[T]) -> T:
         response = None
@@ -239,25 +207,10 @@ class AsyncClient(_Connection):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            rpc = getattr(self._stub, call.method)
-            try:
-                response = await rpc(call.request, timeout=self._timeout_s, metadata=self._metadata)
-            except grpc.aio.AioRpcError as exc:
-                raise failures.from_rpc(exc) from None
+            response = await self._transport.call(call.method, call.request, self._timeout_s)
 
     async def _iterate(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
-        call = getattr(self._stub, stream.method)(stream.request, metadata=self._metadata)
-        responses = aiter(call)
-        try:
-            while True:
-                async with asyncio.timeout(self._timeout_s):
-                    response = await anext(responses, None)
-                if response is None:
-                    return
+        calling = self._transport.stream(stream.method, stream.request, self._timeout_s)
+        async with aclosing(calling) as responses:
+            async for response in responses:
                 yield stream.read(response)
-        except TimeoutError:
-            raise failures.no_response(self._timeout_s) from None
-        except grpc.aio.AioRpcError as exc:
-            raise failures.from_rpc(exc) from None
-        finally:
-            call.cancel()

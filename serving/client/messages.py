@@ -20,6 +20,11 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     pb.DATA_TYPE_UINT8: np.dtype("u1"),
 }
+_STATES = {
+    number: name.removeprefix("VERSION_STATE_").lower()
+    for name, number in models_pb2.VersionState.items()
+    if number
+}
 
 
 def image_format(name: str) -> pb.ImageFormat:
@@ -134,6 +139,29 @@ def from_model(message: models_pb2.Model) -> results.Model:
         dataset=message.dataset,
         offers_score=message.offers_score,
     )
+
+
+def from_versions(response: vae_service_pb2.ListModelsResponse) -> list[results.ModelVersion]:
+    """Of a server that tells of models alone, these."""
+    models = [from_model(model) for model in response.models]
+    if not response.versions:
+        return [
+            results.ModelVersion(m.name, m.version, "ready", "", True, m.digest, 0, model=m) for m in models
+        ]
+    by_version = {(model.name, model.version): model for model in models}
+    return [
+        results.ModelVersion(
+            name=version.name,
+            version=version.version,
+            state=_STATES.get(version.state, "unknown"),
+            reason=version.reason,
+            is_default=version.is_default,
+            digest=version.digest,
+            memory_bytes=version.memory_bytes,
+            model=by_version.get((version.name, version.version)),
+        )
+        for version in response.versions
+    ]
 
 
 def _from_metric(message: models_pb2.Metric) -> results.Metric:

@@ -6,39 +6,24 @@ result. ``Client`` makes the calls one after the other and ``AsyncClient`` await
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
-
-from google.protobuf.message import Message
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from serving.client import messages, requests, results
+from serving.client.listing import Call, Listing, Operation
 from serving.client.result_size import check_result_size
 from serving.client.streams import Format, Streams
 from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
-T = TypeVar("T")
-
 _REMEMBERED_S = 5.0
 """How long the client goes by a limit that the server told: one that is started anew may have another."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One RPC to make."""
-
-    method: str
-    request: Message
-
-
-Operation: TypeAlias = Generator[Call, Any, T]
-
-
-class Operations(Streams):
+class Operations(Listing, Streams):
     """The methods of ``Client`` and ``AsyncClient``.
 
-    ``model`` names the model, "" the only one; ``version`` 0 is the one in service. Jobs of more rows
+    ``model`` names the model, "" the only one; ``version`` 0 is the highest in service. Jobs of more rows
     than the server takes at once become several calls, each with its own deadline; all are answered by
     the same version.
     """
@@ -46,16 +31,6 @@ class Operations(Streams):
     def __init__(self) -> None:
         self._max_rows: dict[tuple[str, int], tuple[int, float]] = {}
         """What the server takes at once of a model and version, and when it said so."""
-
-    def models(self) -> Operation[list[results.Model]]:
-        """The models in service, by name."""
-        response = yield Call("ListModels", pb.ListModelsRequest())
-        return [messages.from_model(model) for model in response.models]
-
-    def model(self, model: str = "", *, version: int = 0) -> Operation[results.Model]:
-        """One model: its shapes, pools and figures."""
-        response = yield Call("GetModel", pb.GetModelRequest(model=requests.ref(model, version)))
-        return messages.from_model(response.model)
 
     def sample(  # noqa: PLR0913  # all but two are options of the one request, by keyword
         self,

@@ -8,7 +8,7 @@ from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 
 def ref(name: str, version: int) -> models_pb2.ModelRef:
-    return models_pb2.ModelRef(name=name, version=version)
+    return models_pb2.ModelRef(name=name, version=checked_whole("version", version))
 
 
 def checked_seed(seed: int | None) -> int | None:

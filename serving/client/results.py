@@ -147,3 +147,23 @@ class Model:
     dataset: str
     offers_score: bool
     """Whether ``score`` can be called."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a model that the server knows of, in service or not."""
+
+    name: str
+    version: int
+    state: str
+    """"ready", "loading", "refused", "available", "unloading" or "missing"; "unknown" of a newer server."""
+    reason: str
+    """Of the state, in words; empty while the version answers calls."""
+    is_default: bool
+    """Whether it answers calls that name no version."""
+    digest: str
+    """Of a version that is loaded."""
+    memory_bytes: int
+    """That it took as it was loaded; 0 where that is not known."""
+    model: Model | None
+    """What the server tells of a version in service."""

@@ -9,11 +9,16 @@ event loop); scraping from another thread is fine. They have no ``_created`` lin
 import time
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
@@ -34,7 +39,12 @@ class _Labelled(ABC, Generic[T]):
 
     def labels(self, *values: str) -> T:
         """The one of these label values, made at zero when it is new."""
-        return self._of_labels.get(values) or self._of_labels.setdefault(values, self._zero())
+        found = self._of_labels.get(values)
+        return self._of_labels.setdefault(values, self._zero()) if found is None else found
+
+    def remove(self, *values: str) -> None:
+        """Show the one of these label values no more, if there is one."""
+        self._of_labels.pop(values, None)
 
     def items(self) -> list[tuple[tuple[str, ...], T]]:
         """Label values and what stands under them."""
@@ -76,6 +86,25 @@ class LoopCounter(_Labelled[Count]):
 
     def _family(self) -> CounterMetricFamily:
         return CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
+
+
+Read = Callable[[], float]
+
+
+class SumGauge(_Labelled[list[Read]]):
+    """A gauge whose every label set is the sum of what is told by those in its list, asked at each scrape."""
+
+    def collect(self) -> Iterable[Metric]:
+        family = self._family()
+        for values, told in self.items():
+            family.add_metric(values, sum(read() for read in tuple(told)))
+        return [family]
+
+    def _zero(self) -> list[Read]:
+        return []
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._documentation, labels=self._labelnames)
 
 
 class Series:

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from serving.metrics.instruments import Count, LoopCounter, LoopHistogram
+from serving.metrics.instruments import Count, LoopCounter, LoopHistogram, SumGauge
 
 _SECONDS = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5,
@@ -88,6 +88,7 @@ class Metrics:
         self._requests()
         self._batching()
         self._models()
+        self._versions()
         self._latent_space()
         self.rejected.labels(UNKNOWN, "calls")
 
@@ -134,12 +135,11 @@ class Metrics:
             "vae_batch_padding_rows", "Rows added to reach a fixed batch size.", graph, registry=r
         )
         self.batches = LoopCounter("vae_batches", "Batches run.", (*graph, "cut_reason"), registry=r)
-        self.queue_rows = Gauge("vae_queue_rows", "Rows waiting for a batch.", graph, registry=r)
+        self.queue_rows = SumGauge("vae_queue_rows", "Rows waiting for a batch.", graph, registry=r)
         self.queue_limit_rows = Gauge("vae_queue_limit_rows", "Rows that may wait.", graph, registry=r)
 
     def _models(self) -> None:
         r, model = self.registry, ("model",)
-        self.model_info = Info("vae_model", "The bundle in service.", model, registry=r)
         self.model_ready = Gauge("vae_model_ready", "1 while the model is in service.", model, registry=r)
         self.model_load = Gauge(
             "vae_model_load_seconds", "Verifying, loading and warming up.", model, registry=r
@@ -147,8 +147,8 @@ class Metrics:
         self.reloads = prometheus.Counter(
             "vae_reloads", "Versions put into service or refused.", (*model, "outcome"), registry=r
         )
-        newer_refused = "Versions newer than the one in service that were refused."
-        self.refused_versions = Gauge("vae_refused_versions", newer_refused, model, registry=r)
+        refused = "Versions that were refused and would be in service otherwise."
+        self.refused_versions = Gauge("vae_refused_versions", refused, model, registry=r)
         self.onnxruntime = Info("vae_onnxruntime", "ONNX Runtime in use.", registry=r)
         self.gpu_memory = Gauge(
             "vae_gpu_memory_bytes", "Memory of the GPU, in use by everything on it, and in all.", ("state",),
@@ -156,6 +156,22 @@ class Metrics:
         )  # fmt: skip
         seconds = "Seconds that batches took to be copied to the GPU and back, and to be computed there."
         self.gpu_seconds = LoopCounter("vae_gpu_seconds", seconds, (*model, "graph", "part"), registry=r)
+
+    def _versions(self) -> None:
+        """Of each version there are series while it is in service."""
+        r, version = self.registry, ("model", "version")
+        self.model_info = Info("vae_model", "The bundles in service.", version, registry=r)
+        known = "Versions that the server knows of, by what it does with them."
+        self.model_versions = Gauge("vae_model_versions", known, ("model", "state"), registry=r)
+        took = "Memory that the version took as it was loaded."
+        self.version_memory = Gauge("vae_version_memory_bytes", took, version, registry=r)
+        self.version_requests = LoopCounter(
+            "vae_version_requests", "Requests answered by the version, by gRPC code.", (*version, "code"),
+            registry=r,
+        )  # fmt: skip
+        self.version_duration = LoopHistogram(
+            "vae_version_request_duration_seconds", "Answering them.", version, buckets=_SECONDS, registry=r
+        )
 
     def _latent_space(self) -> None:
         """Of what the encoder is given: Encode, Reconstruct, and images to walk between or to sample near."""
@@ -249,12 +265,19 @@ class GraphMetrics:
 
     def __init__(self, metrics: Metrics, model: str, graph: str) -> None:
         self.queue_duration = metrics.queue_duration.labels(model, graph)
-        self.queue_rows = metrics.queue_rows.labels(model, graph)
+        self._queue_rows = metrics.queue_rows.labels(model, graph)
         self._inference_duration = metrics.inference_duration.labels(model, graph)
         self._batch_rows = metrics.batch_rows.labels(model, graph)
         self._batches = {reason: metrics.batches.labels(model, graph, reason) for reason in _CUT_REASONS}
         self._rejected = {reason: metrics.rejected.labels(model, reason) for reason in _REJECT_REASONS}
         self._padding = metrics.batch_padding_rows.labels(model, graph)
+
+    def watch_queue(self, rows: Callable[[], int]) -> None:
+        """Ask this at each scrape; several versions of a model have a queue each."""
+        self._queue_rows.append(rows)
+
+    def forget_queue(self, rows: Callable[[], int]) -> None:
+        self._queue_rows.remove(rows)
 
     def cut(self, reason: str) -> None:
         self._batches[reason].value += 1

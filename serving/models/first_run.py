@@ -73,7 +73,7 @@ def run(session: Session, queue: Queue, batch: list[Rows]) -> Outputs:
         raise
     except Exception as exc:  # ONNX Runtime's exceptions share no other base
         words = plain(" ".join(str(exc).split()), 200)
-        raise BundleError(f"the {queue.name} cannot run a batch of {rows} rows: {words}") from None
+        raise BundleError(f"the {queue.name} cannot run a batch of {rows} rows", words) from None
     for came, shape in zip(outputs, queue.gives, strict=True):
         if came.shape != (rows, *shape):
             raise BundleError(

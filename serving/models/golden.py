@@ -56,7 +56,7 @@ def prove_parity(
     except MemoryError:
         raise
     except Exception as exc:  # whatever ONNX Runtime says, the graph cannot run its own golden input
-        raise BundleError(f"{FILE}: the graphs cannot run it: {str(exc)[:200]}") from None
+        raise BundleError(f"{FILE}: the graphs cannot run it", str(exc)[:200]) from None
     pixels = math.prod(bundle.manifest.image.shape)
     precisions = {role: graph.precision for role, graph in bundle.manifest.graphs.items()}
     for role, outputs in answers.items():

@@ -48,6 +48,8 @@ class Loaded:
     """By queue: encoder, decoder, on a GPU pixels, and prior, score, score_single if the bundle has them."""
     pools: PoolSet | None
     reference: Reference | None
+    memory_bytes: int
+    """That loading it and running one batch at a time took; at least the size of the graphs' files."""
 
 
 def read_version(path: Path, most_bytes: int) -> Bundle:
@@ -109,7 +111,9 @@ def _loaded(
     pools = _pools(bundle, latents)
     if pools:
         try_pools(pools, manifest, sessions["decoder"], rows_at_once["decoder"])
-    return Loaded(bundle, graphs, pools, _reference(bundle, latents))
+    weights = sum(manifest.files[graph.file].size for graph in manifest.graphs.values())
+    taken = max(budget.taken_bytes(), weights)
+    return Loaded(bundle, graphs, pools, _reference(bundle, latents), taken)
 
 
 def _session(bundle: Bundle, role: Role, provider: Provider, max_batch_rows: int, turn: Turn) -> Session:

@@ -1,7 +1,10 @@
-"""The memory that a model may take: of the GPU, or of the host."""
+"""The memory that a model may take, and all of them together: of the GPU, or of the host."""
+
+import math
+from pathlib import Path
 
 from serving.bundle import UnreadableBundle
-from serving.host.memory import resident_bytes
+from serving.host.memory import private_bytes, resident_bytes
 from serving.runtime.cuda_driver import driver
 from serving.runtime.providers import Provider
 
@@ -14,13 +17,20 @@ class MemoryBudget:
 
     def __init__(self, provider: Provider) -> None:
         self._on_gpu = provider.on_gpu
-        self._before = self.used_bytes()
+        self._before, self._private_before = self.used_bytes(), private_bytes()
         self._pinned_before = driver().pinned_bytes if self._on_gpu else 0
         self._most = provider.memory_bytes
 
     def used_bytes(self) -> int:
         """By this process on the host; by everything on the GPU."""
         return driver().memory()[0] if self._on_gpu else resident_bytes()
+
+    def taken_bytes(self) -> int:
+        """By what was loaded since; 0 where nobody tells. On a GPU by everything on it."""
+        now, before = self.used_bytes(), self._before
+        if not self._on_gpu:  # libraries that the first model brings along are no part of it
+            now, before = private_bytes(), self._private_before
+        return max(0, now - before)
 
     def is_exceeded(self) -> bool:
         """Whether the model has taken more than it may."""
@@ -48,3 +58,45 @@ class MemoryBudget:
             f"the {graph} does not fit into the GPU's memory: {(used - self._before) >> 20} MiB were taken, "
             f"{(total - used) >> 20} of {total >> 20} MiB are free{may}"
         )
+
+
+class NoRoom(UnreadableBundle):
+    """The version takes more than the others leave. With fewer of them there is room."""
+
+    def __init__(self, message: str, wanted: int) -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        """Bytes."""
+
+
+class Room:
+    """What all versions in service may take together, and what those that are being loaded were promised."""
+
+    def __init__(self, most_bytes: int | None) -> None:
+        self._most = math.inf if most_bytes is None else most_bytes
+        self._promised: dict[Path, int] = {}
+
+    def left(self, path: Path, staying: int) -> float:
+        """Bytes for the version in that folder, beside versions that take so many together."""
+        promised = sum(taken for other, taken in self._promised.items() if other != path)
+        return self._most - staying - promised
+
+    def take(self, path: Path, wanted: int, staying: int) -> None:
+        """Promise them to the version. Raises NoRoom."""
+        left = self.left(path, staying)
+        if wanted > left:
+            most = self._most - left
+            raise NoRoom(
+                f"it takes {_mib(wanted)} MiB of memory, want at most {_mib(max(0, left))}: of the "
+                f"{_mib(self._most)} MiB of --memory-mib other versions take {_mib(most)}",
+                wanted,
+            )
+        self._promised[path] = wanted
+
+    def give_back(self, path: Path) -> None:
+        """What was promised, if anything: the version is in service now, or never will be."""
+        self._promised.pop(path, None)
+
+
+def _mib(size: float) -> str:
+    return f"{size / (1 << 20):.1f}".removesuffix(".0")

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from serving.bundle import Manifest, UnreadableBundle
 from serving.host.abandonable import abandonable
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
+from serving.metrics.version_metrics import VersionMetrics
 from serving.models.loading import Loaded, load, read_version
 from serving.models.scoring import Scorer
 from serving.models.trial import Bounds, try_out, within
@@ -67,6 +69,9 @@ class Model:
         self.digest = loaded.bundle.digest
         self.name, self.version = self.manifest.name, self.manifest.version
         self.provider = provider
+        self.memory_bytes = loaded.memory_bytes
+        """That it took as it was loaded."""
+        self.answers = VersionMetrics(metrics, self.name, self.version)
         self.latents = math.prod(self.manifest.latent_shape)
         """Z, the number of latents of a row."""
         self.pools = loaded.pools
@@ -99,6 +104,15 @@ class Model:
         self._leases -= 1
         if not self._leases:
             self._unused.set()
+
+    def show(self) -> None:
+        """In the metrics, while it is in service."""
+        self.answers.show(
+            memory_bytes=self.memory_bytes,
+            digest=self.digest,
+            provider=self.provider.name,
+            provider_reason=self.provider.reason,
+        )
 
     def expect(self, graph: str, rows: int, timeout_s: float | None, *, as_pixels: bool = False) -> Expected:
         """See ``Batcher.expect``; for the decoder, and ``as_pixels``, see ``decode``."""
@@ -204,11 +218,14 @@ async def load_model(
     limits: Limits,
     executors: Executors,
     metrics: Metrics,
+    admit: Callable[[int], None],
     *,
     nothing_to_lose: bool,
     traced: bool = False,
 ) -> Model:
     """The model of a version's folder. Only when every graph is proven and warm does it exist.
+
+    ``admit`` is told the bytes that it takes, and raises NoRoom: before it is here, if that can be known.
 
     Raises:
         BundleError: the bundle must not be served.
@@ -225,9 +242,18 @@ async def load_model(
     if nothing_to_lose:
         loaded = await within(limits.loading, work)
     else:
-        digest = await try_out(path, provider, limits.max_batch_rows, limits.loading)
-        loaded = await abandonable(partial(work, digest))
+        tried = await try_out(path, provider, limits.max_batch_rows, limits.loading)
+        if not provider.on_gpu:  # where a process of its own takes more
+            admit(tried.memory_bytes)
+        loaded = await abandonable(partial(work, tried.digest))
+        if not provider.on_gpu:  # what this process takes besides, for requests, is no part of it
+            loaded = replace(loaded, memory_bytes=tried.memory_bytes)
     model = Model(loaded, provider, limits, executors, metrics, traced=traced)
+    try:
+        admit(model.memory_bytes)
+    except Exception:
+        await model.aclose()
+        raise
     seconds = time.perf_counter() - started
     metrics.model_load.labels(model.name).set(seconds)
     log.info(

@@ -1,36 +1,40 @@
 """The model repository: which bundles are there, which are served, and hot reload.
 
-Of every model the highest version that verifies is served. A new version is verified, loaded and
-warmed beside the old one and takes its place in one step; one that cannot be served, for whatever reason,
-is refused, named in the log, and the old one goes on serving. Models are loaded apart: one that takes long
-holds up no other.
+Of every model those versions are served that the policy chooses among the ones that verify, the highest
+first. A new version is verified, loaded and warmed beside the others and takes its place, and that of those
+which go for it, in one step; one that cannot be served, for whatever reason, is refused, named in the log,
+and displaces none. Models are loaded apart: one that takes long holds up no other.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from serving.bundle import MANIFEST
-from serving.errors import NotFound, StartupError, plain, quoted
+from serving.errors import NotFound, StartupError, quoted
 from serving.host import event_loop
 from serving.host.abandonable import abandonable
 from serving.metrics.registry import Metrics
+from serving.models.in_service import InService
+from serving.models.memory_budget import Room
 from serving.models.model import Model
 from serving.models.refusals import Refusals, reason
-from serving.models.version_folders import Found, identity, scan, state_of
+from serving.models.version_folders import Found, Root, state_of
+from serving.models.version_states import STATES, VersionState, states_of, to_be_told
+from serving.version_policy import VersionPolicy
 
 log = logging.getLogger(__name__)
 
-Load = Callable[[Path, bool], Awaitable[Model]]
-"""Of a version's folder; whether nothing is served yet, and nothing else could be instead."""
-Announce = Callable[[Model | None, Model | None], Awaitable[None]]
-"""Called with the old and the new model when one is put into service, replaced or withdrawn."""
+Admit = Callable[[int], None]
+"""Called with the bytes that a version takes, before it goes into service. Raises NoRoom."""
+Load = Callable[[Path, Admit, bool], Awaitable[Model]]
+"""Of a version's folder, by leave; whether nothing is served yet, and nothing else could be instead."""
+Announce = Callable[[str, Sequence[Model]], Awaitable[None]]
+"""Called with a model's name and its versions in service, the highest first, when these have changed."""
 
-_REPLACED_S = 600.0
-"""Seconds that calls which began on a version get once it is replaced. Streams have no end of their own."""
 _LOADED_AT_ONCE = 2
 """Versions. One that never ends holds up one of these, until its time is over."""
 
@@ -38,71 +42,77 @@ _LOADED_AT_ONCE = 2
 class Repository:
     """The models in service. Belongs to one event loop."""
 
-    def __init__(self, root: Path, load: Load, announce: Announce, metrics: Metrics) -> None:
-        self._root = root
+    def __init__(
+        self, root: Path, policy: VersionPolicy, room: Room, load: Load, announce: Announce, metrics: Metrics
+    ) -> None:
+        self._root = Root(root)
+        self._policy = policy
+        self._room = room
         self._load = load
         self._announce = announce
         self._metrics = metrics
-        self._models: dict[str, Model] = {}
+        self._served = InService()
+        self._found = Found({}, {})
+        """At the last look."""
         self._looking = asyncio.Lock()
         self._loading = asyncio.Semaphore(_LOADED_AT_ONCE)
         self._trying: dict[str, asyncio.Task[None]] = {}
         """Models whose newer versions are being loaded."""
         self._has_started = False
         self._refused = Refusals()
-        self._unreadable: dict[str, str] = {}
-        """Folders of which it was said that they cannot be looked into."""
-        self._identity: tuple[int, int] | None = None
-        """Of the root, when models were found in it."""
-        self._missing = False
-        """Whether it was said that the root cannot be seen."""
-        self._closing: set[asyncio.Task[None]] = set()
-        """Replaced models that finish their calls."""
+        self._missing: dict[str, set[int]] = {}
+        """Versions of which it was said that the policy names them and they are not there."""
 
     @property
     def models(self) -> list[Model]:
-        """The models in service, by name."""
-        return [self._models[name] for name in sorted(self._models)]
+        """Every version in service: by name, the highest first."""
+        return self._served.all()
+
+    def versions(self, name: str | None = None) -> list[VersionState]:
+        """Every version that is known of, in service or not, of one model or of all."""
+        known = self._served.names | set(self._found.versions) | {one.name for one in self._served.closing}
+        known |= {model for model, rule in self._policy.by_model.items() if rule.named}
+        asked = sorted(known) if name is None else [name]
+        return [state for one in asked for state in to_be_told(self._states(one))]
 
     def resolve(self, name: str, version: int) -> Model:
-        """The model asked for; an empty name means the only one, version 0 the one in service.
+        """The model asked for; an empty name means the only one, version 0 the highest in service.
 
         Raises:
             NotFound: naming what is in service instead.
         """
-        model = self._models.get(name)
-        if model is None and not name and len(self._models) == 1:
-            (model,) = self._models.values()
-        if model is not None and version in (0, model.version):
-            return model
-        served = ", ".join(f"{m.name} version {m.version}" for m in self.models) or "none"
-        if model is not None:
-            missing = f"model.version: no version {version}; in service: {served}"
-            raise NotFound("model", f"{model.name}/{version}", missing)
+        default = self._served.default(name)
+        if default is not None and version in (0, default.version):
+            return default
+        found = default and self._served.version(default.name, version)
+        if found is not None:
+            return found
+        if default is not None:
+            name = default.name
+            served = ", ".join(f"{name} version {model.version}" for model in self._served.of(name))
+            there = [path for path in self._found.versions.get(name, []) if int(path.name) == version]
+            refused = [self._refused.for_callers(path) for path in there if path in self._refused]
+            missing = f"version {version} is refused: {refused[0]}" if refused else f"no version {version}"
+            raise NotFound("model", f"{name}/{version}", f"model.version: {missing}; in service: {served}")
+        served = ", ".join(f"{model.name} version {model.version}" for model in self.models) or "none"
         wanted = f"no model {quoted(name)}" if name else "want a model name"
         raise NotFound("model", name, f"model.name: {wanted}; in service: {served}")
 
     def label(self, name: str) -> str | None:
         """The name of a model in service for a metric label, or None."""
-        if not name and len(self._models) == 1:
-            return next(iter(self._models))
-        return name if name in self._models else None
+        default = self._served.default(name)
+        return default.name if default else None
 
     async def start(self) -> None:
         """Load every model. Raises StartupError when one has no version that can be served."""
-        if not await abandonable(self._root.is_dir):
-            raise StartupError(f"--repository {self._root}: want a folder of <model>/<version>/ bundles")
-        try:
-            found = await abandonable(partial(scan, self._root))
-        except OSError as exc:
-            raise StartupError(f"--repository {self._root}: cannot be read: {exc.strerror}") from None
-        self._tell_unreadable(found)
-        if not found.versions:
-            raise StartupError(f"--repository {self._root}: no <model>/<version>/{MANIFEST} in it")
-        self._identity = await abandonable(partial(identity, self._root))
-        for name, versions in found.versions.items():
-            if problem := await self._serve_best(name, versions):
-                raise StartupError(problem)
+        self._found = await self._root.at_start()
+        for name in sorted(set(self._policy.by_model) - set(self._found.versions)):
+            log.warning("--versions names model %s, which is not in the repository", name)
+            self._show(name)
+        for most in (1, None):  # one version of each, before any has several
+            for name, versions in self._found.versions.items():
+                if problem := await self._serve(name, versions, most):
+                    raise StartupError(problem)
         self._has_started = True
 
     async def watch(self, interval_s: float) -> None:
@@ -112,147 +122,179 @@ class Repository:
             try:
                 await self._look()
             except Exception:
-                log.exception("looking at %s failed; trying again in %g s", self._root, interval_s)
+                log.exception("looking at %s failed; trying again in %g s", self._root.path, interval_s)
 
     async def refresh(self) -> None:
         """Look for changes, and wait until what is new is in service or refused."""
         await self._look()
         await asyncio.gather(*self._trying.values())
 
+    async def aclose(self) -> None:
+        """Let go of every model, once the calls on it are answered."""
+        for task in self._trying.values():
+            task.cancel()
+        await asyncio.gather(*self._trying.values(), return_exceptions=True)
+        await self._served.aclose()
+
     async def _look(self) -> None:
         """Begin to put newer versions into service; withdraw models whose folder is gone."""
         async with self._looking:
-            found = await self._found()
+            found = await self._root.look(something_to_lose=bool(self._served))
             if found is None:
                 return
-            self._tell_unreadable(found)
-            for name, versions in found.versions.items():
+            before, self._found = self._found, found
+            for name in found.versions:
                 if name not in self._trying:
-                    self._trying[name] = asyncio.create_task(self._serve_newer(name, versions))
-            gone = set(self._models) | set(self._trying)
+                    self._trying[name] = asyncio.create_task(self._serve_newer(name))
+            gone = self._served.names | set(self._trying)
             for name in gone - set(found.versions) - set(found.unreadable):
                 await self._withdraw(name)
-            there = [path for versions in found.versions.values() for path in versions]
-            for name in self._refused.gone(there) - set(found.versions):
+            self._refused.gone([path for versions in found.versions.values() for path in versions])
+            for name in set(before.versions) - set(found.versions):
                 self._metrics.refused_versions.labels(name).set(0)
+            for name in {*before.versions, *found.versions}:
+                self._show(name)
 
-    async def _serve_newer(self, name: str, versions: list[Path]) -> None:
-        """Serve the highest version that can be served; tasks of one model never overlap."""
-        before = self._models.get(name)
+    async def _serve_newer(self, name: str) -> None:
+        """Serve what the policy wants of what is there at the end; tasks of one model never overlap."""
+        before, seen = self._served.of(name), None
         try:
-            await self._serve_best(name, versions)
+            while (versions := self._found.versions.get(name)) and versions != seen:
+                await self._serve(name, versions)
+                seen = versions
         except Exception as exc:  # of announcing it, say: the next look tries again
             log.error("model %s: what is new of it was not put into service: %s", name, reason(exc))
         finally:
             del self._trying[name]
-        if self._models.get(name) is not before:
+        if self._served.of(name) != before:
             event_loop.spare_collector()
-
-    async def aclose(self) -> None:
-        """Let go of every model, once the calls on it are answered."""
-        for task in (*self._trying.values(), *self._closing):
-            task.cancel()
-        await asyncio.gather(*self._trying.values(), *self._closing, return_exceptions=True)
-        await asyncio.gather(*(model.aclose() for model in self._models.values()))
 
     async def _withdraw(self, name: str) -> None:
         if trying := self._trying.get(name):
             trying.cancel()
             await asyncio.gather(trying, return_exceptions=True)
-        old = self._models.pop(name, None)
-        if not old:
-            return
-        log.warning("model %s withdrawn: its folder is gone", name)
-        try:
-            await self._announce(old, None)
-        finally:
-            self._close(old)
-        event_loop.spare_collector()
+        if leaving := self._served.of(name):
+            log.warning("model %s withdrawn: its folder is gone", name)
+            await self._change(name, None, leaving)
+            event_loop.spare_collector()
 
-    async def _found(self) -> Found | None:
-        """What is in the folder; None if that cannot be told, and everything goes on as it is."""
-        problem: str | None = None
-        found, before, after = Found({}, {}), None, None
-        try:
-            before = await abandonable(partial(identity, self._root))
-            found = await abandonable(partial(scan, self._root))
-            after = await abandonable(partial(identity, self._root))
-        except FileNotFoundError:
-            problem = "is not there"
-        except OSError as exc:
-            problem = f"cannot be read: {exc.strerror}"
-        if not problem and (before != after or not after):
-            problem = "is being replaced"
-        if not problem and not found.versions and after != self._identity:
-            problem = "is another folder now, and empty"
-        if problem and self._models:
-            if not self._missing:
-                log.warning("repository %s %s; what was loaded goes on serving", self._root, problem)
-            self._missing = True
-            return None
-        if self._missing:
-            log.info("repository %s is back", self._root)
-        self._missing, self._identity = False, after
-        return found
-
-    def _tell_unreadable(self, found: Found) -> None:
-        for name in set(found.unreadable) - set(self._unreadable):
-            log.warning("%s cannot be looked into: %s", plain(str(self._root / name)), found.unreadable[name])
-        self._unreadable = found.unreadable
-
-    async def _serve_best(self, name: str, versions: list[Path]) -> str | None:
-        """Serve the highest version that can be served; returns the first problem if none can."""
-        problem = await self._try(name, versions)
-        served = self._models[name].version if name in self._models else 0
-        newer = [path for path in versions if int(path.name) > served and path in self._refused]
-        self._metrics.refused_versions.labels(name).set(len(newer))
-        return problem
-
-    async def _try(self, name: str, versions: list[Path]) -> str | None:
-        old = self._models.get(name)
-        problem: str | None = None
-        for path in versions:
-            if old and path == old.bundle.root:
+    async def _serve(self, name: str, versions: list[Path], most: int | None = None) -> str | None:
+        """Serve what the policy wants, or ``most`` of it; returns the first problem if none can be served."""
+        rule = self._policy.of(name)
+        by_number = {int(path.name): path for path in versions}
+        wanted, most = rule.wanted(by_number), most or rule.most
+        self._tell_missing(name, set(rule.named) - set(by_number))
+        self._show(name)
+        problems: list[str] = []
+        kept: list[int] = []
+        for number in wanted:
+            if len(kept) == most:
+                break
+            if versions != self._found.versions.get(name):  # which begins anew
                 return None
-            state = await abandonable(partial(state_of, path))
-            if self._refused.holds(path, state):
-                continue
-            began = time.monotonic()
+            path, model, new = by_number[number], self._served.version(name, number), None
+            staying = partial(self._staying, name, wanted, [*kept, number], most)
             try:
-                async with self._loading:
-                    began = time.monotonic()  # waiting for others is no part of it
-                    new = await self._load(path, not self._has_started and path == versions[-1])
-            except Exception as exc:  # whatever a version does, it is that version's fault alone
-                problem = problem or f"{name} version {path.name}: {reason(exc)}"
-                if why := self._refused.add(path, state, exc, time.monotonic() - began):
-                    self._metrics.reloads.labels(name, "refused").inc()
-                    log.error("%s version %s refused: %s", name, path.name, why, extra={"told_once": True})
-                continue
-            self._refused.forget(path)
-            self._models[name] = new
-            try:
-                await self._announce(old, new)
+                if model is None or model.bundle.root != path:
+                    alone = not self._has_started and not kept and number == wanted[-1]
+                    model = new = await self._try(path, staying, problems, nothing_to_lose=alone)
+                if model:
+                    kept.append(number)
+                    await self._put(name, new, staying())
             finally:
-                if old:
-                    self._close(old)
-            self._metrics.reloads.labels(name, "ok").inc()
-            if old:
-                log.info("model %s: version %d took the place of %d", name, new.version, old.version)
+                self._room.give_back(path)
+        lowest = kept[-1] if len(kept) == rule.most else 0
+        refused = [number for number in wanted if number > lowest and by_number[number] in self._refused]
+        self._metrics.refused_versions.labels(name).set(len(refused))
+        self._show(name)
+        if not kept and not problems:
+            problems.append(f"{name}: --versions wants {rule} of it, there is {_joined([*by_number])}")
+        return None if kept else problems[0]
+
+    def _staying(self, name: str, wanted: list[int], kept: list[int], most: int | None) -> list[Model]:
+        """Of the versions in service, of all models, those that stay when these of the model are kept."""
+        lower = [number for number in wanted if number not in kept and self._served.version(name, number)]
+        numbers = {*kept, *lower[: None if most is None else most - len(kept)]}
+        return [model for model in self.models if model.name != name or model.version in numbers]
+
+    async def _try(
+        self, path: Path, staying: Callable[[], list[Model]], problems: list[str], *, nothing_to_lose: bool
+    ) -> Model | None:
+        """Load a version; None if it is refused, which is told once."""
+
+        def taken() -> int:
+            return sum(model.memory_bytes for model in staying())
+
+        state = await abandonable(partial(state_of, path))
+        if self._refused.holds(path, state, lambda wanted: wanted <= self._room.left(path, taken())):
             return None
-        return problem
+        began = time.monotonic()
+        try:
+            async with self._loading:
+                began = time.monotonic()  # waiting for others is no part of it
+                new = await self._load(
+                    path, lambda wanted: self._room.take(path, wanted, taken()), nothing_to_lose
+                )
+        except Exception as exc:  # whatever a version does, it is that version's fault alone
+            name, version = path.parent.name, path.name
+            problems.append(f"{name} version {version}: {reason(exc)}")
+            if why := self._refused.add(path, state, exc, time.monotonic() - began):
+                self._metrics.reloads.labels(name, "refused").inc()
+                log.error("%s version %s refused: %s", name, version, why, extra={"told_once": True})
+            return None
+        self._refused.forget(path)
+        return new
 
-    def _close(self, model: Model) -> None:
-        """In the background: one stream that goes on for hours holds up no reload."""
-        task = asyncio.create_task(_finish(model))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+    async def _put(self, name: str, new: Model | None, staying: list[Model]) -> None:
+        """A new version into service, if there is one, and those that do not stay out of it."""
+        leaving = [model for model in self._served.of(name) if model not in staying]
+        if new and (namesake := self._served.version(name, new.version)):
+            leaving.append(namesake)
+        if not new and not leaving:
+            return
+        before = [model.version for model in self._served.of(name)]
+        await self._change(name, new, leaving)
+        if new:
+            self._metrics.reloads.labels(name, "ok").inc()
+        if before:
+            now = [model.version for model in self._served.of(name)]
+            log.info("model %s: in service now %s, before %s", name, _joined(now), _joined(before))
+
+    async def _change(self, name: str, new: Model | None, leaving: list[Model]) -> None:
+        self._served.change(name, new, leaving)
+        for model in leaving:
+            model.answers.hide()
+        if new:
+            new.show()
+        try:
+            await self._announce(name, self._served.of(name))
+        finally:
+            for model in leaving:
+                self._served.close(model, partial(self._show, name))
+            self._show(name)
+
+    def _states(self, name: str) -> list[VersionState]:
+        closing = [model for model in self._served.closing if model.name == name]
+        return states_of(
+            name,
+            self._policy.of(name),
+            self._found.versions.get(name, []),
+            self._refused,
+            self._served.of(name),
+            closing,
+        )
+
+    def _show(self, name: str) -> None:
+        """How many versions of a model are in which state."""
+        counts = Counter(state.state for state in self._states(name))
+        for state in STATES:
+            self._metrics.model_versions.labels(name, state).set(counts[state])
+
+    def _tell_missing(self, name: str, numbers: set[int]) -> None:
+        for number in sorted(numbers - self._missing.get(name, set())):
+            log.warning("%s version %d is not in the repository, though --versions names it", name, number)
+        self._missing[name] = numbers
 
 
-async def _finish(model: Model) -> None:
-    """Close a model that was replaced, after its calls or the time they get, whichever is first."""
-    closing = asyncio.create_task(model.aclose())
-    try:
-        await asyncio.wait([closing], timeout=_REPLACED_S)
-    finally:  # the time is over, or the server stops
-        model.is_ending = True
-        await asyncio.shield(closing)
+def _joined(versions: list[int]) -> str:
+    return ", ".join(map(str, versions)) or "none"

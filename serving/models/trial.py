@@ -23,7 +23,7 @@ from serving.bundle import BundleError, UnreadableBundle
 from serving.host.abandonable import abandonable
 from serving.host.memory import private_bytes
 from serving.models.loading import load, read_version
-from serving.models.refusals import lies_in_the_files, reason
+from serving.models.refusals import lies_in_the_files, said_of
 from serving.runtime.providers import ORT_NAMES, Provider, choose
 
 T = TypeVar("T")
@@ -51,8 +51,17 @@ async def within(bounds: Bounds, work: Callable[[], T]) -> T:
     return await _watched(bounds, work, lambda: private_bytes() - before)
 
 
-async def try_out(path: Path, provider: Provider, max_batch_rows: int, bounds: Bounds) -> str:
-    """Load the version in a process of its own; returns the digest of what could be loaded.
+@dataclass(frozen=True)
+class Tried:
+    """What could be loaded."""
+
+    digest: str
+    memory_bytes: int
+    """As ``Loaded`` has it; on a GPU with what a process by itself takes there."""
+
+
+async def try_out(path: Path, provider: Provider, max_batch_rows: int, bounds: Bounds) -> Tried:
+    """Load the version in a process of its own.
 
     Raises:
         BundleError: the version must not be served, or it crashes.
@@ -67,8 +76,8 @@ async def try_out(path: Path, provider: Provider, max_batch_rows: int, bounds: B
         raise _crash(process.returncode)
     answer = json.loads(said)
     if "digest" in answer:
-        return str(answer["digest"])
-    raise (BundleError if answer["final"] else UnreadableBundle)(answer["reason"])
+        return Tried(**answer)
+    raise (BundleError if answer["final"] else UnreadableBundle)(answer["reason"], answer["inside"])
 
 
 def _start(path: Path, provider: Provider, max_batch_rows: int, bounds: Bounds) -> "subprocess.Popen[bytes]":
@@ -124,10 +133,11 @@ def main(arguments: list[str]) -> None:
         asked = next(known for known in ORT_NAMES if known == name)
         folder = Path(engines) if engines else None
         provider = choose(asked, memory_bytes=int(gpu_bytes) or None, engines=folder)
-        load(read, provider, int(max_batch_rows))
-        answer = {"digest": read.digest}
+        loaded = load(read, provider, int(max_batch_rows))
+        answer = {"digest": read.digest, "memory_bytes": loaded.memory_bytes}
     except Exception as exc:
-        answer = {"reason": reason(exc), "final": lies_in_the_files(exc)}
+        words, inside = said_of(exc)
+        answer = {"reason": words, "inside": inside, "final": lies_in_the_files(exc)}
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()
     os._exit(0)  # an orderly end would take apart what ONNX Runtime holds

@@ -10,12 +10,23 @@ from typing import Any, Literal
 
 from serving.errors import NotFound, quoted
 from serving.models.model import Model
+from serving.models.version_states import State, VersionState
 from serving.oip.schema import message
 
 PLATFORM = "vaeserve"
 Datatype = Literal["FP32", "INT64"]
 Kind = Literal["encoder", "decoder", "sampler", "scorer"]
 
+STATES: dict[State, str] = {
+    "ready": "READY",
+    "loading": "LOADING",
+    "unloading": "UNLOADING",
+    "refused": "UNAVAILABLE",
+    "available": "UNAVAILABLE",
+    "missing": "UNAVAILABLE",
+}
+"""As Triton's index has them, which knows no others."""
+_OF_EVERY_MODEL: tuple[Kind, ...] = ("encoder", "decoder", "sampler")
 _CONFIG_TYPES = {"FP32": 11, "INT64": 9}
 """``inference.DataType``."""
 
@@ -104,10 +115,15 @@ def every_part(models: list[Model]) -> Iterator[tuple[str, Model, Part]]:
             yield f"{model.name}/{kind}", model, part
 
 
-def metadata(model: Model, part: Part) -> Any:
-    """A ``ModelMetadataResponse``."""
+def names_of(state: VersionState, model: Model | None) -> list[str]:
+    """The parts of a version; of one without ``model``, which is not in service, those that every one has."""
+    return [f"{state.name}/{kind}" for kind in (parts_of(model) if model else _OF_EVERY_MODEL)]
+
+
+def metadata(model: Model, part: Part, versions: list[int]) -> Any:
+    """A ``ModelMetadataResponse``, with all versions of the model that are in service."""
     response = message("ModelMetadataResponse")(
-        name=f"{model.name}/{part.kind}", versions=[str(model.version)], platform=PLATFORM
+        name=f"{model.name}/{part.kind}", versions=[str(version) for version in versions], platform=PLATFORM
     )
     for wanted, tensors in ((response.inputs, part.inputs), (response.outputs, part.outputs)):
         for tensor in tensors:

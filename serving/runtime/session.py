@@ -164,7 +164,7 @@ def _open(content: bytes, extended: bytes | None, file: str, provider: Provider)
     assert problem
     if is_short_of_memory(problem):
         raise MemoryError(_first_line(problem)) from None
-    raise BundleError(f"{file}: ONNX Runtime cannot load it: {_first_line(problem)}") from None
+    raise BundleError(f"{file}: ONNX Runtime cannot load it", _first_line(problem)) from None
 
 
 def _new(content: bytes, provider: Provider, *, cuda_graphs: bool) -> Any:

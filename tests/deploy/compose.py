@@ -14,8 +14,8 @@ from tests.deploy import tools
 FILES = ("docker-compose.yml", "docker-compose.gpu.yml")
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 LISTED = re.compile(r"^#?(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)$", re.MULTILINE)
-INSIDE = {"VAE_REPOSITORY", "VAE_ADDRESS", "VAE_METRICS_ADDRESS"}
-"""Settings that the container fixes: what they mean outside is a volume or a published port."""
+LISTENING = ("VAE_ADDRESS", "VAE_HTTP_ADDRESS", "VAE_METRICS_ADDRESS")
+"""Settings that the container fixes: what they mean outside is a published port."""
 
 Document = dict[str, Any]
 
@@ -84,7 +84,10 @@ def services_are_hardened(document: Document, root: Path) -> Iterator[str]:
 
 def ports_are_on_loopback_and_served(document: Document, root: Path) -> Iterator[str]:
     environment = document["services"]["server"]["environment"]
-    served = {environment[name].rpartition(":")[2] for name in ("VAE_ADDRESS", "VAE_METRICS_ADDRESS")}
+    served = {environment[name].rpartition(":")[2] for name in LISTENING}
+    published_ports = {port.split(":")[2] for port in document["services"]["server"]["ports"]}
+    for port in sorted(served - published_ports):
+        yield f"server: it listens on port {port}, which is not published"
     for name, service in document["services"].items():
         for published in service.get("ports", []):
             host, _, inside = published.split(":")
@@ -92,7 +95,7 @@ def ports_are_on_loopback_and_served(document: Document, root: Path) -> Iterator
                 yield f"{name}: port {published}: want loopback by default"
             if name == "server" and inside not in served:
                 yield f"{name}: port {inside} is published, the server listens on {', '.join(sorted(served))}"
-    if any(not environment[name].startswith("0.0.0.0:") for name in ("VAE_ADDRESS", "VAE_METRICS_ADDRESS")):
+    if any(not environment[name].startswith("0.0.0.0:") for name in LISTENING):
         yield "server: want it to listen on all interfaces of its container"
 
 
@@ -168,6 +171,8 @@ def _knobs(root: Path) -> Iterator[str]:
             yield f"{name}: .env.example says {listed[name]!r}, the default is {sorted(used[name])}"
     for name in sorted(name for name in set(listed) & settings if name.startswith(PREFIX)):
         default = Settings.model_fields[name.removeprefix(PREFIX).lower()].default
+        if isinstance(default, tuple):
+            default = ",".join(default)
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         if default is not None and listed[name] != shown:
             yield f"{name}: .env.example says {listed[name]!r}, the server's default is {shown}"

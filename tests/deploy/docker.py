@@ -11,7 +11,7 @@ from typing import Any
 from tests.deploy import live_prometheus, tools
 
 PROJECT = "vaeserve-check"
-PORTS = ("GRPC_PORT", "METRICS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
+PORTS = ("GRPC_PORT", "HTTP_PORT", "METRICS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
 
 
 class Stack:
@@ -25,6 +25,10 @@ class Stack:
     @property
     def grpc(self) -> str:
         return f"127.0.0.1:{self.ports['GRPC_PORT']}"
+
+    @property
+    def http(self) -> str:
+        return f"127.0.0.1:{self.ports['HTTP_PORT']}"
 
     @property
     def prometheus(self) -> str:

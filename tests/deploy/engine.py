@@ -4,6 +4,8 @@ Builds, starts, watches, breaks, upgrades and stops the composed service, and pr
 on those before it; without arguments all of them run. Wants docker with compose, and about ten minutes.
 """
 
+import base64
+import http.client
 import io
 import json
 import socket
@@ -13,6 +15,7 @@ import tempfile
 import threading
 import time
 import tomllib
+import urllib.error
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +33,8 @@ from tests.deploy.docker import Stack, last_line, seconds, timed
 from tests.deploy.live_prometheus import until
 
 VERSION = tomllib.loads((tools.ROOT / "pyproject.toml").read_text())["project"]["version"]
+ROWS = 1536
+"""Of a large request; eight of them at once are not too many for the queue."""
 SERVER, TRAINER = f"vaeserve:{VERSION}-cpu", f"vaeserve-training:{VERSION}-cpu"
 
 
@@ -67,10 +72,14 @@ def first_start(stack: Stack) -> None:
 
 
 def sample(stack: Stack) -> None:
-    """A client outside the container gets a PNG."""
+    """A client outside the container gets a PNG, and the same one by either door."""
     with Client(stack.grpc) as client:
         (model,) = client.models()
         (png,) = client.sample(model.name, 1, seed=7, format="png").png
+    asked = {"count": 1, "seed": 7, "imageFormat": "IMAGE_FORMAT_PNG"}
+    answer = traffic.call(stack.http, "Sample", **asked)
+    (over_http,) = answer["images"]["png"]["files"]
+    assert base64.b64decode(over_http) == png
     image = Image.open(io.BytesIO(png))
     say(
         f"{model.name} version {model.version}: {image.format} of {image.size[0]}x{image.size[1]}, {len(png)} bytes"
@@ -103,7 +112,7 @@ def watched(stack: Stack) -> None:
     until(lambda: live_prometheus.query(stack.prometheus, 'up{job="vaeserve"} == 1'), 60)
     memory, cpu = [], []
     with ThreadPoolExecutor(4) as pool:
-        loads = [pool.submit(traffic.exercise, stack.grpc, seconds=60.0) for _ in range(4)]
+        loads = [pool.submit(traffic.exercise, stack.grpc, stack.http, seconds=60.0) for _ in range(4)]
         while not all(load.done() for load in loads):
             stats = stack.stats("server")
             memory.append(stats["MemUsage"].split()[0])
@@ -122,12 +131,13 @@ def watched(stack: Stack) -> None:
 
 
 def stop_under_load(stack: Stack) -> None:
-    """SIGTERM: what was accepted is answered, the exit code is 0."""
+    """SIGTERM: what was accepted is answered, by either door, and the exit code is 0."""
     calls: list[tuple[float, float, str]] = []
     over = threading.Event()
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(8):
+        for _ in range(4):
             pool.submit(_call_until, over, stack.grpc, calls)
+            pool.submit(_post_until, over, stack.http, calls)
         time.sleep(3)
         start = time.monotonic()
         stack.compose("stop", "server")
@@ -155,11 +165,26 @@ def _call_until(over: threading.Event, address: str, calls: list[tuple[float, fl
         while not over.is_set():
             start, code = time.time(), "OK"
             try:
-                stub.Sample(pb.SampleRequest(count=2048), timeout=30)
+                stub.Sample(pb.SampleRequest(count=ROWS), timeout=30)
             except grpc.RpcError as exc:
                 code = exc.code().name
                 time.sleep(0.01)
             calls.append((start, time.time(), code))
+
+
+def _post_until(over: threading.Event, address: str, calls: list[tuple[float, float, str]]) -> None:
+    """The same over HTTP, each call on a connection of its own."""
+    while not over.is_set():
+        start, code = time.time(), "OK"
+        try:
+            traffic.call(address, "Sample", count=ROWS)
+        except urllib.error.HTTPError as exc:
+            code = json.load(exc)["code"]
+        except (OSError, http.client.HTTPException) as exc:
+            code = type(exc).__name__
+        if code != "OK":
+            time.sleep(0.01)
+        calls.append((start, time.time(), code))
 
 
 def alert(stack: Stack) -> None:

@@ -4,13 +4,16 @@ Each check yields one line a mistake. ``ALL`` is the list of them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from serving.pb.vae.v1 import vae_service_pb2
 from serving.settings import PREFIX, Settings
+from tests.deploy import kserve
+from tests.deploy.pods import Pod, Rendering, is_server, ports_of, settings_of, title_of
 from tests.deploy.rendering import Object
 
+HEALTH_PATHS = ("/v2/health/live", "/v2/health/ready")
+"""Of the Open Inference Protocol; the server answers them with 200 or 503, whoever asks."""
 HEALTH_SERVICES = ("", vae_service_pb2.DESCRIPTOR.services_by_name["VaeService"].full_name)
 """Names that the server's health service always knows; a model's name would tie a probe to a model."""
 ELSEWHERE = {
@@ -19,36 +22,6 @@ ELSEWHERE = {
     ("PersistentVolumeClaim", "vaeserve-data"),
 }
 """What a rendering may refer to because another one brings it."""
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod template with the object it comes from."""
-
-    owner: str
-    labels: dict[str, str]
-    spec: Object
-
-    @property
-    def containers(self) -> list[Object]:
-        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
-
-
-class Rendering:
-    """The objects of one ``kubectl kustomize``."""
-
-    def __init__(self, objects: list[Object]) -> None:
-        self.objects = objects
-        self.pods = [pod for item in objects for pod in _pods(item)]
-
-    def of(self, kind: str) -> list[Object]:
-        return [item for item in self.objects if item["kind"] == kind]
-
-    def has(self, kind: str, name: str) -> bool:
-        return any(item["metadata"]["name"] == name for item in self.of(kind))
-
-    def selected(self, labels: dict[str, str]) -> list[Pod]:
-        return [pod for pod in self.pods if labels.items() <= pod.labels.items()]
 
 
 Check = Callable[[Rendering], Iterator[str]]
@@ -64,10 +37,10 @@ def names_are_unique(rendering: Rendering) -> Iterator[str]:
     for item in rendering.objects:
         key = (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])
         if key in seen:
-            yield f"{_title(item)}: there are two of it"
+            yield f"{title_of(item)}: there are two of it"
         seen.add(key)
         if item["kind"] != "Namespace" and "namespace" not in item["metadata"]:
-            yield f"{_title(item)}: want a namespace"
+            yield f"{title_of(item)}: want a namespace"
 
 
 def selectors_find_pods(rendering: Rendering) -> Iterator[str]:
@@ -75,9 +48,9 @@ def selectors_find_pods(rendering: Rendering) -> Iterator[str]:
         if item["kind"] == "Deployment":
             labels = item["spec"]["template"]["metadata"].get("labels", {})
             if not item["spec"]["selector"]["matchLabels"].items() <= labels.items():
-                yield f"{_title(item)}: its selector is not among the labels of its own pods {labels}"
+                yield f"{title_of(item)}: its selector is not among the labels of its own pods {labels}"
         elif (selector := _pod_selector(item)) is not None and not rendering.selected(selector):
-            yield f"{_title(item)}: no pod has the labels {selector}"
+            yield f"{title_of(item)}: no pod has the labels {selector}"
     for pod in rendering.pods:
         for spread in pod.spec.get("topologySpreadConstraints", []):
             if not spread["labelSelector"]["matchLabels"].items() <= pod.labels.items():
@@ -89,14 +62,43 @@ def ports_exist(rendering: Rendering) -> Iterator[str]:
         for port in item["spec"]["ports"]:
             target = port.get("targetPort", port["port"])
             for pod in rendering.selected(item["spec"]["selector"]):
-                if target not in _ports(pod):
-                    yield f"{_title(item)}: port {port.get('name')}: {pod.owner} has no port {target!r}"
+                if target not in ports_of(pod):
+                    yield f"{title_of(item)}: port {port.get('name')}: {pod.owner} has no port {target!r}"
     for item in rendering.of("NetworkPolicy"):
         for pod in rendering.selected(item["spec"]["podSelector"].get("matchLabels", {})):
             for rule in item["spec"].get("ingress", []):
                 for port in rule.get("ports", []):
-                    if port["port"] not in _ports(pod):
-                        yield f"{_title(item)}: {pod.owner} has no port {port['port']!r}"
+                    if port["port"] not in ports_of(pod):
+                        yield f"{title_of(item)}: {pod.owner} has no port {port['port']!r}"
+
+
+def policies_treat_both_doors_alike(rendering: Rendering) -> Iterator[str]:
+    """Whoever may call by one door may call by the other; scrapes are others' business."""
+    for item in rendering.of("NetworkPolicy"):
+        for rule in item["spec"].get("ingress", []):
+            named = {port["port"] for port in rule.get("ports", [])}
+            if len({"grpc", "http"} & named) == 1:
+                yield f"{title_of(item)}: want grpc and http in one rule, came {', '.join(sorted(named))}"
+            if not rule.get("from") or not named:
+                yield f"{title_of(item)}: a rule without {'ports' if rule.get('from') else 'from'} lets everybody in"
+
+
+def services_offer_both_doors(rendering: Rendering) -> Iterator[str]:
+    """With the protocol that proxies are to speak: HTTP/2 by prior knowledge to gRPC."""
+    wanted = {"grpc": "kubernetes.io/h2c", "http": "http"}
+    for item in rendering.of("Service"):
+        offered = {port.get("name"): port.get("appProtocol") for port in item["spec"]["ports"]}
+        if not wanted.keys() & offered:  # for scrapes alone
+            continue
+        for name, protocol in wanted.items():
+            if offered.get(name) != protocol:
+                yield f"{title_of(item)}: want a port {name} with appProtocol {protocol}, came {offered.get(name)}"
+
+
+def kserve_takes_it(rendering: Rendering) -> Iterator[str]:
+    for item in rendering.of("InferenceService"):
+        for problem in kserve.problems(item, rendering.objects):
+            yield f"{title_of(item)}: {problem}"
 
 
 def monitors_find_services(rendering: Rendering) -> Iterator[str]:
@@ -107,12 +109,12 @@ def monitors_find_services(rendering: Rendering) -> Iterator[str]:
             s for s in rendering.of("Service") if wanted.items() <= s["metadata"].get("labels", {}).items()
         ]
         if rendering.of("Service") and len(found) != 1:
-            yield f"{_title(item)}: want one Service with the labels {wanted}, found {len(found)}"
+            yield f"{title_of(item)}: want one Service with the labels {wanted}, found {len(found)}"
         for service in found:
             named = {port.get("name") for port in service["spec"]["ports"]}
             for endpoint in item["spec"]["endpoints"]:
                 if endpoint["port"] not in named:
-                    yield f"{_title(item)}: {_title(service)} has no port named {endpoint['port']!r}"
+                    yield f"{title_of(item)}: {title_of(service)} has no port named {endpoint['port']!r}"
 
 
 def probes_ask_what_the_server_knows(rendering: Rendering) -> Iterator[str]:
@@ -121,14 +123,18 @@ def probes_ask_what_the_server_knows(rendering: Rendering) -> Iterator[str]:
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
                 probe = container.get(kind)
                 if not probe:
-                    if _is_server(container):
+                    if is_server(container):
                         yield f"{pod.owner}: {container['name']}: want a {kind}"
                     continue
-                grpc = probe.get("grpc", {})
-                if grpc.get("port") not in _ports(pod):
-                    yield f"{pod.owner}: {kind}: no container has the port {grpc.get('port')}"
-                if grpc.get("service", "") not in HEALTH_SERVICES:
-                    yield f"{pod.owner}: {kind}: the server knows no health service {grpc['service']!r}"
+                asked = probe.get("grpc") or probe.get("httpGet") or {}
+                if asked.get("port") not in ports_of(pod):
+                    yield f"{pod.owner}: {kind}: no container has the port {asked.get('port')}"
+                if asked.get("service", "") not in HEALTH_SERVICES:
+                    yield f"{pod.owner}: {kind}: the server knows no health service {asked['service']!r}"
+                if asked.get("path", HEALTH_PATHS[0]) not in HEALTH_PATHS:
+                    yield f"{pod.owner}: {kind}: the server answers no {asked['path']!r}"
+                if kind == "livenessProbe" and asked.get("path") == HEALTH_PATHS[1]:
+                    yield f"{pod.owner}: {kind}: a server that is not ready is not to be killed"
 
 
 def autoscalers_have_targets(rendering: Rendering) -> Iterator[str]:
@@ -137,23 +143,23 @@ def autoscalers_have_targets(rendering: Rendering) -> Iterator[str]:
         reference = {"kind": "Deployment", **spec["scaleTargetRef"]}
         target = [d for d in rendering.of(reference["kind"]) if d["metadata"]["name"] == reference["name"]]
         if not target:
-            yield f"{_title(item)}: there is no {reference['kind']} {reference['name']}"
+            yield f"{title_of(item)}: there is no {reference['kind']} {reference['name']}"
         for deployment in target:
             if "replicas" in deployment["spec"]:
-                yield f"{_title(deployment)}: replicas would undo what {_title(item)} decides"
+                yield f"{title_of(deployment)}: replicas would undo what {title_of(item)} decides"
         names = [metric["type"] for metric in spec.get("metrics", [])]
         if "Resource" in names and any(
             "cpu" not in container.get("resources", {}).get("requests", {})
             for pod in rendering.pods
             for container in pod.containers
         ):
-            yield f"{_title(item)}: a share of the CPU needs a CPU request in every container"
+            yield f"{title_of(item)}: a share of the CPU needs a CPU request in every container"
         least, most = (
             spec.get("minReplicas", spec.get("minReplicaCount")),
             spec.get("maxReplicas", spec.get("maxReplicaCount")),
         )
         if not 1 <= least <= most:
-            yield f"{_title(item)}: want 1 <= least <= most replicas, came {least} and {most}"
+            yield f"{title_of(item)}: want 1 <= least <= most replicas, came {least} and {most}"
     if len(rendering.of("HorizontalPodAutoscaler")) + len(rendering.of("ScaledObject")) > 1:
         yield "two autoscalers for one Deployment"
 
@@ -176,17 +182,14 @@ def containers_are_restricted(rendering: Rendering) -> Iterator[str]:
     """Pod Security Standard `restricted`, a read-only root and limits."""
     for pod in rendering.pods:
         security = pod.spec.get("securityContext", {})
-        if (
-            not security.get("runAsNonRoot")
-            or security.get("seccompProfile", {}).get("type") != "RuntimeDefault"
-        ):
-            yield f"{pod.owner}: want runAsNonRoot and seccompProfile RuntimeDefault"
         if pod.spec.get("automountServiceAccountToken") is not False:
             yield f"{pod.owner}: want automountServiceAccountToken: false"
         if pod.spec.get("enableServiceLinks") is not False:
             yield f"{pod.owner}: want enableServiceLinks: false, Services would set VAE_ variables"
         for container in pod.containers:
-            own = container.get("securityContext", {})
+            own = security | container.get("securityContext", {})
+            if not own.get("runAsNonRoot") or own.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+                yield f"{pod.owner}: {container['name']}: want runAsNonRoot and seccompProfile RuntimeDefault"
             if (
                 own.get("allowPrivilegeEscalation") is not False
                 or own.get("readOnlyRootFilesystem") is not True
@@ -226,47 +229,56 @@ def settings_are_the_servers(rendering: Rendering) -> Iterator[str]:
 def servers_fit_their_limits(rendering: Rendering) -> Iterator[str]:
     """Threads follow the CPU limit, listening ports are the container's, and stopping has the time it needs."""
     for pod in rendering.pods:
-        for container in filter(_is_server, pod.spec["containers"]):
-            environment = {entry["name"]: entry for entry in container["env"]}
-            threads = environment.get("VAE_THREADS", {}).get("valueFrom", {}).get("resourceFieldRef", {})
-            if (threads.get("resource"), threads.get("containerName")) != ("limits.cpu", container["name"]):
-                yield f"{pod.owner}: want VAE_THREADS from the container's own limits.cpu"
-            if not str(container["resources"]["limits"]["cpu"]).isdigit():
-                yield f"{pod.owner}: want a whole number of CPUs, one a thread"
+        for container in filter(is_server, pod.spec["containers"]):
             values = settings_of(rendering, container)
-            own = {port["containerPort"] for port in container["ports"]}
-            listening = ["VAE_ADDRESS", "VAE_METRICS_ADDRESS"]
-            if pod.owner.startswith("InferenceService"):  # where only the served port may be named
-                listening.remove("VAE_METRICS_ADDRESS")
-            for name in listening:
-                host, _, port = str(values.get(name, ":0")).rpartition(":")
-                if host not in ("0.0.0.0", "[::]") or int(port) not in own:
-                    yield f"{pod.owner}: {name} {values.get(name)}: want all interfaces and one of the ports {own}"
-            drain, grace = (float(values.get(name) or "inf") for name in ("VAE_DRAIN_S", "VAE_GRACE_S"))
-            stopping = _pre_stop_s(container) + drain + grace
-            budget = pod.spec.get("terminationGracePeriodSeconds", 30)
-            if not 0 < stopping < budget or not _pre_stop_s(container):
-                yield f"{pod.owner}: stopping takes up to {stopping:g} s, want that and a preStop below {budget} s"
+            found = [
+                *_threads(pod, container),
+                *_listening(pod, container, values),
+                *_stopping(pod, container, values),
+            ]
+            yield from (f"{pod.owner}: {problem}" for problem in found)
             startup = container["startupProbe"]
             if startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3) < 120:
                 yield f"{pod.owner}: want at least two minutes for loading and warming up"
 
 
-def settings_of(rendering: Rendering, container: Object) -> dict[str, str | None]:
-    """The VAE_ variables of a container; None where the value is known only in the cluster."""
-    values: dict[str, str | None] = {}
-    for source in container.get("envFrom", []):
-        for item in rendering.of("ConfigMap"):
-            if item["metadata"]["name"] == source.get("configMapRef", {}).get("name"):
-                values |= item["data"]
-    values |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
-    return {name: value for name, value in values.items() if name.startswith(PREFIX)}
+def _threads(pod: Pod, container: Object) -> Iterator[str]:
+    environment = {entry["name"]: entry for entry in container["env"]}
+    threads = environment.get("VAE_THREADS", {}).get("valueFrom", {}).get("resourceFieldRef", {})
+    follows = (threads.get("resource"), threads.get("containerName")) == ("limits.cpu", container["name"])
+    if not follows and not (pod.mode and "VAE_THREADS" not in environment):  # unset, it is the quota's CPUs
+        yield "want VAE_THREADS from the container's own limits.cpu"
+    if not str(container["resources"]["limits"]["cpu"]).isdigit():
+        yield "want a whole number of CPUs, one a thread"
+
+
+def _listening(pod: Pod, container: Object, values: dict[str, str | None]) -> Iterator[str]:
+    own = {port["containerPort"] for port in container["ports"]}
+    for name in ("VAE_ADDRESS", "VAE_HTTP_ADDRESS", "VAE_METRICS_ADDRESS"):
+        host, _, port = str(values.get(name, ":0")).rpartition(":")
+        if host not in ("0.0.0.0", "[::]"):
+            yield f"{name} {values.get(name)}: want all interfaces"
+        if int(port) not in own and not pod.mode:  # KServe serves every port that is named
+            yield f"{name} {values.get(name)}: want one of the ports {own}"
+
+
+def _stopping(pod: Pod, container: Object, values: dict[str, str | None]) -> Iterator[str]:
+    drain, grace = (float(values.get(name) or "inf") for name in ("VAE_DRAIN_S", "VAE_GRACE_S"))
+    first = float(container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0))
+    budget = pod.spec.get("terminationGracePeriodSeconds", 30)
+    if pod.mode == kserve.KNATIVE:  # its proxy lets requests end before the server is told
+        first, budget = 1.0, kserve.KNATIVE_GRACE_S
+    if not 0 < first + drain + grace < budget or not first:
+        yield f"stopping takes up to {first + drain + grace:g} s, want that and a preStop below {budget} s"
 
 
 ALL: tuple[Check, ...] = (
     names_are_unique,
     selectors_find_pods,
     ports_exist,
+    policies_treat_both_doors_alike,
+    services_offer_both_doors,
+    kserve_takes_it,
     monitors_find_services,
     probes_ask_what_the_server_knows,
     autoscalers_have_targets,
@@ -276,24 +288,6 @@ ALL: tuple[Check, ...] = (
     settings_are_the_servers,
     servers_fit_their_limits,
 )
-
-
-def _title(item: Object) -> str:
-    return f"{item['kind']} {item['metadata']['name']}"
-
-
-def _pods(item: Object) -> Iterator[Pod]:
-    match item["kind"]:
-        case "Deployment" | "Job":
-            templates = [item["spec"]["template"]]
-        case "PyTorchJob":
-            templates = [replica["template"] for replica in item["spec"]["pytorchReplicaSpecs"].values()]
-        case "InferenceService":
-            templates = [{"metadata": item["metadata"], "spec": item["spec"]["predictor"]}]
-        case _:
-            templates = []
-    for template in templates:
-        yield Pod(_title(item), template["metadata"].get("labels", {}), template["spec"])
 
 
 def _pod_selector(item: Object) -> dict[str, str] | None:
@@ -309,20 +303,6 @@ def _pod_selector(item: Object) -> dict[str, str] | None:
         case _:
             return None
     return dict(selector)
-
-
-def _ports(pod: Pod) -> set[int | str]:
-    ports = [port for container in pod.containers for port in container.get("ports", [])]
-    return {port["containerPort"] for port in ports} | {port["name"] for port in ports}
-
-
-def _is_server(container: Object) -> bool:
-    """The container that runs vae-serve, and not an init container that borrows its image."""
-    return container["image"].rpartition("/")[2].startswith("vaeserve:") and "command" not in container
-
-
-def _pre_stop_s(container: Object) -> float:
-    return float(container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0))
 
 
 def _references(pod: Pod) -> Iterator[tuple[str, str]]:

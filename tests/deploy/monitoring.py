@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ VARIABLES = {
     "$instance": ".*",
     "$model": ".*",
 }
-FROM_PROMETHEUS = {"up", "ALERTS"}
+FROM_PROMETHEUS = {"up": set[str](), "ALERTS": {"alertname", "alertstate"}}
+"""With their labels."""
+FROM_SCRAPING = {"namespace", "job", "instance", "pod", "worker", "le"}
+"""Labels that come on the way: from the target, from several workers, of buckets."""
+_GROUPING = "by|without|on|ignoring|group_left|group_right"
 _WORDS = {"by", "without", "on", "ignoring", "group_left", "or", "and", "unless", "offset", "le", "bool"}
 
 Panel = dict[str, Any]
@@ -74,20 +78,38 @@ def rule_problems(root: Path) -> Iterator[str]:
             yield f"{alert}: no test in rules_test.yml in which it fires"
 
 
-def metric_problems(root: Path, exported: set[str]) -> Iterator[str]:
+def metric_problems(root: Path, exported: Iterable[str]) -> Iterator[str]:
     """Rules and panels ask only for what the server exports or a rule records."""
     recorded = {rule["record"] for rule in _rules(root) if "record" in rule}
-    known = exported | recorded | FROM_PROMETHEUS
-    for rule in _rules(root):
-        for name in sorted(metrics_in(rule["expr"]) - known):
-            yield f"rules.yml: {rule.get('alert') or rule.get('record')}: no metric {name}"
-    for title, expression in expressions(root):
+    known = {*exported, *recorded, *FROM_PROMETHEUS}
+    for title, expression in _everywhere(root):
         for name in sorted(metrics_in(expression) - known):
-            yield f"dashboard: {title}: no metric {name}"
+            yield f"{title}: no metric {name}"
     for name in sorted(recorded):
         level, metric, *_ = name.split(":")
         if not any(exported_name.startswith(metric.removesuffix("_errors")) for exported_name in exported):
             yield f"rules.yml: {name}: {metric} is not named after a metric ({level}:metric:operation)"
+
+
+def label_problems(root: Path, exported: dict[str, set[str]]) -> Iterator[str]:
+    """Rules and panels select and sum by labels that a metric in the same expression has; ``exported`` gives them.
+
+    A sum by a label that is nowhere is no error to Prometheus, but one line where there should be several.
+    """
+    known = exported | FROM_PROMETHEUS
+    known |= {rule["record"]: labels_in(rule["expr"]) for rule in _rules(root) if "record" in rule}
+    for title, expression in _everywhere(root):
+        there = FROM_SCRAPING.union(*(known.get(metric, ()) for metric in metrics_in(expression)))
+        for label in sorted(labels_in(expression) - there):
+            yield f"{title}: no metric in it has the label {label}"
+
+
+def _everywhere(root: Path) -> Iterator[tuple[str, str]]:
+    """Where it is, and the PromQL, of every rule and every panel."""
+    for rule in _rules(root):
+        yield f"rules.yml: {rule.get('alert') or rule.get('record')}", rule["expr"]
+    for title, expression in expressions(root):
+        yield f"dashboard: {title}", expression
 
 
 def expression_problems(root: Path, folder: Path) -> list[str]:
@@ -144,10 +166,19 @@ def metrics_in(expression: str) -> set[str]:
     """Names of the metrics that an expression reads."""
     bare = re.sub(r"\"[^\"]*\"", '""', substituted(expression))
     bare = re.sub(r"\{[^}]*\}", "{}", bare)
-    bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
+    bare = re.sub(rf"\b(?:{_GROUPING})\s*\([^)]*\)", " ", bare)
     bare = re.sub(r"\[[^\]]*\]", "[]", bare)
     names = set(re.findall(r"(?<![\w:])([a-zA-Z_:][\w:]*)(?![\w:]|\s*\()", bare))
     return {name for name in names if name not in _WORDS and not re.fullmatch(r"\d+[smhd]", name)}
+
+
+def labels_in(expression: str) -> set[str]:
+    """Labels that an expression selects or groups by."""
+    bare = re.sub(r"\"[^\"]*\"", '""', substituted(expression))
+    lists = re.findall(rf"\b(?:{_GROUPING})\s*\(([^)]*)\)", bare)
+    grouped = {label.strip() for found in lists for label in found.split(",") if label.strip()}
+    selected = [re.findall(r"(\w+)\s*[=!]", braces) for braces in re.findall(r"\{([^}]*)\}", bare)]
+    return grouped.union(*selected)
 
 
 def _rules(root: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy import tools
+from tests.deploy import kserve, tools
 
 Object = dict[str, Any]
 
@@ -18,7 +18,10 @@ KUSTOMIZATIONS = (
     "k8s/monitoring",
     "k8s/training",
     "k8s/training/distributed",
-    "k8s/kserve",
+    "k8s/kserve/rest",
+    "k8s/kserve/grpc",
+    "k8s/kserve/knative",
+    "k8s/kserve/canary",
 )
 KUBERNETES_VERSIONS = ("1.32", "1.37")
 """The oldest supported, and the newest that kubernetes-validate knows."""
@@ -27,11 +30,11 @@ CUSTOM_KINDS = {
     "monitoring.coreos.com/v1/PrometheusRule",
     "keda.sh/v1alpha1/ScaledObject",
     "kubeflow.org/v1/PyTorchJob",
+    "serving.kserve.io/v1alpha1/ServingRuntime",
     "serving.kserve.io/v1beta1/InferenceService",
 }
 """Kinds that are no part of Kubernetes itself. Any other that has no schema is a mistake."""
 
-_KSERVE_SCALING = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget"}
 _REPLICA_KEYS = {"replicas", "restartPolicy", "template"}
 
 
@@ -54,7 +57,7 @@ def kind_of(item: Object) -> str:
 def schema_problems(objects: list[Object], folder: Path, version: str = KUBERNETES_VERSIONS[0]) -> list[str]:
     """Every object against the schemas of one version of Kubernetes; writes to ``folder``."""
     checked = [item for item in objects if kind_of(item) not in CUSTOM_KINDS]
-    checked += [pod for item in objects for pod in _pods_inside(item)]
+    checked += [pod for item in objects for pod in _pods_inside(item, objects)]
     target = folder / "objects.yaml"
     target.write_text(yaml.safe_dump_all(checked))
     problems = [problem for item in objects for problem in _shape_problems(item)]
@@ -73,14 +76,13 @@ def model_problems(objects: list[Object]) -> list[str]:
     return tools.problems_of(tools.run(node, script, tools.NODE_MODULES, text=json.dumps(objects)))
 
 
-def _pods_inside(item: Object) -> Iterator[Object]:
+def _pods_inside(item: Object, objects: list[Object]) -> Iterator[Object]:
     """The pods of custom kinds, as objects that have a schema."""
     match item.get("kind"):
         case "PyTorchJob":
             specs = [replica["template"]["spec"] for replica in item["spec"]["pytorchReplicaSpecs"].values()]
         case "InferenceService":
-            predictor = item["spec"]["predictor"]
-            specs = [{key: value for key, value in predictor.items() if key not in _KSERVE_SCALING}]
+            specs = [kserve.pod_of(item, objects)]
         case _:
             specs = []
     for number, spec in enumerate(specs):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy import manifests, rendering, tools
+from tests.deploy import kserve_schemas, manifests, rendering, tools
+from tests.deploy.pods import Rendering
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,12 @@ def test_schemas(everything, version, tmp_path):
     assert not rendering.schema_problems(everything, tmp_path, version)
 
 
+@pytest.mark.slow
+def test_kserve_schemas(everything, tmp_path):
+    """Every InferenceService and ServingRuntime is what KServe's own schemas take, with no unknown field."""
+    assert not kserve_schemas.problems(everything, tmp_path)
+
+
 def test_models(everything):
     """Quantities, enumerations and the operator's own kinds are right too."""
     assert not rendering.model_problems(everything)
@@ -40,8 +47,9 @@ def test_objects_fit_each_other(rendered, name):
 
 def test_the_monitor_finds_the_service_of_every_overlay(rendered):
     """ServiceMonitor and Service are rendered apart and must still meet."""
-    for name in ("k8s/overlays/cpu", "k8s/overlays/gpu", "k8s/overlays/fetched"):
-        joined = manifests.Rendering(rendered[name] + rendered["k8s/monitoring"])
+    watched = [name for name in rendering.KUSTOMIZATIONS if name.startswith(("k8s/overlays", "k8s/kserve"))]
+    for name in watched:
+        joined = Rendering(rendered[name] + rendered["k8s/monitoring"])
         assert not list(manifests.monitors_find_services(joined))
 
 
@@ -56,7 +64,9 @@ def test_every_kustomization_is_checked():
     found = {
         str(path.parent.relative_to(tools.ROOT)) for path in (tools.ROOT / "k8s").rglob("kustomization.yaml")
     }
-    parts = {"k8s/base", "k8s/components/keda", "k8s/components/models-fetch"}
+    parts = {
+        "k8s/base", "k8s/components/keda", "k8s/components/models-fetch", "k8s/kserve/base", "k8s/kserve/standard",
+    }  # fmt: skip
     assert found - parts == set(rendering.KUSTOMIZATIONS)
 
 
@@ -71,7 +81,7 @@ def test_the_adapter_gives_what_the_autoscaler_reads(rendered):
     """The custom metric of the HorizontalPodAutoscaler is the one that prometheus-adapter is told to make."""
     adapter = (tools.ROOT / "k8s/monitoring/prometheus-adapter.yaml").read_text()
     for name in ("k8s/overlays/cpu", "k8s/overlays/gpu"):
-        (scaler,) = manifests.Rendering(rendered[name]).of("HorizontalPodAutoscaler")
+        (scaler,) = Rendering(rendered[name]).of("HorizontalPodAutoscaler")
         (metric,) = [m["pods"]["metric"]["name"] for m in scaler["spec"]["metrics"] if m["type"] == "Pods"]
         assert f"as: {metric}\n" in adapter
 

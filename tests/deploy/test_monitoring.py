@@ -15,7 +15,7 @@ def exposition(tmp_path_factory) -> str:
     repository = tmp_path_factory.mktemp("models")
     toy.make_bundle(repository)
     with process.serving(repository) as server:
-        traffic.exercise(server.grpc_address)
+        traffic.exercise(server.grpc_address, server.http_address)
         with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
             return str(answer.read().decode())
 
@@ -36,11 +36,14 @@ def test_alerts_are_complete():
 
 
 def test_rules_and_panels_read_what_is_exported(exposition):
-    """No rule and no panel asks for a metric that a server never has."""
-    exported = {
-        sample.name for family in text_string_to_metric_families(exposition) for sample in family.samples
-    }
+    """No rule and no panel asks for a metric that a server never has, or for a label that the metric has not."""
+    exported: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            exported.setdefault(sample.name, set()).update(sample.labels)
+    assert {"transport", "code"} < exported["vae_requests_total"]
     assert not list(monitoring.metric_problems(tools.ROOT, exported))
+    assert not list(monitoring.label_problems(tools.ROOT, exported))
 
 
 def test_panels_parse(tmp_path):
@@ -65,10 +68,11 @@ def test_operator_objects_have_only_fields_that_exist(tmp_path):
     assert not typescript.object_problems(found, tmp_path)
 
 
-def test_metric_names_are_found_in_expressions():
-    """The parser that the checks above rely on tells metrics from functions, labels and durations."""
+def test_metrics_and_labels_are_found_in_expressions():
+    """The parser that the checks above rely on tells metrics, functions, labels and durations apart."""
     expression = (
         'histogram_quantile(0.9, sum by (le, model) (rate(a_bucket{x="b_total"}[$__rate_interval])))'
         " / on (model) group_left () max_over_time(c:d:e[5m:1m]) > 3 or absent(up) offset 5m"
     )
     assert monitoring.metrics_in(expression) == {"a_bucket", "c:d:e", "up"}
+    assert monitoring.labels_in(expression) == {"le", "model", "x"}

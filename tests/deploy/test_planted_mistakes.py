@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy import compose, images, manifests, monitoring, rendering, tools, typescript
+from tests.deploy import compose, images, kserve_schemas, manifests, monitoring, rendering, tools, typescript
 
 pytestmark = pytest.mark.slow
 
@@ -16,21 +16,29 @@ COPIED = (
     "constraints.txt", "README.md", "LICENSE", ".dockerignore", ".env.example", "docker-compose.yml",
     "docker-compose.gpu.yml",
 )  # fmt: skip
-EXPORTED = {
-    "process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds",
-    *(f"vae_{name}" for name in (
-        "requests_total", "request_duration_seconds_bucket", "queue_duration_seconds_bucket",
-        "queue_duration_seconds_sum", "queue_duration_seconds_count", "inference_duration_seconds_sum",
-        "inference_duration_seconds_count", "batch_rows_bucket", "batch_rows_sum", "batch_rows_count",
-        "batch_padding_rows_total", "batches_total", "queue_rows", "queue_limit_rows", "rejected_total",
-        "inflight_requests", "model_info", "model_ready", "model_load_seconds", "reloads_total", "refused_versions",
-        "samples_total", "pool_samples_total", "latent_drift", "posterior_kl_nats", "active_units",
-    )),
+_LABELS = {
+    "": "process_cpu_seconds_total process_resident_memory_bytes process_start_time_seconds "
+    "vae_tls_certificate_expiry_seconds",
+    "model method transport code": "vae_requests_total",
+    "model method": "vae_request_duration_seconds_bucket vae_inflight_requests",
+    "model graph": "vae_queue_duration_seconds_bucket vae_queue_duration_seconds_sum vae_queue_duration_seconds_count "
+    "vae_inference_duration_seconds_sum vae_inference_duration_seconds_count vae_batch_rows_bucket vae_batch_rows_sum "
+    "vae_batch_rows_count vae_batch_padding_rows_total vae_queue_rows vae_queue_limit_rows",
+    "model graph cut_reason": "vae_batches_total",
+    "model reason": "vae_rejected_total",
+    "model": "vae_model_info vae_model_ready vae_model_load_seconds vae_refused_versions vae_posterior_kl_nats "
+    "vae_active_units",
+    "model outcome": "vae_reloads_total",
+    "model source": "vae_samples_total",
+    "model pool": "vae_pool_samples_total",
+    "model statistic": "vae_latent_drift",
 }  # fmt: skip
-"""As `test_monitoring` finds them on a real server; here they need only be there."""
+EXPORTED = {metric: set(labels.split()) for labels, metrics in _LABELS.items() for metric in metrics.split()}
+"""Metrics and their labels, as `test_monitoring` finds them on a real server; here they need only be there."""
 
 DEPLOYMENT = "k8s/base/deployment.yaml"
 RULES = "k8s/monitoring/prometheus/rules.yml"
+RUNTIME, INFERENCE = (f"k8s/kserve/base/{name}.yaml" for name in ("servingruntime", "inferenceservice"))
 COMPOSE = "docker-compose.yml"
 
 Check = Callable[[Path, Path], list[str]]
@@ -67,12 +75,25 @@ def fetched(root: Path, folder: Path) -> list[str]:
     return manifests.problems(rendering.render(root, "k8s/overlays/fetched"))
 
 
+def on_kserve(root: Path, folder: Path) -> list[str]:
+    """The checks across objects of a way of running it in each of KServe's modes."""
+    rendered = [rendering.render(root, name) for name in ("k8s/kserve/grpc", "k8s/kserve/canary")]
+    return [problem for objects in rendered for problem in manifests.problems(objects)]
+
+
+def canary(root: Path, folder: Path) -> list[str]:
+    """KServe's schemas and the checks across objects, of the canary."""
+    objects = rendering.render(root, "k8s/kserve/canary")
+    return kserve_schemas.problems(objects, folder) + manifests.problems(objects)
+
+
 def typed(root: Path, folder: Path) -> list[str]:
     return typescript.object_problems(rendering.render(root, "k8s/monitoring"), folder)
 
 
 def dashboard(root: Path, folder: Path) -> list[str]:
-    return [*monitoring.expression_problems(root, folder), *monitoring.metric_problems(root, EXPORTED)]
+    read = [*monitoring.metric_problems(root, EXPORTED), *monitoring.label_problems(root, EXPORTED)]
+    return [*monitoring.expression_problems(root, folder), *read]
 
 
 def rules(root: Path, folder: Path) -> list[str]:
@@ -104,7 +125,7 @@ MISTAKES = {
         "k8s/base/services.yaml", "component: server", "component: serving", across, "Service vaeserve: no pod"
     ),
     "port that no container has": Mistake(
-        "k8s/base/services.yaml", "targetPort: grpc", "targetPort: http", across, "no port 'http'"
+        "k8s/base/services.yaml", "targetPort: grpc", "targetPort: web", across, "no port 'web'"
     ),
     "probe on another port": Mistake(DEPLOYMENT, "port: 50051", "port: 50052", across, "port 50052"),
     "probe of an unknown service": Mistake(
@@ -145,11 +166,31 @@ MISTAKES = {
     "policy for a port that is not there": Mistake(
         "k8s/base/networkpolicy.yaml", "- port: metrics", "- port: prometheus", across, "no port 'prometheus'"
     ),
+    "policy that lets in by one door": Mistake(
+        "k8s/base/networkpolicy.yaml", "        - port: http\n", "", across, "want grpc and http in one rule"
+    ),
+    "policy that lets everybody in": Mistake(
+        "k8s/base/networkpolicy.yaml", "        - podSelector: {}\n        - namespaceSelector:\n"
+        "            matchLabels:\n              vaeserve.client: \"true\"\n", "", overlay, "lets everybody in",
+    ),
+    "door that listens to itself": Mistake(
+        DEPLOYMENT, "0.0.0.0:8080", "127.0.0.1:8080", across, "VAE_HTTP_ADDRESS 127.0.0.1:8080: want all interfaces"
+    ),
+    "door on a port that is not named": Mistake(
+        DEPLOYMENT, "            - name: http\n              containerPort: 8080\n", "", across, "VAE_HTTP_ADDRESS"
+    ),
+    "service of one door": Mistake(
+        "k8s/base/services.yaml", "    - name: http\n      port: 8080\n      targetPort: http\n      appProtocol: http\n", "",
+        across, "want a port http",
+    ),
+    "HTTP/2 taken for granted": Mistake(
+        "k8s/base/services.yaml", "appProtocol: http\n", "appProtocol: kubernetes.io/h2c\n", across, "want a port http"
+    ),
     "monitor that finds no service": Mistake(
         "k8s/monitoring/servicemonitor.yaml", 'vaeserve.scrape: "true"', 'vaeserve.scrape: "yes"', across, "found 0"
     ),
     "monitor of a port that is not there": Mistake(
-        "k8s/monitoring/servicemonitor.yaml", "port: metrics", "port: http", across, "no port named 'http'"
+        "k8s/monitoring/servicemonitor.yaml", "port: metrics", "port: web", across, "no port named 'web'"
     ),
     "unknown field of a custom kind": Mistake(
         "k8s/monitoring/servicemonitor.yaml", "scrapeTimeout", "scrapeTimeouts", typed, "scrapeTimeouts"
@@ -160,6 +201,60 @@ MISTAKES = {
     "component that scales something else": Mistake(
         "k8s/components/keda/scaledobject.yaml", "    name: vaeserve\n", "    name: server\n", fetched, "no Deployment server"
     ),
+    # KServe
+    "unknown field of an InferenceService": Mistake(
+        "k8s/kserve/canary/kustomization.yaml", "canaryTrafficPercent:", "canaryTraffic:", canary, "'canaryTraffic' was unexp"
+    ),
+    "text for a number": Mistake(
+        "k8s/kserve/canary/kustomization.yaml", "Percent: 10", 'Percent: "10"', canary, "is not of type 'integer'"
+    ),
+    "unknown field of a ServingRuntime": Mistake(
+        RUNTIME, "protocolVersions:", "protocolVersion:", canary, "'protocolVersion' was unexpected"
+    ),
+    "unknown field deep in a ServingRuntime": Mistake(
+        RUNTIME, "          path: /v2/health/live", "          paths: /v2/health/live", canary, "'paths' was unexpected"
+    ),
+    "version of a kind that KServe has not": Mistake(
+        RUNTIME, "serving.kserve.io/v1alpha1", "serving.kserve.io/v1beta1", canary, "'serving.kserve.io/v1alpha1' was expected"
+    ),
+    "canary that gets no traffic": Mistake(
+        "k8s/kserve/knative/kustomization.yaml", "Mode: Knative", "Mode: Standard", canary, "a canary no traffic"
+    ),
+    "mode of an earlier KServe": Mistake(
+        "k8s/kserve/standard/inferenceservice.yaml", "Standard", "RawDeployment", on_kserve, "came 'RawDeployment'"
+    ),
+    "runtime that is not there": Mistake(INFERENCE, "runtime: vaeserve", "runtime: vae", on_kserve, "no ServingRuntime vae"),
+    "container of another name": Mistake(RUNTIME, "name: kserve-container", "name: server", on_kserve, "no container kserve-"),
+    "format that the runtime does not take": Mistake(INFERENCE, 'version: "1"', 'version: "9"', on_kserve, "takes the formats"),
+    "protocol that the runtime does not speak": Mistake(RUNTIME, "[v2, grpc-v2]", "[v2]", on_kserve, "not grpc-v2"),
+    "protocol at the other port": Mistake(
+        "k8s/kserve/grpc/kustomization.yaml", "protocolVersion: grpc-v2", "protocolVersion: v2", on_kserve, "v2 is spoken on 8080"
+    ),
+    "metrics where KServe looks for REST": Mistake(
+        "k8s/kserve/grpc/kustomization.yaml", "                protocol: TCP\n",
+        "                protocol: TCP\n              - name: metrics\n                containerPort: 9464\n", on_kserve,
+        "not gRPC to port metrics",
+    ),
+    "metrics of nobody": Mistake(
+        "k8s/kserve/base/service.yaml", "inferenceservice: vaeserve", "inferenceservice: vae", on_kserve, "no pod has"
+    ),
+    "gRPC at a port that KServe takes for REST": Mistake(
+        "k8s/kserve/grpc/kustomization.yaml", "name: h2c", "name: main", on_kserve, "by which KServe tells gRPC"
+    ),
+    "two ports on Knative": Mistake(
+        "k8s/kserve/knative/kustomization.yaml", "                protocol: TCP\n",
+        "                protocol: TCP\n              - name: h2c\n                containerPort: 50051\n", on_kserve, "Knative wants one port",
+    ),
+    "hook that Knative refuses": Mistake(
+        INFERENCE, "    model:\n", "    model:\n      lifecycle: {preStop: {sleep: {seconds: 5}}}\n", on_kserve, "refuses lifecycle"
+    ),
+    "grace that Knative refuses": Mistake(
+        INFERENCE, "    model:\n", "    terminationGracePeriodSeconds: 60\n    model:\n", on_kserve, "Knative refuses terminationGrace"
+    ),
+    "model where KServe puts none": Mistake(RUNTIME, "value: /mnt/models", "value: /models", on_kserve, "where KServe puts"),
+    "claim that nobody makes": Mistake(INFERENCE, "pvc://vaeserve-models", "pvc://models", on_kserve, "Claim models"),
+    "probe of an address that is not there": Mistake(RUNTIME, "/v2/health/ready", "/healthz", on_kserve, "answers no '/healthz'"),
+    "liveness by readiness": Mistake(RUNTIME, "/v2/health/live", "/v2/health/ready", on_kserve, "is not to be killed"),
     # Prometheus and Grafana
     "rule that does not parse": Mistake(RULES, "changes(process", "changes((process", rules, "could not parse"),
     "alert on a wrong threshold": Mistake(
@@ -177,6 +272,12 @@ MISTAKES = {
     "panel without a metric": Mistake(
         monitoring.DASHBOARD, "vae_inflight_requests", "vae_in_flight_requests", dashboard, "vae_in_flight_requests"
     ),
+    "panel by a label that is not there": Mistake(
+        monitoring.DASHBOARD, "sum by (transport)", "sum by (door)", dashboard, "has the label door"
+    ),
+    "panel by a label of another metric": Mistake(
+        monitoring.DASHBOARD, "sum by (source)", "sum by (transport)", dashboard, "has the label transport"
+    ),
     "scrape of another port": Mistake(
         "k8s/monitoring/prometheus/prometheus.yml", "server:9464", "server:9090", composed, "want server:9464"
     ),
@@ -186,6 +287,12 @@ MISTAKES = {
     "one-shot that restarts": Mistake(COMPOSE, 'restart: "no"', "restart: always", composed, "waits for trainer"),
     "published to the world": Mistake(
         COMPOSE, "${BIND_ADDRESS:-127.0.0.1}:${GRPC_PORT", "0.0.0.0:${GRPC_PORT", composed, "loopback"
+    ),
+    "second door published to the world": Mistake(
+        COMPOSE, "${BIND_ADDRESS:-127.0.0.1}:${HTTP_PORT", "0.0.0.0:${HTTP_PORT", composed, "loopback"
+    ),
+    "door that is not published": Mistake(
+        COMPOSE, "      - ${BIND_ADDRESS:-127.0.0.1}:${HTTP_PORT:-8080}:8080\n", "", composed, "8080, which is not published"
     ),
     "knob that nothing reads": Mistake(
         ".env.example", "#GRPC_PORT=50051", "#VAE_GRPC_PORT=50051", composed, "VAE_GRPC_PORT: in .env.example"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,14 +24,20 @@ IMAGES = np.random.default_rng(3).random((25, *toy.IMAGE_SHAPE), np.float32)
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def both(tmp_path_factory):
     """A server in a process of its own that takes 10 rows a request."""
     repository = tmp_path_factory.mktemp("models")
     toy.make_bundle(repository, with_score=True, quantiles=np.linspace(10, 30, 101, dtype=np.float32))
     toy.make_bundle(repository, "colour", image_shape=(3, 8, 5))
     with serving(repository, "--max-rows", "10") as server:
-        yield server.grpc_address
+        yield {"grpc": server.grpc_address, "http": f"http://{server.http_address}"}
         assert server.terminate() == 0
+
+
+@pytest.fixture(params=["grpc", "http"])
+def address(request, both):
+    """Each of its doors: the client behaves the same."""
+    return both[request.param]
 
 
 @pytest.fixture
@@ -301,9 +308,15 @@ def test_command_line(address, tmp_path, capsys, monkeypatch):
         pytest.param(["sample", "--model", "x", "--out", "a.png"], 1, "NOT_FOUND: ", id="model"),
         pytest.param(["encode", "--model", "toy", "none.npz", "--out", "a.npz"], 2, "none.npz", id="no file"),
         pytest.param(
-            ["models", "--root-certificate", "none.pem"], 2, "--root-certificate none.pem", id="pem"
+            ["models", "--address", "localhost:1", "--root-certificate", "none.pem"],
+            2,
+            "--root-certificate none.pem",
+            id="pem",
         ),
         pytest.param(["models", "--address", "127.0.0.1:1"], 1, "UNAVAILABLE: ", id="nobody there"),
+        pytest.param(["models", "--address", "http://127.0.0.1:1"], 1, "UNAVAILABLE: ", id="no HTTP there"),
+        pytest.param(["models", "--address", "ftp://h"], 2, "address: want host:port", id="scheme"),
+        pytest.param(["models", "--tls", "--address", "http://h"], 2, "want https://", id="no TLS"),
     ],
 )
 def test_command_line_errors(address, tmp_path, arguments, status, message):
@@ -311,7 +324,7 @@ def test_command_line_errors(address, tmp_path, arguments, status, message):
     done = subprocess.run(
         [sys.executable, "-m", "serving.client", *arguments],
         cwd=tmp_path,
-        env={"VAE_ADDRESS": address},
+        env={"VAE_ADDRESS": address, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
         capture_output=True,
         text=True,
         timeout=patience.SECONDS,

@@ -15,13 +15,13 @@ from tests.support.process import serving
 IMAGES = np.random.default_rng(3).random((25, *toy.IMAGE_SHAPE), np.float32)
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """A server in a process of its own."""
+@pytest.fixture(scope="module", params=["grpc", "http"])
+def address(request, tmp_path_factory):
+    """A server in a process of its own, by each of its doors."""
     repository = tmp_path_factory.mktemp("models")
     toy.make_bundle(repository, with_score=True, quantiles=np.linspace(10, 30, 101, dtype=np.float32))
     with serving(repository) as server:
-        yield server.grpc_address
+        yield server.grpc_address if request.param == "grpc" else f"http://{server.http_address}"
         assert server.terminate() == 0
 
 

@@ -21,7 +21,11 @@ def test_a_server_is_scraped_and_its_end_is_noticed(tmp_path):
     with live_prometheus.running(tmp_path, scraped=metrics) as prometheus:
         with process.serving(*serve) as server:
             until(lambda: prometheus.query('up{job="vaeserve"} == 1'))
-            until(lambda: traffic.exercise(server.grpc_address) and prometheus.query(SAMPLED))
+            until(
+                lambda: (
+                    traffic.exercise(server.grpc_address, server.http_address) and prometheus.query(SAMPLED)
+                )
+            )
             assert server.terminate() == 0
         fired = prometheus.notified("VaeServerDown", "firing")
         assert fired["labels"]["severity"] == "critical"
@@ -42,7 +46,7 @@ def test_every_panel_shows_something_under_load(tmp_path):
         live_prometheus.running(tmp_path, scraped=server.metrics_address) as prometheus,
     ):
         for _ in range(20):  # the first rates need a few scrapes
-            traffic.exercise(server.grpc_address, seconds=1)
+            traffic.exercise(server.grpc_address, server.http_address, seconds=1)
             empty = [title for title, query in wanted if not has_numbers(prometheus.query(query))]
             if not empty:
                 break

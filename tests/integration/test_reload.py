@@ -85,7 +85,7 @@ async def test_a_stream_on_a_version_that_is_long_gone_is_told_where_to_go_on(
     server, stub, repository, monkeypatch
 ):
     """Memory of replaced versions is not kept for ever: UNAVAILABLE, with the row that comes next."""
-    monkeypatch.setattr("serving.models.repository._REPLACED_S", 0.05)
+    monkeypatch.setattr("serving.models.in_service._LEFT_S", 0.05)
     request = pb.SampleStreamRequest(sample={"count": 10**9, "seed": 1}, rows_per_response=10)
     stream = stub.SampleStream(request)
     responses = aiter(stream)

@@ -25,7 +25,7 @@ def repository(tmp_path):
 def ended(server):
     """Streams that have ended, by code."""
     calls = {}
-    for (_, method, code), count in server.metrics.requests.items():
+    for (_, method, _, code), count in server.metrics.requests.items():
         if method == "SampleStream" and count.value:
             calls[code] = calls.get(code, 0) + count.value
     return calls

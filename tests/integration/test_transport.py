@@ -206,11 +206,13 @@ class Path:
 
 
 @pytest.mark.slow
-async def test_a_connection_that_was_forgotten_on_the_way_is_given_up(server):
+@pytest.mark.parametrize("scheme", ["", "http://"])
+async def test_a_connection_that_was_forgotten_on_the_way_is_given_up(server, scheme):
     """The client finds out while idle or in its next call, connects anew and is answered; without keepalive each of
     its calls would wait for its deadline for a quarter of an hour."""
-    async with Path(int(server.grpc_address.rpartition(":")[2])) as path:
-        with Client(f"127.0.0.1:{path.port}", timeout_s=5) as client:
+    address = server.http_address if scheme else server.grpc_address
+    async with Path(int(address.rpartition(":")[2])) as path:
+        with Client(f"{scheme}127.0.0.1:{path.port}", timeout_s=5) as client:
             assert len(await asyncio.to_thread(client.models)) == 1
             path.forget()
             answered = threading.Event()

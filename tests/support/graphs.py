@@ -32,9 +32,9 @@ class Graph:
         return rows * 2, rows + 1
 
 
-def batcher(graph, *, executors=1, shared=None, name="decoder", **options):
-    """A batcher with ``read`` for its metrics; ``shared`` executors are those of other graphs as well."""
-    metrics = Metrics()
+def batcher(graph, *, executors=1, shared=None, name="decoder", metrics=None, **options):
+    """A batcher with ``read`` for its metrics; ``shared`` executors, and ``metrics``, are those of others as well."""
+    metrics = metrics or Metrics()
     made = Batcher(
         graph,
         ("rows",),

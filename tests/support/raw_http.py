@@ -5,6 +5,7 @@ from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.settings import SettingCodes, Settings
 
 from tests.support.patience import SECONDS
 
@@ -67,7 +68,12 @@ class RawHttp2:
         self.h2 = H2Connection(H2Configuration(client_side=True))
         self.events: list[Any] = []
 
-    async def start(self) -> None:
+    async def start(self, *, window: int | None = None) -> None:
+        """``window``: bytes of each answer that it takes before it has read some."""
+        if window is not None:
+            self.h2.local_settings = Settings(
+                client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: window}
+            )
         self.h2.initiate_connection()
         await self.flush()
 
@@ -75,8 +81,9 @@ class RawHttp2:
         await self.raw.send(self.h2.data_to_send())
 
     async def call(
-        self, path: str, body: bytes, kind: str = "application/proto", *, ends: bool = True
+        self, path: str, body: bytes, kind: str = "application/proto", *, ends: bool = True, **more: str
     ) -> int:
+        """``more`` headers, with underscores for hyphens."""
         number = self.h2.get_next_available_stream_id()
         fields = {
             ":method": "POST",
@@ -84,6 +91,7 @@ class RawHttp2:
             ":scheme": "http",
             ":authority": "x",
             "content-type": kind,
+            **{name.replace("_", "-"): value for name, value in more.items()},
         }
         self.h2.send_headers(number, list(fields.items()))
         self.h2.send_data(number, body, end_stream=ends)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from serving.batching.executors import Executors
 from serving.errors import ExecutionFailed
+from serving.metrics.registry import Metrics
 from tests.support import patience
 from tests.support.graphs import Graph, batcher, one_by_one, rows_of
 from tests.support.patience import until, wait_until
@@ -49,6 +50,24 @@ async def test_requests_that_wait_are_batched_together():
     await asyncio.gather(*tasks)
     await made.aclose()
     assert [len(batch) for batch in graph.batches] == [1, 8, 1]
+
+
+async def test_queues_of_one_name_are_added_up():
+    """Two versions of a model have one series between them: the rows that wait for either, until it is closed."""
+    metrics = Metrics()
+    graphs = [Graph(), Graph()]
+    made = [batcher(graph, metrics=metrics) for graph in graphs]
+    tasks = []
+    for graph, one, waiting in zip(graphs, made, (2, 3), strict=True):
+        graph.gate.clear()
+        tasks += await one_by_one(one, [rows_of(i, 1) for i in range(waiting + 1)], first=graph)
+    await until(lambda: made[0].read("vae_queue_rows") == 5)
+    graphs[1].gate.set()
+    await made[1].aclose()
+    assert made[0].read("vae_queue_rows") == 2
+    graphs[0].gate.set()
+    await asyncio.gather(made[0].aclose(), *tasks)
+    assert made[0].read("vae_queue_rows") == 0
 
 
 async def test_requests_of_one_turn_are_cut_together():

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving.client import AsyncClient, Client, channel, failures, messages, results
+from serving.client import AsyncClient, Client, failures, messages, results
 from serving.client.operations import Operations
+from serving.client.transports import channel
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from serving import bundle
 from serving.bundle import BundleError, graph_file
 from serving.models.loading import load, read_version
+from serving.models.refusals import for_callers
 from serving.runtime.providers import Provider
 from tests.support import hostile, toy
 from tests.support.bundles import reseal
@@ -32,7 +33,7 @@ def loaded(root):
 def refusal(root):
     with pytest.raises(BundleError) as refused:
         loaded(root)
-    return str(refused.value)
+    return refused.value
 
 
 def words_of(work):
@@ -139,13 +140,17 @@ CASES = {
 
 @pytest.mark.parametrize(("spoil", "words"), CASES.values(), ids=CASES)
 def test_a_hostile_bundle_is_refused_in_one_line(tmp_path, spoil, words, capfd):
-    """Never anything but BundleError, one printable line that says what is wrong, and no word from others."""
+    """Never anything but BundleError, one printable line that says what is wrong, and no word from others. Callers are
+    told no path of the host, and nothing that ONNX Runtime or another library said."""
     root = toy.make_bundle(tmp_path).root
     spoil(root)
-    said = refusal(root)
+    refused = refusal(root)
+    said, told = str(refused), for_callers(refused, root)
     assert said.isprintable()
     assert len(said) <= 400
     assert re.search(words, said), said
+    assert told.isprintable()
+    assert not re.search(r"/tmp|onnxruntime|ONNXRuntimeError|Safetensor|/toy/|^[:/ ]", told), told
     assert capfd.readouterr() == ("", "")
 
 
@@ -165,7 +170,7 @@ def test_a_score_that_is_not_finite_is_refused(tmp_path):
         if weight.name == "half":
             weight.CopyFrom(onnx.numpy_helper.from_array(np.full(1, NAN, np.float32), "half"))
     reseal(root, "score.onnx", model.SerializeToString())
-    assert refusal(root) == "score: want finite values, came others"
+    assert str(refusal(root)) == "score: want finite values, came others"
 
 
 @pytest.mark.parametrize("of", ["version", "model", "repository", "configmap", "file"])

@@ -60,6 +60,15 @@ def test_a_token_that_no_client_could_send_is_refused(tmp_path, content):
         read_token(Settings(auth_token_file=file))
 
 
+def test_off_closes_the_http_door(monkeypatch):
+    """By flag and by variable; an empty one is not set, so that the address is the default's."""
+    assert from_command_line(["--http-address", "off"]).http_address == ""
+    monkeypatch.setenv("VAE_HTTP_ADDRESS", "off")
+    assert from_command_line([]).http_address == ""
+    monkeypatch.setenv("VAE_HTTP_ADDRESS", "")
+    assert from_command_line([]).http_address == Settings().http_address
+
+
 def test_a_setting_that_is_gone_is_refused_with_what_became_of_it(monkeypatch):
     """A flag or variable of an earlier version is not passed over in silence."""
     for arguments in (["--linger-s", "0.1"], ["--linger-s=0"]):
@@ -110,6 +119,6 @@ def test_every_setting_is_in_the_documentation():
     """The table of docs/settings.md names each flag, its variable, its default and what it does."""
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
         flag, variable = f"--{name.replace('_', '-')}", f"VAE_{name.upper()}"
         assert f"| `{flag}` | `{variable}` | {default} | {field.description} |" in page

@@ -24,7 +24,9 @@ _SLICE = 16 << 10
 _STREAM_WINDOW, _CONNECTION_WINDOW = 256 << 10, 1 << 20
 """Bytes that a caller may send before they are read."""
 _IDLE_FRAMES = 1000
-"""Frames without a request among them, resets among others, after which a caller is sent away."""
+"""Frames that ask for nothing, resets among others, after which a caller is sent away."""
+_BYTES_A_FRAME = 1 << 10
+"""Of an answer, for which its reader may send a frame: many say some times in 64 KiB that they take more."""
 _PATIENCE_S = 5.0
 _HIGHEST_STREAM = 2**31 - 1
 
@@ -52,7 +54,7 @@ class Http2Connection(Connection):
         """Of it still to come."""
         self._has_turn = False
         """Whether it comes later."""
-        self._idle_frames = 0
+        self._idle_frames = 0.0
         self._leaves_at: float | None = None
         """When a caller who goes on asking is told, once the connection is to end."""
         self._has_said_so = False
@@ -161,6 +163,10 @@ class Http2Connection(Connection):
                 exchange.may_write()
                 task.cancel()
 
+    def sent(self, size: int) -> None:
+        """Bytes of an answer."""
+        self._idle_frames = max(0.0, self._idle_frames - size / _BYTES_A_FRAME)
+
     def flush(self) -> None:
         """Hand over what h2 has to say."""
         if data := self.h2.data_to_send():
@@ -203,6 +209,6 @@ class Http2Connection(Connection):
         elif not exchange.is_read:
             exchange.reset(ErrorCodes.NO_ERROR)  # the answer is whole, the rest of the request is not wanted
         else:
-            self._idle_frames = 0
+            self._idle_frames = 0.0
         if self.is_old or self._leaves_at is not None:
             self.close_when_idle()

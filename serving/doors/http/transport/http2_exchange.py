@@ -20,13 +20,15 @@ class Link(Protocol):
     h2: H2Connection
     is_lost: bool
 
+    def sent(self, size: int) -> None: ...
+
     def flush(self) -> None: ...
 
     async def drained(self) -> None: ...
 
 
 class Http2Exchange(Exchange):
-    __slots__ = ("_connection", "_unacknowledged", "_writable", "is_reset", "number")
+    __slots__ = ("_connection", "_unacknowledged", "_unsent", "_writable", "is_reset", "number")
 
     def __init__(
         self, connection: Link, number: int, method: str, target: str, headers: dict[str, str]
@@ -36,6 +38,8 @@ class Http2Exchange(Exchange):
         self.number = number
         self.is_reset = False
         self._unacknowledged = 0
+        self._unsent: bytes | memoryview = b""
+        """The rest of a piece that was begun: a deadline may end its sender in the middle."""
         self._writable: asyncio.Future[None] | None = None
 
     def received(self, size: int) -> None:
@@ -95,6 +99,8 @@ class Http2Exchange(Exchange):
         self._connection.flush()
 
     async def _send(self, data: bytes, *, ends: bool) -> None:
+        if self._unsent:  # what follows would be read as that rest
+            data = b"".join((self._unsent, data))
         h2, view, at = self._connection.h2, memoryview(data), 0
         frames = 0
         while True:
@@ -106,9 +112,11 @@ class Http2Exchange(Exchange):
                     continue
                 piece = bytes(view[at : at + room])
                 at += len(piece)
+                self._unsent = view[at:]
                 h2.send_data(self.number, piece, end_stream=ends and at == len(view))
             except ProtocolError:
                 raise CallerLeft from None
+            self._connection.sent(len(piece))
             self._connection.flush()
             await self._connection.drained()
             if at == len(view):

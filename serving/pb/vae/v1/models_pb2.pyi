@@ -2,12 +2,30 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class VersionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERSION_STATE_UNSPECIFIED: _ClassVar[VersionState]
+    VERSION_STATE_READY: _ClassVar[VersionState]
+    VERSION_STATE_LOADING: _ClassVar[VersionState]
+    VERSION_STATE_REFUSED: _ClassVar[VersionState]
+    VERSION_STATE_AVAILABLE: _ClassVar[VersionState]
+    VERSION_STATE_UNLOADING: _ClassVar[VersionState]
+    VERSION_STATE_MISSING: _ClassVar[VersionState]
+VERSION_STATE_UNSPECIFIED: VersionState
+VERSION_STATE_READY: VersionState
+VERSION_STATE_LOADING: VersionState
+VERSION_STATE_REFUSED: VersionState
+VERSION_STATE_AVAILABLE: VersionState
+VERSION_STATE_UNLOADING: VersionState
+VERSION_STATE_MISSING: VersionState
 
 class ModelRef(_message.Message):
     __slots__ = ("name", "version")
@@ -94,3 +112,21 @@ class Model(_message.Message):
     dataset: str
     offers_score: bool
     def __init__(self, model: _Optional[_Union[ServedModel, _Mapping]] = ..., ready: bool = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., latent_shape: _Optional[_Iterable[int]] = ..., kind: _Optional[str] = ..., likelihood: _Optional[str] = ..., prior: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_provider: _Optional[str] = ..., max_rows: _Optional[int] = ..., dataset: _Optional[str] = ..., offers_score: bool = ...) -> None: ...
+
+class ModelVersion(_message.Message):
+    __slots__ = ("name", "version", "state", "reason", "digest", "memory_bytes", "is_default")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    state: VersionState
+    reason: str
+    digest: str
+    memory_bytes: int
+    is_default: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[VersionState, str]] = ..., reason: _Optional[str] = ..., digest: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., is_default: bool = ...) -> None: ...

@@ -1,0 +1,47 @@
+"""What the client can ask about models, without input or output."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+from serving.client import messages, requests, results
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One RPC to make."""
+
+    method: str
+    request: Message
+
+
+Operation: TypeAlias = Generator[Call, Any, T]
+
+
+class Listing:
+    """The methods of ``Client`` and ``AsyncClient`` that describe models."""
+
+    def models(self) -> Operation[list[results.Model]]:
+        """The models in service, by name: every version in service, the highest first."""
+        response = yield Call("ListModels", pb.ListModelsRequest())
+        return [messages.from_model(model) for model in response.models]
+
+    def versions(self) -> Operation[list[results.ModelVersion]]:
+        """Every version that the server knows of, with its state and the reason of it: those in service, and
+        those that are being loaded, were refused, are not chosen by the server's version policy, are missing
+        or are on their way out. By name, the highest first.
+
+        A server of before there were several versions tells of those in service alone.
+        """
+        response = yield Call("ListModels", pb.ListModelsRequest())
+        return messages.from_versions(response)
+
+    def model(self, model: str = "", *, version: int = 0) -> Operation[results.Model]:
+        """One model: its shapes, pools and figures."""
+        response = yield Call("GetModel", pb.GetModelRequest(model=requests.ref(model, version)))
+        return messages.from_model(response.model)
