@@ -67,7 +67,7 @@ class _TracedMetrics(CallMetrics):
         if trace:
             trace.code = code
             trace.model = self._model or trace.model  # the call around its parts is about none
-            self._duration.exemplify(seconds, trace.ids)
+            self._duration.exemplify(seconds, trace.trace_id, trace.span_id)
 
 
 def _system_of(method: Method, transport: str) -> Callable[[Metadata], str]:

@@ -110,23 +110,30 @@ class SumGauge(_Labelled[list[Read]]):
 class Series:
     """One label set of a ``LoopHistogram``."""
 
-    __slots__ = ("_bounds", "counts", "exemplars", "total")
+    __slots__ = ("_bounds", "_exemplars", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         """Observations a bucket, not cumulated; the last is beyond every bound."""
         self.total = 0.0
-        self.exemplars: dict[int, Exemplar] = {}
-        """Of some buckets one of their observations, the newest."""
+        self._exemplars: dict[int, tuple[int, int, float, float]] = {}
+        """Of some buckets the newest observation that is traced: trace, span, value, and when it was made."""
 
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
-    def exemplify(self, value: float, labels: dict[str, str]) -> None:
+    def exemplify(self, value: float, trace_id: int, span_id: int) -> None:
         """Show an observation that was made as an example of its bucket: in OpenMetrics, to those who ask."""
-        self.exemplars[bisect_left(self._bounds, value)] = Exemplar(labels, value, time.time())
+        self._exemplars[bisect_left(self._bounds, value)] = (trace_id, span_id, value, time.time())
+
+    def exemplar(self, place: int) -> Exemplar | None:
+        """Of a bucket, if there is one."""
+        if place not in self._exemplars:
+            return None
+        trace_id, span_id, value, moment = self._exemplars[place]
+        return Exemplar({"trace_id": f"{trace_id:032x}", "span_id": f"{span_id:016x}"}, value, moment)
 
 
 class LoopHistogram(_Labelled[Series]):
@@ -152,7 +159,7 @@ class LoopHistogram(_Labelled[Series]):
             seen = 0
             for place, bound in enumerate((*self._bounds, float("inf"))):
                 seen += counts[place]
-                shown, exemplar = (floatToGoString(bound), float(seen)), series.exemplars.get(place)
+                shown, exemplar = (floatToGoString(bound), float(seen)), series.exemplar(place)
                 buckets.append((*shown, exemplar) if exemplar else shown)
             family.add_metric(values, buckets, series.total)
         return [family]

@@ -46,8 +46,10 @@ class BatchRun:
         self.graph = graph
         self.started_at, self.seconds = started_at, seconds
         self.rows, self.requests, self.failed = rows, requests, failed
-        self.members: list[tuple[CallTrace, int]] = []
-        """Calls, each with the id of the span that it has of this batch."""
+        self.members: list[tuple[int, int, int]] = []
+        """Of each call the ids of its trace, of its own span and of its span of this batch.
+
+        Not the calls themselves: through each other they would keep all of a busy day in memory."""
 
 
 class CallTrace:
@@ -99,7 +101,7 @@ class CallTrace:
         if len(self.runs) < _MOST_RUNS:
             span_id = new_span_id()
             self.runs.append((run, span_id, rows))
-            run.members.append((self, span_id))
+            run.members.append((self.trace_id, self.span_id, span_id))
 
     def at_ns(self, moment: float) -> int:
         """Nanoseconds of the calendar."""

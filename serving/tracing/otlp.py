@@ -141,14 +141,14 @@ def _links(run: BatchRun, span_id: int) -> list[Link]:
 
     So from any of the traces one comes to all of them, with as many links as calls and not with their square.
     """
-    (first, of_first), *others = list(run.members)
+    (trace_id, _, of_first), *others = list(run.members)
     if span_id != of_first:
-        return [Link(_sampled(first, of_first))]
-    return [Link(_sampled(call, call.span_id)) for call, _ in others[:_MOST_LINKS]]
+        return [Link(_sampled(trace_id, of_first))]
+    return [Link(_sampled(trace_id, of_call)) for trace_id, of_call, _ in others[:_MOST_LINKS]]
 
 
-def _sampled(call: CallTrace, span_id: int) -> SpanContext:
-    return SpanContext(call.trace_id, span_id, False, TraceFlags(_SAMPLED))
+def _sampled(trace_id: int, span_id: int) -> SpanContext:
+    return SpanContext(trace_id, span_id, False, TraceFlags(_SAMPLED))
 
 
 def _resource(version: str) -> Resource:

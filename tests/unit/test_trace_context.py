@@ -1,5 +1,7 @@
 """W3C Trace Context and OpenTelemetry's variables, as strangers and operators may write them."""
 
+import gc
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from serving.errors import StartupError
+from serving.tracing.call_trace import BatchRun, CallTrace, Graph
 from serving.tracing.standard_variables import Sampling, read
 from serving.tracing.trace_context import SAMPLED, Parent, parent_of
 
@@ -122,3 +125,29 @@ def test_empty_variables_are_not_set():
     assert read(dict.fromkeys(names, " ")) == read({})
     assert read({}).sampling == Sampling(bound=1 << 64, parent_based=True)
     assert read({"OTEL_BSP_MAX_QUEUE_SIZE": "10"}).most_at_once == 10
+
+
+def test_calls_do_not_keep_each_other():
+    """Calls share batches with calls that share batches: what is kept of one of them leads to no other."""
+    graph = Graph("toy", 1, "decoder", "cpu")
+    traces = [CallTrace("a/B", number, None) for number in range(1, 4)]
+    for pair in (traces[:2], traces[1:]):
+        run = BatchRun(graph, 0.0, 1.0, rows=2, requests=2, failed=False)
+        for trace in pair:
+            trace.ran(run, 1)
+    assert [len(run.members) for run, _, _ in traces[1].runs] == [2, 2]
+    assert not {id(trace) for trace in traces[1:]} & {id(found) for found in reached(traces[0])}
+
+
+def reached(start):
+    """Every object of ours that it leads to."""
+    found, ahead = [], [start]
+    while ahead:
+        ahead = [
+            other
+            for one in ahead
+            for other in gc.get_referents(one)
+            if not isinstance(other, type) and not any(other is known for known in found)
+        ]
+        found += ahead
+    return found
