@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ExecutionFailed, MemoryShort, OutputNotFinite, ServingError, is_short_of_memory
+from serving.host.logs import NO_TRACE
 from serving.tracing.call_trace import CallTrace
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class Batch:
     def _fail(self, failure: Exception) -> None:
         """Tell every entry, in words for its caller, that the graph could not be run."""
         told: ServingError = ExecutionFailed("the model could not be run")
-        ids = next((entry.trace.ids for entry, _ in self.parts if entry.trace), None)
+        ids = next((entry.trace.ids for entry, _ in self.parts if entry.trace), NO_TRACE)
         if is_short_of_memory(failure):
             log.error("a batch of %d rows failed: %s", self.rows, str(failure).splitlines()[:1], extra=ids)
             told = MemoryShort("memory was short for these rows", _MEMORY_RETRY_S)

@@ -25,13 +25,10 @@ class GraphTrace:
                 break
 
     def _record(self, batch: Batch) -> None:
+        failed, started_at = batch.failure is not None, batch.started_at or batch.cut_at
+        seconds = time.perf_counter() - started_at if failed else batch.seconds
         run = BatchRun(
-            self._graph,
-            batch.started_at or batch.cut_at,
-            batch.seconds,
-            rows=batch.rows,
-            requests=len(batch.parts),
-            failed=batch.failure is not None,
+            self._graph, started_at, seconds, rows=batch.rows, requests=len(batch.parts), failed=failed
         )
         for entry, part in batch.parts:
             if not entry.trace:

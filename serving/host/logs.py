@@ -15,6 +15,8 @@ from typing import Literal
 _WHILE_S = 10.0
 _A_FEW = 10
 """Lines of one kind in such a while."""
+NO_TRACE = {"trace_id": "", "span_id": ""}
+"""As ``extra`` of a line that is not about the call in whose context it happens to be logged."""
 
 
 class _Json(logging.Formatter):
@@ -38,7 +40,7 @@ class _Text(logging.Formatter):
 
 def _ids(record: logging.LogRecord) -> dict[str, str]:
     """Of the trace that a line belongs to; the names are OpenTelemetry's for logs in any form."""
-    return {name: getattr(record, name) for name in ("trace_id", "span_id") if hasattr(record, name)}
+    return {name: shown for name in NO_TRACE if (shown := getattr(record, name, ""))}
 
 
 class _Telling(logging.Filter):
@@ -47,7 +49,7 @@ class _Telling(logging.Filter):
         self._of_now = ids
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not _ids(record):
+        if not hasattr(record, "trace_id"):
             record.__dict__.update(self._of_now())
         return True
 

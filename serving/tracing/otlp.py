@@ -153,11 +153,10 @@ def _sampled(trace_id: int, span_id: int) -> SpanContext:
 
 def _resource(version: str) -> Resource:
     """What the variables say of the service; where they say nothing, what we know."""
-    said = Resource.create()
-    own = {SERVICE_VERSION: version, SERVICE_INSTANCE_ID: str(uuid.uuid4())}
-    if str(said.attributes[SERVICE_NAME]).startswith("unknown_service"):
-        own[SERVICE_NAME] = "vaeserve"
-    return Resource(own).merge(said) if SERVICE_NAME not in own else said.merge(Resource(own))
+    said = dict(Resource.create().attributes)
+    if str(said[SERVICE_NAME]).startswith("unknown_service"):
+        said[SERVICE_NAME] = "vaeserve"
+    return Resource({SERVICE_VERSION: version, SERVICE_INSTANCE_ID: str(uuid.uuid4()), **said})
 
 
 class _Brief(requests.Session):

@@ -16,6 +16,7 @@ from serving.errors import StartupError, quoted
 
 _MOST_AT_ONCE = 64
 """Where the specification has 512: while so many are encoded, requests wait 20 ms for Python's lock."""
+_MOST = 1e9
 _ALWAYS = 1 << 64
 _LOW_BITS = _ALWAYS - 1
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
@@ -114,13 +115,13 @@ def _share(given: Mapping[str, str], name: str) -> float:
 
 
 def _number(given: Mapping[str, str], name: str, default: float) -> float:
-    """A positive one, at least 1 where it counts something."""
+    """A positive one that clocks can count, at least 1 where it counts something."""
     try:
         number = float(given.get(name, default))
     except ValueError:
         number = math.nan
-    if not (0.0 < number < math.inf) or (name.startswith("OTEL_BSP_") and number < 1.0):
-        raise _wrong(name, "a positive number", given[name])
+    if not (0.0 < number <= _MOST) or (name.startswith("OTEL_BSP_") and number < 1.0):
+        raise _wrong(name, f"a positive number, at most {_MOST:g}", given[name])
     return number
 
 

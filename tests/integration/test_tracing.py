@@ -260,6 +260,7 @@ async def test_a_batch_that_fails_is_an_error_of_its_calls(settings, heard, monk
     (call,) = calls(heard.spans)
     (graph,) = children(heard.spans, call, "graph")
     assert (call.is_error, graph.is_error) == (True, True)
+    assert graph.start_ns < graph.end_ns
     assert call.attributes["error.type"] == "INTERNAL"
     (line,) = (record for record in caplog.records if record.exc_info)
     assert (line.trace_id, line.span_id) == (TRACE, call.span_id)

@@ -139,18 +139,19 @@ async def test_spans_go_on_when_the_collector_is_back(settings, monkeypatch, cap
     ]
 
 
-async def test_the_variables_reach_the_collector(settings, heard, monkeypatch):
+@pytest.mark.parametrize("name", ["faces", ""])
+async def test_the_variables_reach_the_collector(settings, heard, monkeypatch, name):
     """Headers, compression, the service's name and attributes are those of OpenTelemetry's own variables."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue,authorization=Basic%20abc")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "faces")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", name)
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.version=9")
     async with running(settings) as server:
         await sample(server)
     assert {heard.headers[0][name] for name in ("x-tenant", "authorization")} == {"blue", "Basic abc"}
     assert heard.headers[0]["content-encoding"] == "gzip"
     resource = calls(heard.spans)[0].resource
-    assert (resource["service.name"], resource["service.version"]) == ("faces", "9")
+    assert (resource["service.name"], resource["service.version"]) == (name or "vaeserve", "9")
     assert resource["deployment.environment.name"] == "test"
 
 

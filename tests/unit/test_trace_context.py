@@ -97,9 +97,16 @@ def test_a_share_is_the_share_that_opentelemetry_takes(trace_id, share):
         ),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://me:secret@host"}, "want http.* came 'host'"),
         ({"OTEL_EXPORTER_OTLP_HEADERS": "secret"}, "OTEL_EXPORTER_OTLP_HEADERS: want key=value[^']*$"),
-        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "OTEL_EXPORTER_OTLP_TIMEOUT: want a positive number, came '0'"),
-        ({"OTEL_BSP_SCHEDULE_DELAY": "soon"}, "OTEL_BSP_SCHEDULE_DELAY: want a positive number, came 'soon'"),
-        ({"OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, "OTEL_BSP_MAX_QUEUE_SIZE: want a positive number, came '-1'"),
+        (
+            {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
+            "OTEL_EXPORTER_OTLP_TIMEOUT: want a positive number, .* came '0'",
+        ),
+        (
+            {"OTEL_BSP_SCHEDULE_DELAY": "soon"},
+            "OTEL_BSP_SCHEDULE_DELAY: want a positive number, .* came 'soon'",
+        ),
+        ({"OTEL_BSP_SCHEDULE_DELAY": "1e300"}, "want a positive number, at most 1e.09, came '1e300'"),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, "OTEL_BSP_MAX_QUEUE_SIZE: want a positive number, .* came '-1'"),
         ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0.5"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: want a positive number"),
         (
             {"OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "200"},
