@@ -62,7 +62,9 @@ def test_prometheus_takes_the_exemplars(tmp_path, heard):
             tmp_path, server.metrics_address, "--enable-feature=exemplar-storage"
         ) as prometheus,
     ):
-        until(lambda: traffic.exercise(server.grpc_address) and prometheus.query(SAMPLED))
+        until(
+            lambda: traffic.exercise(server.grpc_address, server.http_address) and prometheus.query(SAMPLED)
+        )
         shown = until(lambda: prometheus.exemplars("vae_request_duration_seconds_bucket"))
         traces = {(labels["trace_id"], labels["span_id"]) for labels in shown}
         until(lambda: traces <= {(span.trace_id, span.span_id) for span in heard.spans})
