@@ -106,9 +106,9 @@ class Settings(BaseSettings):
     max_streams: PositiveInt | None = Field(
         None, description="calls in progress of one connection (4 a CPU, 8 to 100); clients hold back more"
     )
-    max_connections: PositiveInt = Field(1000, description="connections to gRPC; more are closed")
+    max_connections: PositiveInt = Field(1000, description="connections to each door; more are closed")
     request_s: PositiveFloat = Field(60.0, description="seconds in which a request's message must be here")
-    max_message_mib: PositiveInt = Field(64, description="size limit of a gRPC message, MiB")
+    max_message_mib: PositiveInt = Field(64, description="size limit of a message, MiB")
     reload_s: NonNegativeFloat = Field(
         5.0, description="seconds between looks at the repository for new versions; 0 never looks again"
     )

@@ -6,7 +6,6 @@ Source: https://connectrpc.com/docs/protocol
 import base64
 import binascii
 import json
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,13 +13,14 @@ from urllib.parse import parse_qs
 from serving.api.frame import Answer
 from serving.doors.bodies import Bodies
 from serving.doors.http.codecs import Codec
+from serving.doors.http.framing import framed, only_message
 from serving.doors.http.http_call import HttpCall
 from serving.doors.http.http_status import NO_STORE, connect_error, refuse
 from serving.doors.http.transport.exchange import Exchange
 from serving.errors import InvalidInput, ServingError, Unsupported, quoted
 
-_PREFIX = struct.Struct(">BI")
-_COMPRESSED, _END = 1, 2
+_END = 2
+"""Flag of a stream's last envelope."""
 _LONGEST_TIMEOUT = 10
 """Digits of milliseconds."""
 _MOST_FIELDS = 16
@@ -69,7 +69,7 @@ class ConnectMethod:
         async def send(message: bytes) -> None:
             if not exchange.has_answer:
                 await exchange.begin(200, self._stream_headers)
-            await exchange.write(_envelope(0, message))
+            await exchange.write(framed(0, message))
 
         call.send = send
         last: dict[str, Any] = {}
@@ -79,7 +79,7 @@ class ConnectMethod:
             last = {"error": connect_error(exc)}
         if not exchange.has_answer:
             await exchange.begin(200, self._stream_headers)
-        await exchange.end(_envelope(_END, json.dumps(last, ensure_ascii=False).encode()))
+        await exchange.end(framed(_END, json.dumps(last, ensure_ascii=False).encode()))
 
 
 def by_encoding(forms: Mapping[str, ConnectMethod]) -> Callable[[Exchange], Awaitable[None]]:
@@ -105,7 +105,8 @@ class _Enveloped:
         self.response = codec.response
 
     async def request(self, raw: bytes) -> bytes:
-        return await self._codec.request(_only_message(raw))
+        compressed = InvalidInput("request", "want an envelope that is not compressed")
+        return await self._codec.request(only_message(raw, "an envelope", compressed))
 
 
 class _Given:
@@ -176,19 +177,3 @@ def _fields(query: str) -> dict[str, str]:
     except ValueError:
         raise InvalidInput("query", f"want at most {_MOST_FIELDS} fields, there are more") from None
     return {name: values[-1] for name, values in fields.items()}
-
-
-def _only_message(body: bytes) -> bytes:
-    """Of one envelope. Raises InvalidInput."""
-    if len(body) < _PREFIX.size:
-        raise InvalidInput("request", f"want one message in an envelope, came {len(body)} bytes")
-    flags, size = _PREFIX.unpack_from(body)
-    if flags & _COMPRESSED:
-        raise InvalidInput("request", "want an envelope that is not compressed")
-    if flags or size != len(body) - _PREFIX.size:
-        raise InvalidInput("request", "want one message in one envelope, came something else")
-    return body[_PREFIX.size :]
-
-
-def _envelope(flags: int, message: bytes) -> bytes:
-    return _PREFIX.pack(flags, len(message)) + message

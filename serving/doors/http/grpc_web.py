@@ -6,7 +6,6 @@ Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
 import base64
 import binascii
 import re
-import struct
 from urllib.parse import quote
 
 from google.rpc import status_pb2
@@ -16,13 +15,14 @@ from serving.api.status import to_status
 from serving.doors.bodies import Bodies
 from serving.doors.grpc_call import DETAILS_KEY
 from serving.doors.http.codecs import ProtoCodec
+from serving.doors.http.framing import framed, only_message
 from serving.doors.http.http_call import HttpCall
 from serving.doors.http.http_status import NO_STORE
 from serving.doors.http.transport.exchange import Exchange
 from serving.errors import InvalidInput, ServingError, Unsupported, quoted
 
-_PREFIX = struct.Struct(">BI")
-_COMPRESSED, _TRAILERS = 1, 0x80
+_TRAILERS = 0x80
+"""Flag of the frame that holds them."""
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -52,7 +52,7 @@ class GrpcWebMethod:
         kind = "application/grpc-web-text+proto" if is_text else "application/grpc-web+proto"
 
         def coded(flags: int, content: bytes) -> bytes:
-            frame = _PREFIX.pack(flags, len(content)) + content
+            frame = framed(flags, content)
             return base64.b64encode(frame) if is_text else frame
 
         async def send(message: bytes) -> None:
@@ -87,14 +87,8 @@ class _Framed(ProtoCodec):
                 raw = base64.b64decode(raw, validate=True)
             except (binascii.Error, ValueError):
                 raise InvalidInput("request", "want base64, came something else") from None
-        if len(raw) < _PREFIX.size:
-            raise InvalidInput("request", f"want one message in a frame, came {len(raw)} bytes")
-        flags, size = _PREFIX.unpack_from(raw)
-        if flags & _COMPRESSED:
-            raise Unsupported("request: want a frame that is not compressed")
-        if flags or size != len(raw) - _PREFIX.size:
-            raise InvalidInput("request", "want one message in one frame, came something else")
-        return raw[_PREFIX.size :]
+        compressed = Unsupported("request: want a frame that is not compressed")
+        return only_message(raw, "a frame", compressed)
 
 
 def _trailers(status: status_pb2.Status) -> bytes:

@@ -26,7 +26,7 @@ class Resource:
 
     get: Endpoint | None = None
     post: dict[str, Endpoint] = field(default_factory=dict)
-    """By media type; "" takes any."""
+    """By media type."""
 
     @property
     def methods(self) -> list[str]:
@@ -75,7 +75,7 @@ class Routes:
             kind = exchange.headers.get("content-type", "")
             if _is_from_a_shell(exchange, kind):
                 kind = JSON
-            endpoint = resource.post.get(kind) or resource.post.get(_bare(kind)) or resource.post.get("")
+            endpoint = resource.post.get(kind) or resource.post.get(_bare(kind))
             if endpoint:
                 await endpoint(exchange)
                 return
