@@ -23,6 +23,7 @@ from benchmarks.serving.workloads import Case, Workload
 from serving.host.cpus import available_cpus
 
 _START_S = 60.0
+_WORKERS = f"--workers={available_cpus()}"
 
 
 @dataclass(frozen=True)
@@ -168,15 +169,12 @@ def _python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
 
-def _ours(*flags: str) -> Callable[[Setting, int], list[str]]:
+def _ours(*flags: str, by_http: bool = False) -> Callable[[Setting, int], list[str]]:
     def command(setting: Setting, port: int) -> list[str]:
-        return [*_vaeserve(setting.case.repository, port, free_port()), *flags]
+        ports = (free_port(), free_port(), port) if by_http else (port, free_port())
+        return [*_vaeserve(setting.case.repository, *ports), *flags]
 
     return command
-
-
-def _ours_by_http(setting: Setting, port: int) -> list[str]:
-    return _vaeserve(setting.case.repository, free_port(), free_port(), port)
 
 
 def _vaeserve(repository: Path, port: int, metrics_port: int, http_port: int | None = None) -> list[str]:
@@ -242,8 +240,9 @@ def _echo(style: str) -> Callable[[Setting, int], list[str]]:
 
 OWN: tuple[Server, ...] = (
     Command("vaeserve", _ours(), VaeV1()),
-    Command("vaeserve_http", _ours_by_http, VaeHttp()),
-    Command("vaeserve_workers", _ours(f"--workers={available_cpus()}"), VaeV1()),
+    Command("vaeserve_http", _ours(by_http=True), VaeHttp()),
+    Command("vaeserve_workers", _ours(_WORKERS), VaeV1()),
+    Command("vaeserve_http_workers", _ours(_WORKERS, by_http=True), VaeHttp()),
     Command("echo_aio", _echo("aio"), VaeV1(checked=False)),
     Command("echo_sync", _echo("sync"), VaeV1(checked=False)),
     Command("bare_aio", _bare("aio"), VaeV1()),

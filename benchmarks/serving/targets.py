@@ -11,7 +11,7 @@ CONTROLS = ("raw_ort", "echo_aio")
 NOISY = 0.15
 
 _FAST_ECHO = 17_000.0
-_OURS = ("vaeserve", "vaeserve_http", "vaeserve_workers")
+_OURS = ("vaeserve", "vaeserve_http", "vaeserve_workers", "vaeserve_http_workers")
 
 
 @dataclass(frozen=True)
