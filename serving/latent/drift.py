@@ -1,7 +1,7 @@
 """Latent drift: the posteriors of live images against the training set's.
 
 Moments are kept with exponential forgetting over about ``WINDOW_ROWS`` rows and turned into
-statistics when somebody asks, so that each batch pays for sums alone.
+statistics when somebody asks, so that batches pay for sums alone, and short ones together.
 """
 
 import threading
@@ -18,6 +18,11 @@ FEWEST_ROWS = 100
 """Before so many there is no figure: the variance of a few images says nothing of the traffic's."""
 _ACTIVE_VARIANCE = 0.01
 """A latent is active when its posterior mean varies by more (Burda et al. 2015)."""
+_BLOCK_VALUES = 1 << 12
+"""Latents that wait to be summed at once: of a single row the sums cost as much as a small encoder."""
+
+Posteriors = list[tuple[Rows, Rows]]
+"""Mean and log-variance of some batches."""
 
 
 class DriftMonitor:
@@ -31,14 +36,42 @@ class DriftMonitor:
         self._rows = 0.0
         self._sums = np.zeros((3, latents))
         """Σ mean, Σ mean², Σ KL, a column a latent."""
+        self._unseen: Posteriors = []
+        self._unseen_values = 0
+        """Not in the sums yet, and how many they are."""
 
     def update(self, mean: Rows, log_var: Rows) -> None:
         """Take in the posteriors of one batch: [rows, *latent_shape] each.
 
         Rows that are not finite are left out: one of them would be all there is to see until a restart.
         """
-        mean = mean.reshape(len(mean), -1)
-        log_var = log_var.reshape(mean.shape)
+        if mean.size >= _BLOCK_VALUES:
+            self._add([(mean, log_var)])
+            return
+        with self._lock:
+            self._unseen.append((mean.copy(), log_var.copy()))  # theirs is memory that others wait for
+            self._unseen_values += mean.size
+            if self._unseen_values < _BLOCK_VALUES:
+                return
+            batches = self._taken()
+        self._add(batches)
+
+    def _taken(self) -> Posteriors:
+        batches, self._unseen, self._unseen_values = self._unseen, [], 0
+        return batches
+
+    def _settle(self) -> None:
+        """Before somebody asks."""
+        with self._lock:
+            batches = self._taken()
+        if batches:
+            self._add(batches)
+
+    def _add(self, batches: Posteriors) -> None:
+        latents = self._sums.shape[1]
+        mean, log_var = (
+            np.concatenate([some[side] for some in batches]).reshape(-1, latents) for side in (0, 1)
+        )
         with np.errstate(over="ignore", invalid="ignore"):
             sums = _sums(mean, log_var)
             if not np.isfinite(sums).all():
@@ -68,6 +101,7 @@ class DriftMonitor:
         NaN also where the prior is learned: KL(q(z|x) ‖ N(0, I)) is not the rate there, and an estimate of
         the rate wants samples, which Score draws.
         """
+        self._settle()
         known = self._rows >= FEWEST_ROWS and not self._learned_prior
         return float((self._sums[2] / self._rows).sum()) if known else float("nan")
 
@@ -76,6 +110,7 @@ class DriftMonitor:
         return float((variance > _ACTIVE_VARIANCE).sum()) if self._rows >= FEWEST_ROWS else float("nan")
 
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self._settle()
         with self._lock:
             if self._rows < FEWEST_ROWS:
                 nothing = np.full(self._sums.shape[1], np.nan)

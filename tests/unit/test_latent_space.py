@@ -87,6 +87,22 @@ def test_drift_forgets_no_traffic_for_one_bad_row(bad, part):
         assert getattr(spoilt, name)() == pytest.approx(getattr(clean, name)(), rel=1e-6), name
 
 
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
+def test_drift_is_the_same_however_its_rows_came(sizes, seed):
+    """Short batches are summed together, and none is missing when somebody asks; their memory may be used
+    for others as soon as they were shown."""
+    mean, log_var = np.random.default_rng(seed).normal(3, 2, (2, 100 + sum(sizes), 2)).astype(np.float32)
+    whole, pieces = DriftMonitor(reference()), DriftMonitor(reference())
+    whole.update(mean, log_var)
+    for some in np.split(np.arange(len(mean)), np.cumsum([*[1] * 100, *sizes])):
+        lent = mean[some], log_var[some]
+        pieces.update(*lent)
+        for array in lent:
+            array.fill(np.nan)
+    for name in ("mean_shift", "variance_log_ratio", "kl", "active_units"):
+        assert getattr(pieces, name)() == pytest.approx(getattr(whole, name)(), rel=0.1), name
+
+
 def test_drift_is_zero_at_home_and_grows_away():
     """Traffic like the training set shows no drift; shifted traffic shows its shift in standard deviations."""
     covariance = np.diag([4.0, 0.25]).astype(np.float32)
