@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from serving.api import pictures
 from serving.errors import InvalidInput, NotFound, quoted
+from serving.finite import all_finite
 from serving.host.background import Background
 from serving.latent import interpolation
 from serving.latent.noise import WORK_A_VALUE, standard_normal
@@ -249,6 +250,6 @@ def _rounded(latents: Doubles) -> Rows:
 
 
 def _finite(latents: Rows) -> Rows:
-    if not np.isfinite(latents).all():
+    if not all_finite(latents):
         raise InvalidInput("temperature", "the latents exceed float32; want a smaller temperature or spread")
     return latents

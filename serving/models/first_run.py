@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from serving.batching.batch import Outputs
 from serving.bundle import BundleError, Manifest, Role
 from serving.errors import plain
+from serving.finite import all_finite
 from serving.latent.pool_set import PoolSet
 from serving.runtime.session import Session
 
@@ -111,5 +112,5 @@ def try_pools(pools: PoolSet, manifest: Manifest, decoder: Session, at_once: int
 
 
 def _want_finite(what: str, arrays: Outputs) -> None:
-    if not all(np.isfinite(array).all() for array in arrays):
+    if not all(all_finite(array) for array in arrays):
         raise BundleError(f"{what}: want finite values, came others")
