@@ -100,7 +100,7 @@ def _resource(
         ProtoCodec(),
         JsonCodec(method.request_type, response_type, max_rows, background),
     ]
-    web = GrpcWebMethod(answer, bodies, limit=limit)
+    web = GrpcWebMethod(answer, bodies, background, limit=limit)
     resource = Resource(
         post={
             "application/grpc-web+proto": web.post,
