@@ -12,6 +12,8 @@ from tests.support.http_calls import SERVICE
 from tests.support.patience import until
 from tests.support.raw_http import Raw, RawHttp2, post
 
+pytestmark = pytest.mark.both_loops
+
 PROTO = "content-type: application/proto"
 SAMPLE = pb.SampleRequest(count=1, seed=1).SerializeToString()
 
