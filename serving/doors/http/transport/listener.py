@@ -67,7 +67,7 @@ class Listener:
             ) from None
         self.use(context)
         for listening in self._sockets:
-            self._begin(self._accept(listening))
+            self._listen(listening)
         self._look()
         return bound
 
@@ -82,12 +82,13 @@ class Listener:
     async def stop(self, timeout_s: float) -> None:
         """Close what is idle at once, the others when they are answered, and what is left after the time."""
         self.retire()
+        loop = asyncio.get_running_loop()
+        for listening in self._sockets:
+            loop.remove_reader(listening)
+            listening.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for listening in self._sockets:
-            listening.close()
-        loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         for connection in list(self._terms.connections):
             connection.retire()
@@ -98,19 +99,27 @@ class Listener:
         if self._looks:
             self._looks.cancel()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connected, _ = await loop.sock_accept(listening)
-            except OSError:  # no descriptor is left, or the other end has left already
-                await asyncio.sleep(_SHORT_S)
-                continue
-            if self._admitted < self._most or self._makes_room():
-                self._admit(connected)
-            else:
-                self._terms.refused("connections")
-                connected.close()
+    def _listen(self, listening: socket.socket) -> None:
+        """Not by ``sock_accept``: one that it has taken when it is cancelled is nobody's."""
+        if listening.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            connected, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # the other end has left already
+            return
+        except OSError:  # no descriptor is left
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listening)
+            loop.call_later(_SHORT_S, self._listen, listening)
+            return
+        connected.setblocking(False)
+        if self._admitted < self._most or self._makes_room():
+            self._admit(connected)
+        else:
+            self._terms.refused("connections")
+            connected.close()
 
     def _admit(self, connected: socket.socket) -> None:
         self._admitted += 1
