@@ -1,19 +1,32 @@
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 import hypothesis
 import pytest
+import uvloop
 
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from serving.server import Running, running
 from serving.settings import Settings
 from tests.support import collector, toy
+from tests.support.both_clients import calls, no_pauses  # noqa: F401  # fixtures
 
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on asyncio's own loop; those of sockets on the server's as well, if they are marked so."""
+    factories = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("both_loops"):
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
 
 
 @pytest.fixture

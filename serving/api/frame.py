@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
-from serving.api.status import InternalError, code_of
+from serving.api.status import InternalError, code_of, code_of_cut
 from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown, TooManyCalls, Unauthenticated
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
@@ -165,7 +165,8 @@ class Frame:
                 if isinstance(exc, TooManyCalls):
                     self._metrics.rejected.labels(UNKNOWN, "calls").inc()
                 raise
-            except CallerLeft:
+            except (CallerLeft, asyncio.CancelledError):
+                code = code_of_cut(call)
                 raise
             except Exception:
                 log.exception("%s failed", method.name)
@@ -173,10 +174,9 @@ class Frame:
                 raise InternalError from None
             finally:
                 self._active -= counts
-                if series is None:
-                    series = series_of(UNKNOWN, method.name)
-                else:
+                if series:
                     series.inflight -= 1
+                series = series or series_of(UNKNOWN, method.name)
                 series.done(code, transport, time.perf_counter() - started)
 
         return answer

@@ -140,7 +140,7 @@ class OpenInference:
 
     async def ModelInfer(self, request: Any, call: Call) -> bytes:
         name, kind = parts.split(request.model_name)
-        with Lease(self._repository.resolve(name, _version(request.model_version))) as model:
+        with Lease(self._repository.resolve(name, _version(request.model_version)), call) as model:
             part = parts.part_of(model, kind)
             contents.check_inputs(request, part)
             parameters.check_parameters(request, part)

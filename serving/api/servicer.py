@@ -39,7 +39,7 @@ class VaeService:
         self._background = background
 
     async def Sample(self, request: pb.SampleRequest, call: Call) -> bytes:
-        with self._resolve(request.model) as model:
+        with self._resolve(request.model, call) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             count = tensors.row_count(request.count, model.max_rows)
             source = await sampling.open_source(request, model, call.time_remaining(), self._background)
@@ -48,7 +48,7 @@ class VaeService:
 
     async def SampleStream(self, request: pb.SampleStreamRequest, call: Call) -> AsyncGenerator[bytes, None]:
         sample = request.sample
-        with self._resolve(sample.model) as model:
+        with self._resolve(sample.model, call) as model:
             wanted = tensors.image_format(sample.image_format, model.manifest.image)
             count = tensors.row_count(sample.count, sampling.MAX_STREAM_ROWS, "sample.count")
             a_row = row_bytes(model.manifest) * (2 if sample.include_latents else 1)
@@ -69,7 +69,7 @@ class VaeService:
                 )
 
     async def Encode(self, request: pb.EncodeRequest, call: Call) -> bytes:
-        with self._resolve(request.model) as model:
+        with self._resolve(request.model, call) as model:
             first_row = sampling.first_row_of(request)
             images = await self._admitted(request.images, model, call)
             mean, log_var = await model.encode(images, call.time_remaining(), continues=True)
@@ -90,7 +90,7 @@ class VaeService:
             return replies.join(*fields)
 
     async def Decode(self, request: pb.DecodeRequest, call: Call) -> bytes:
-        with self._resolve(request.model) as model:
+        with self._resolve(request.model, call) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             latents = tensors.to_latents(
                 request.latents, "latents", model.manifest.latent_shape, model.max_rows
@@ -101,7 +101,7 @@ class VaeService:
             return replies.join(_served(model), written)
 
     async def Reconstruct(self, request: pb.ReconstructRequest, call: Call) -> bytes:
-        with self._resolve(request.model) as model:
+        with self._resolve(request.model, call) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             rows, as_pixels = tensors.rows_said(request.images, model.max_rows), pictures.are_bytes(wanted)
             with model.expect("decoder", rows, call.time_remaining(), as_pixels=as_pixels):
@@ -118,7 +118,7 @@ class VaeService:
             )
 
     async def Score(self, request: pb.ScoreRequest, call: Call) -> bytes:
-        with self._resolve(request.model) as model:
+        with self._resolve(request.model, call) as model:
             scorer = scorer_of(model.scorer, model.name)
             samples = sampling.samples_of(request)
             first_row, seed = sampling.first_row_of(request), sampling.seed_of(request)
@@ -150,7 +150,7 @@ class VaeService:
             )
 
     async def Interpolate(self, request: pb.InterpolateRequest, call: Call) -> bytes:
-        with self._resolve(request.model) as model:
+        with self._resolve(request.model, call) as model:
             wanted = tensors.image_format(request.image_format, model.manifest.image)
             spherical = _is_spherical(request.path)
             legs = _points_said(request, model.max_rows) - 1
@@ -228,8 +228,8 @@ class VaeService:
             return points
         raise InvalidInput("points", "want images or latents, came nothing")
 
-    def _resolve(self, ref: models_pb2.ModelRef) -> Lease:
-        return Lease(self._repository.resolve(ref.name, ref.version))
+    def _resolve(self, ref: models_pb2.ModelRef, call: Call) -> Lease:
+        return Lease(self._repository.resolve(ref.name, ref.version), call)
 
     async def _admitted(self, message: tensors_pb2.Images, model: Model, call: Call) -> Rows:
         """Images for the encoder, which are not read before there is a place for them."""

@@ -5,6 +5,8 @@ The codes are gRPC's, whatever door the status leaves by.
 Source of the details' form: AIP-193 and google/rpc/error_details.proto.
 """
 
+from typing import Protocol
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -12,6 +14,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from serving import errors
 
 DOMAIN = "vaeserve"
+_NEARLY_S = 0.002
+"""A call that is cut off so shortly before its deadline was cut off by it; clocks differ."""
 
 CODES: dict[type[errors.ServingError], str] = {
     errors.InvalidInput: "INVALID_ARGUMENT",
@@ -46,6 +50,18 @@ CODES[InternalError] = "INTERNAL"
 def code_of(error: errors.ServingError) -> str:
     """The name of its code, a ``google.rpc.Code``."""
     return CODES[type(error)]
+
+
+class Timed(Protocol):
+    """A call that may have a deadline."""
+
+    def time_remaining(self) -> float | None: ...
+
+
+def code_of_cut(call: Timed) -> str:
+    """Of a call that its door has cut off: its deadline has passed, or its caller has left."""
+    left = call.time_remaining()
+    return "CANCELLED" if left is None or left > _NEARLY_S else "DEADLINE_EXCEEDED"
 
 
 def to_status(error: errors.ServingError) -> status_pb2.Status:

@@ -1,6 +1,5 @@
 """The frame of a server that traces its calls; one that does not has ``Frame`` alone."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 
@@ -10,9 +9,6 @@ from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
 from serving.tracing.call_trace import CallTrace, current
 from serving.tracing.tracer import Metadata, Tracer
-
-_NEARLY_S = 0.002
-"""A call that is cut off so shortly before its deadline was cut off by it; clocks differ."""
 
 
 class TracedFrame(Frame):
@@ -46,11 +42,6 @@ class TracedFrame(Frame):
         token = current.set(trace)
         try:
             return await answer(call)
-        except asyncio.CancelledError:
-            left = call.time_remaining()
-            if left is not None and left < _NEARLY_S:
-                trace.code = "DEADLINE_EXCEEDED"
-            raise
         finally:
             current.reset(token)
             self._tracer.end(trace)

@@ -5,11 +5,12 @@ Each check yields one line a mistake. ``ALL`` is the list of them.
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from serving.pb.vae.v1 import vae_service_pb2
 from serving.settings import PREFIX, Settings
 from tests.deploy import kserve
-from tests.deploy.pods import Pod, Rendering, is_server, ports_of, settings_of, title_of
+from tests.deploy.pods import Pod, Rendering, is_server, ports_of, settings_of, title_of, variables_of
 from tests.deploy.rendering import Object
 
 HEALTH_PATHS = ("/v2/health/live", "/v2/health/ready")
@@ -81,6 +82,30 @@ def policies_treat_both_doors_alike(rendering: Rendering) -> Iterator[str]:
                 yield f"{title_of(item)}: want grpc and http in one rule, came {', '.join(sorted(named))}"
             if not rule.get("from") or not named:
                 yield f"{title_of(item)}: a rule without {'ports' if rule.get('from') else 'from'} lets everybody in"
+
+
+def traces_have_a_way_out(rendering: Rendering) -> Iterator[str]:
+    """Where policies hold: to the port of the collector, and to where its name is asked for."""
+    for pod in rendering.pods:
+        policies = [
+            item["spec"]
+            for item in rendering.of("NetworkPolicy")
+            if item["spec"]["podSelector"]["matchLabels"].items() <= pod.labels.items()
+        ]
+        ways = {
+            (port["port"], port.get("protocol", "TCP"))
+            for spec in policies
+            for rule in spec.get("egress", [])
+            for port in rule.get("ports", [])
+        }
+        for container in filter(is_server, pod.spec["containers"]):
+            values = variables_of(rendering, container)
+            if values.get("VAE_TRACING") != "on" or not policies:
+                continue
+            collector = urlsplit(str(values.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")))
+            for wanted in ((53, "UDP"), (collector.port, "TCP")):
+                if wanted not in ways:
+                    yield f"{pod.owner}: traces go to {collector.geturl()}: no policy lets out to {wanted}"
 
 
 def services_offer_both_doors(rendering: Rendering) -> Iterator[str]:
@@ -277,6 +302,7 @@ ALL: tuple[Check, ...] = (
     selectors_find_pods,
     ports_exist,
     policies_treat_both_doors_alike,
+    traces_have_a_way_out,
     services_offer_both_doors,
     kserve_takes_it,
     monitors_find_services,

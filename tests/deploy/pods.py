@@ -42,13 +42,18 @@ class Rendering:
 
 def settings_of(rendering: Rendering, container: Object) -> dict[str, str | None]:
     """The VAE_ variables of a container; None where the value is known only in the cluster."""
+    values = variables_of(rendering, container)
+    return {name: value for name, value in values.items() if name.startswith(PREFIX)}
+
+
+def variables_of(rendering: Rendering, container: Object) -> dict[str, str | None]:
+    """All of them."""
     values: dict[str, str | None] = {}
     for source in container.get("envFrom", []):
         for item in rendering.of("ConfigMap"):
             if item["metadata"]["name"] == source.get("configMapRef", {}).get("name"):
                 values |= item["data"]
-    values |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
-    return {name: value for name, value in values.items() if name.startswith(PREFIX)}
+    return values | {entry["name"]: entry.get("value") for entry in container.get("env", [])}
 
 
 def ports_of(pod: Pod) -> set[int | str]:

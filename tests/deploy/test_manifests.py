@@ -65,7 +65,8 @@ def test_every_kustomization_is_checked():
         str(path.parent.relative_to(tools.ROOT)) for path in (tools.ROOT / "k8s").rglob("kustomization.yaml")
     }
     parts = {
-        "k8s/base", "k8s/components/keda", "k8s/components/models-fetch", "k8s/kserve/base", "k8s/kserve/standard",
+        "k8s/base", "k8s/components/keda", "k8s/components/models-fetch", "k8s/components/traces", "k8s/kserve/base",
+        "k8s/kserve/standard",
     }  # fmt: skip
     assert found - parts == set(rendering.KUSTOMIZATIONS)
 

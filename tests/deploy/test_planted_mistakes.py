@@ -201,6 +201,9 @@ MISTAKES = {
     "component that scales something else": Mistake(
         "k8s/components/keda/scaledobject.yaml", "    name: vaeserve\n", "    name: server\n", fetched, "no Deployment server"
     ),
+    "collector behind a policy": Mistake(
+        "k8s/components/traces/networkpolicy.yaml", "- port: 4318", "- port: 4317", fetched, "no policy lets out to (4318, 'TCP')"
+    ),
     # KServe
     "unknown field of an InferenceService": Mistake(
         "k8s/kserve/canary/kustomization.yaml", "canaryTrafficPercent:", "canaryTraffic:", canary, "'canaryTraffic' was unexp"

@@ -1,5 +1,6 @@
 """One service behind two doors: what is asked the same way is answered with the same bytes."""
 
+import asyncio
 import base64
 import urllib.parse
 
@@ -16,7 +17,7 @@ from serving.server import running
 from serving.wire.tensors import from_array
 from tests.support import http_calls, toy
 from tests.support.http_calls import SERVICE
-from tests.support.patience import SECONDS
+from tests.support.patience import SECONDS, until
 
 FORMATS = (
     tensors_pb2.IMAGE_FORMAT_FLOAT32,
@@ -247,3 +248,31 @@ async def test_the_openapi_document_says_what_is_offered(client):
         client, "Sample", {"model": {"name": "toy"}, "count": 1, "seed": "5"}
     )
     assert set(answer.json()) <= set(schemas["vae.v1.SampleResponse"]["properties"])
+
+
+async def test_a_deadline_that_passes_is_counted_as_its_caller_is_told(server, client, monkeypatch):
+    """DEADLINE_EXCEEDED, of the version too. A caller over gRPC may end the call itself, long before the server."""
+    model = next(model for model in server.repository.models if model.name == "toy")
+
+    async def held(*_, **__):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(type(model), "decode", held)
+    decode = pb.DecodeRequest(model={"name": "toy"}, latents=LATENTS).SerializeToString()
+    answer = await http_calls.connect(client, "Decode", decode, **{"connect-timeout-ms": "200"})
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    _, trailers = await http_calls.grpc_web(client, "Decode", decode, **{"grpc-timeout": "200m"})
+    assert trailers["grpc-status"] == "4"
+    async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+            await channel.unary_unary(SERVICE + "Decode")(decode, timeout=0.2)
+
+    def counted(name, *codes, **labels):
+        of = {"model": "toy", **labels}
+        return sum(server.metrics.registry.get_sample_value(name, of | {"code": code}) or 0 for code in codes)
+
+    by = {"method": "Decode", "transport": "http"}
+    assert counted("vae_requests_total", "DEADLINE_EXCEEDED", **by) == 2
+    either = ("DEADLINE_EXCEEDED", "CANCELLED")
+    await until(lambda: counted("vae_requests_total", *either, **by | {"transport": "grpc"}) == 1)
+    assert counted("vae_version_requests_total", "DEADLINE_EXCEEDED", version="1") >= 2

@@ -9,12 +9,14 @@ from h2 import events
 from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes
 
-from serving.doors.http.transport import connection, exchange, http1, http2, listener
+from serving.doors.http.transport import connection, http1, http2, listener, unsent
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
 from tests.support.http_calls import SERVICE, envelope
 from tests.support.patience import until
 from tests.support.raw_http import Raw, RawHttp2, post
+
+pytestmark = pytest.mark.both_loops
 
 PROTO = "content-type: application/proto"
 SAMPLE = pb.SampleRequest(count=1, seed=1).SerializeToString()
@@ -245,7 +247,7 @@ async def test_who_leaves_while_rows_wait(server, raw, version, monkeypatch):
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
 async def test_a_stream_that_nobody_reads_is_held_back_and_cut(server, raw, version, monkeypatch):
     """The server draws no more than the reader takes; after a time the call ends as CANCELLED."""
-    monkeypatch.setattr(exchange, "UNREAD_S", 0.3)
+    monkeypatch.setattr(unsent, "UNREAD_S", 0.3)
     raw.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     if version == "HTTP/2":
         connection_ = RawHttp2(raw)

@@ -10,7 +10,6 @@ import pytest
 from serving.client import AsyncClient, Client, VaeError
 from serving.client.transports import retries
 from tests.support import http_peer, patience
-from tests.support.both_clients import Asyncio, Blocking
 from tests.support.http_peer import (
     LAST,
     STREAM,
@@ -24,17 +23,7 @@ from tests.support.http_peer import (
     samples,
 )
 
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    """Between attempts."""
-    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
-
-
-@pytest.fixture(params=[Blocking, Asyncio])
-def calls(request):
-    """Both clients behave the same."""
-    return request.param
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def refusal(calls, url, **options):

@@ -11,31 +11,13 @@ import pytest
 
 from serving.client import AsyncClient, Client, VaeError
 from serving.client.http import http_asyncio, http_blocking
-from serving.client.transports import retries
 from serving.server import running
 from tests.support import patience, toy
 from tests.support.both_clients import Asyncio, Blocking
 from tests.support.http_peer import answering, models
 from tests.support.process import serving
 
-
-@pytest.fixture(params=[Blocking, Asyncio])
-def calls(request):
-    """Both clients behave the same."""
-    return request.param
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    """Between attempts."""
-    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
-
-
-async def refused(calls, address, said, **options):
-    with pytest.raises(VaeError, match=said) as caught:
-        await asyncio.to_thread(calls.do, address, "models", **options)
-    assert "\n" not in str(caught.value)
-    return caught.value.code.name
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 async def test_a_server_that_is_started_anew(settings):

@@ -9,10 +9,12 @@ from tests.support.http_calls import SERVICE, envelope, envelopes
 from tests.support.patience import until
 from tests.support.raw_http import Raw, RawHttp2
 
+pytestmark = pytest.mark.both_loops
+
 STREAM = pb.SampleStreamRequest(sample=pb.SampleRequest(count=10**7, seed=1), rows_per_response=300)
 WINDOW = 1000
 """Less than a message has."""
-ENDED = {"model": "toy", "method": "SampleStream", "transport": "http", "code": "CANCELLED"}
+ENDED = {"model": "toy", "method": "SampleStream", "transport": "http", "code": "DEADLINE_EXCEEDED"}
 
 
 @pytest.mark.parametrize(

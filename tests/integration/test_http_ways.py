@@ -11,23 +11,12 @@ import trustme
 
 from serving.client import VaeError
 from serving.client.http import blocking_connection
-from serving.client.transports import retries
 from serving.server import running
 from tests.support import patience, toy
-from tests.support.both_clients import Asyncio, Blocking
+from tests.support.both_clients import Blocking
 from tests.support.http_peer import answering, models, peer
 
-
-@pytest.fixture(params=[Blocking, Asyncio])
-def calls(request):
-    """Both clients behave the same."""
-    return request.param
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    """Between attempts."""
-    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 async def refused(calls, address, said, **options):

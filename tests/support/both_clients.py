@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from serving.client import AsyncClient, Client, VaeError
+from serving.client.transports import retries
 
 
 class Blocking:
@@ -66,3 +69,15 @@ class Asyncio:
             return came, None
 
         return asyncio.run(run())
+
+
+@pytest.fixture(params=[Blocking, Asyncio])
+def calls(request):
+    """Both clients behave the same."""
+    return request.param
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """Between attempts."""
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)

@@ -1,6 +1,7 @@
 """A client that writes whatever bytes it is told, as no library does."""
 
 import asyncio
+import ssl
 from typing import Any
 
 from h2.config import H2Configuration
@@ -11,15 +12,15 @@ from tests.support.patience import SECONDS
 
 
 class Raw:
-    """One connection in plain text."""
+    """One connection, in plain text unless it has a context of TLS."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def open(cls, server: Any) -> "Raw":
+    async def open(cls, server: Any, context: ssl.SSLContext | None = None) -> "Raw":
         host, _, port = server.http_address.rpartition(":")
-        return cls(*await asyncio.open_connection(host, int(port)))
+        return cls(*await asyncio.open_connection(host, int(port), ssl=context))
 
     async def __aenter__(self) -> "Raw":
         return self

@@ -218,3 +218,15 @@ def test_a_name_that_no_text_can_hold():
     """A door may hand on bytes of an address that are no UTF-8."""
     with pytest.raises(InvalidInput, match="model_name: want UTF-8"):
         rest_request.infer_request(body(), None, "\udcff", "")
+
+
+@pytest.mark.parametrize(
+    "text", [rb"a\u003Ab:", rb"a\\u003ab", rb"\\\u003a", rb"\\\\u003a", rb"\u003a\u003A\n"]
+)
+def test_colons_that_are_written_otherwise(text):
+    """They hide no key that is there twice, and make none out of one that is there once."""
+    raw = body(id="?").replace(b"?", text)
+    rest_request.infer_request(raw, None, "toy/encoder", "")
+    for more in (b'"id":"",', b'"inputs":[],'):
+        twice = raw.replace(b"{", b"{" + more, 1)
+        assert refusal(twice) == "request: want each key of a JSON object once"

@@ -83,14 +83,13 @@ class ConnectMethod:
 
 
 def by_encoding(forms: Mapping[str, ConnectMethod]) -> Callable[[Exchange], Awaitable[None]]:
-    """GET of a method, in the form of messages that the address names."""
+    """GET of a method, in the form of messages that the address names. Raises InvalidInput."""
 
     async def get(exchange: Exchange) -> None:
         encoding = _fields(exchange.query).get("encoding", "")
         if encoding not in forms:
             wanted = " or ".join(forms)
-            await refuse(exchange, InvalidInput("encoding", f"want {wanted}, came {quoted(encoding)}"))
-            return
+            raise InvalidInput("encoding", f"want {wanted}, came {quoted(encoding)}")
         await forms[encoding].get(exchange)
 
     return get

@@ -18,7 +18,7 @@ from serving.doors.http.grpc_web import GrpcWebMethod
 from serving.doors.http.http_status import JSON
 from serving.doors.http.rest import Rest
 from serving.doors.http.routes import Endpoint, Resource, Routes
-from serving.doors.http.transport.exchange import Exchange
+from serving.doors.http.transport.exchange import Exchange, Refused
 from serving.doors.http.transport.listener import Listener
 from serving.doors.secrets import Secrets
 from serving.host.background import Background
@@ -29,10 +29,17 @@ from serving.settings import Settings
 _TRANSPORT = "http"
 _DOCUMENT = "/openapi.json"
 _NO_SIDE_EFFECTS = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+_UNSENT_BYTES, _UNSENT_MESSAGES = 256 << 20, 4
+"""Of answers that wait for their readers all may hold so much, or so many of the largest messages."""
 
 
 def new_listener(
-    settings: Settings, connections: int, frame: Frame, methods: Sequence[Method], background: Background
+    settings: Settings,
+    connections: int,
+    frame: Frame,
+    methods: Sequence[Method],
+    background: Background,
+    refused: Refused,
 ) -> Listener:
     """Answers these methods; not yet listening."""
     limit = settings.max_message_mib << 20
@@ -56,7 +63,12 @@ def new_listener(
     routes = Routes(resources, rest.resource, frozenset(settings.cors_origins))
     streams = settings.max_streams or streams_for(available_cpus())
     listener = Listener(
-        routes, connections=connections, max_streams=streams, max_age_s=settings.max_connection_age_s
+        routes,
+        refused,
+        connections=connections,
+        max_streams=streams,
+        max_age_s=settings.max_connection_age_s,
+        most_unsent=max(_UNSENT_BYTES, _UNSENT_MESSAGES * limit),
     )
     frame.when_draining(lambda _: listener.retire())
     return listener
@@ -100,7 +112,7 @@ def _resource(
         ProtoCodec(),
         JsonCodec(method.request_type, response_type, max_rows, background),
     ]
-    web = GrpcWebMethod(answer, bodies, limit=limit)
+    web = GrpcWebMethod(answer, bodies, background, limit=limit)
     resource = Resource(
         post={
             "application/grpc-web+proto": web.post,

@@ -4,7 +4,6 @@ Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
 """
 
 import base64
-import binascii
 import re
 from urllib.parse import quote
 
@@ -20,6 +19,8 @@ from serving.doors.http.http_call import HttpCall
 from serving.doors.http.http_status import NO_STORE
 from serving.doors.http.transport.exchange import Exchange
 from serving.errors import InvalidInput, ServingError, Unsupported, quoted
+from serving.host.background import Background
+from serving.wire import base64_pieces
 
 _TRAILERS = 0x80
 """Flag of the frame that holds them."""
@@ -32,9 +33,9 @@ _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 class GrpcWebMethod:
     """One method, unary or with several responses."""
 
-    def __init__(self, answer: Answer, bodies: Bodies, *, limit: int) -> None:
+    def __init__(self, answer: Answer, bodies: Bodies, background: Background, *, limit: int) -> None:
         """``limit``: bytes that a request may have."""
-        self._answer, self._bodies, self._limit = answer, bodies, limit
+        self._answer, self._bodies, self._background, self._limit = answer, bodies, background, limit
 
     async def post(self, exchange: Exchange) -> None:
         """In binary."""
@@ -47,18 +48,19 @@ class GrpcWebMethod:
     async def _answered(self, exchange: Exchange, *, is_text: bool) -> None:
         timeout_s, problem = _timeout(exchange)
         limit = self._limit * 4 // 3 + 4 if is_text else self._limit
-        call = HttpCall(exchange, self._bodies, _Framed(is_text), limit=limit, timeout_s=timeout_s)
+        codec = _Framed(self._background if is_text else None)
+        call = HttpCall(exchange, self._bodies, codec, limit=limit, timeout_s=timeout_s)
         call.problem = problem
         kind = "application/grpc-web-text+proto" if is_text else "application/grpc-web+proto"
 
-        def coded(flags: int, content: bytes) -> bytes:
+        async def coded(flags: int, content: bytes) -> bytes:
             frame = framed(flags, content)
-            return base64.b64encode(frame) if is_text else frame
+            return await base64_pieces.encoded(frame, self._background) if is_text else frame
 
         async def send(message: bytes) -> None:
             if not exchange.has_answer:
                 await exchange.begin(200, [("content-type", kind), NO_STORE])
-            await exchange.write(coded(0, message))
+            await exchange.write(await coded(0, message))
 
         call.send = send
         status = status_pb2.Status()
@@ -67,8 +69,9 @@ class GrpcWebMethod:
         except ServingError as exc:
             response, status = b"", to_status(exc)
         else:
-            response = response if exchange.has_answer else coded(0, response)
-        last = response + coded(_TRAILERS, _trailers(status))
+            response = response if exchange.has_answer else await coded(0, response)
+        last = response + await coded(_TRAILERS, _trailers(status))
+        del response
         if exchange.has_answer:
             await exchange.end(last)
         else:
@@ -78,14 +81,15 @@ class GrpcWebMethod:
 class _Framed(ProtoCodec):
     """Requests in one frame."""
 
-    def __init__(self, is_text: bool) -> None:
-        self._is_text = is_text
+    def __init__(self, background: Background | None) -> None:
+        """``background`` of those in base64."""
+        self._background = background
 
     async def request(self, raw: bytes) -> bytes:
-        if self._is_text:
+        if self._background:
             try:
-                raw = base64.b64decode(raw, validate=True)
-            except (binascii.Error, ValueError):
+                raw = await base64_pieces.decoded(raw, self._background)
+            except ValueError:
                 raise InvalidInput("request", "want base64, came something else") from None
         compressed = Unsupported("request: want a frame that is not compressed")
         return only_message(raw, "a frame", compressed)

@@ -34,6 +34,14 @@ _HTTP: dict[str, int] = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
+_REFUSALS = {
+    404: "not_found",
+    405: "method_not_allowed",
+    415: "media_type",
+    421: "misdirected",
+    500: "internal",
+}
+"""As the metrics call requests that are none of any method."""
 JSON = "application/json"
 _REST = "/v2"
 """Addresses of Open Inference Protocol, whose errors have a form of their own."""
@@ -94,4 +102,5 @@ async def refuse_request(exchange: Exchange, status: int, message: str, extra: H
     code = {404: "unimplemented", 405: "unimplemented", 415: "invalid_argument"}.get(status, "unknown")
     said = {"error": message} if exchange.path.startswith(_REST) else {"code": code, "message": message}
     body = json.dumps(said, ensure_ascii=False).encode()
+    exchange.refusal = _REFUSALS.get(status, "other")
     await exchange.respond(status, [("content-type", JSON), NO_STORE, *extra], body)

@@ -61,7 +61,8 @@ class Routes:
             await self._answer(exchange, resource)
         except CallerLeft:
             raise
-        except ServingError as exc:
+        except ServingError as exc:  # of no method: those tell of their own
+            exchange.refusal = "malformed"
             await refuse(exchange, exc)
         except Exception:
             log.exception("%s %s failed", exchange.method, quoted(exchange.path))

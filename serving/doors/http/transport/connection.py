@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from serving.doors.http.transport.exchange import Exchange, until
+from serving.doors.http.transport.exchange import Exchange, Refused
+from serving.doors.http.transport.unsent import Unsent
 from serving.errors import CallerLeft
 
 Route = Callable[[Exchange], Awaitable[None]]
@@ -31,6 +32,8 @@ class Terms:
     max_streams: int
     max_age_s: float
     """After which a connection is ended with the next answer; 0 never."""
+    unsent: Unsent
+    refused: Refused
     is_closing: bool = False
     connections: "set[Connection]" = field(default_factory=set)
 
@@ -40,7 +43,7 @@ class Connection(ABC):
 
     def __init__(self, transport: asyncio.Transport, terms: Terms) -> None:
         self.transport = transport
-        self.terms = terms
+        self.terms, self.unsent = terms, terms.unsent
         self.loop = asyncio.get_running_loop()
         self.since = self.born = self.loop.time()
         """When what is waited for began."""
@@ -49,6 +52,8 @@ class Connection(ABC):
         self._dies_at: float | None = None
         """When its end has begun: what is not gone by then is cut off."""
         self.is_lost = False
+        self.has_asked = False
+        """Whether the whole head of a request has come."""
 
     @abstractmethod
     def receive(self, data: bytes) -> None:
@@ -65,6 +70,7 @@ class Connection(ABC):
 
     def start(self, exchange: Exchange) -> None:
         """Answer it in a task of its own."""
+        self.has_asked = True
         task = self.loop.create_task(self._run(exchange))
         self.tasks[task] = exchange
         task.add_done_callback(self._ended)  # of one that was cancelled before it began nothing else hears
@@ -77,6 +83,8 @@ class Connection(ABC):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         exchange = self.tasks.pop(task)
+        if exchange.refusal:
+            self.terms.refused(exchange.refusal)
         self.since = self.loop.time()
         if not self.is_lost:
             self._done(exchange)
@@ -94,6 +102,11 @@ class Connection(ABC):
         """Whether it is to end with the next answer."""
         age = self.terms.max_age_s
         return self.terms.is_closing or bool(age and self.loop.time() - self.born > age)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the last has been written."""
+        return self._dies_at is not None
 
     def lost(self) -> None:
         """Nobody is there any more."""
@@ -126,13 +139,14 @@ class Connection(ABC):
             return
         elif self.is_in_head:
             if waited > _HEAD_S:
+                self.terms.refused("slow_head")
                 self.abort()
         elif waited > _IDLE_S or self.is_old:
             self.close_when_idle()
 
     def retire(self) -> None:
         """``close_when_idle``, unless its end has begun already."""
-        if self._dies_at is None:
+        if not self.is_ending:
             self.close_when_idle()
 
     def pause_writing(self) -> None:
@@ -144,9 +158,9 @@ class Connection(ABC):
         if writable and not writable.done():
             writable.set_result(None)
 
-    async def drained(self) -> None:
-        """Until more can be written. Raises CallerLeft."""
+    async def drained(self, held: int) -> None:
+        """Until more can be written of an answer that holds so many bytes. Raises CallerLeft."""
         if self._writable is not None:
-            await until(asyncio.shield(self._writable))
+            await self.unsent.until(asyncio.shield(self._writable), held)
         if self.is_lost:
             raise CallerLeft

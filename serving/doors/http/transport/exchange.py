@@ -2,17 +2,17 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from serving.errors import CallerLeft, RequestTooLarge
+from serving.errors import RequestTooLarge
 
 Headers = Sequence[tuple[str, str]]
 """Names in small letters."""
+Refused = Callable[[str], None]
+"""Hears why something got no answer of a method: one of ``HTTP_REFUSALS`` of the metrics."""
 
 _LONGEST_LENGTH = 20
 """Digits."""
-UNREAD_S = 300.0
-"""How long an answer may wait for its reader: what stands behind it, a replaced model say, waits as well."""
 
 
 class Exchange(ABC):
@@ -23,7 +23,7 @@ class Exchange(ABC):
 
     __slots__ = (
         "_buffer", "_drops", "_is_whole", "_limit", "_wakes",
-        "extra", "has_answer", "headers", "method", "path", "query",
+        "extra", "has_answer", "headers", "method", "path", "query", "refusal",
     )  # fmt: skip
 
     def __init__(self, method: str, target: str, headers: dict[str, str]) -> None:
@@ -35,6 +35,8 @@ class Exchange(ABC):
         """Headers that the answer has, whatever it is."""
         self.has_answer = False
         """Whether one was begun."""
+        self.refusal = ""
+        """Why no method was asked; see ``Refused``."""
         self._buffer: bytes | bytearray = b""
         self._is_whole = self._drops = False
         self._limit: int | None = None
@@ -84,6 +86,7 @@ class Exchange(ABC):
                 self._buffer = bytearray(self._buffer)
             self._buffer += data  # and not a list: pieces of one byte would take forty
         if self._limit is not None and len(self._buffer) > self._limit:
+            self._drops = True  # before who waits has its turn, much more may come
             self._wake()
 
     def feed_end(self) -> None:
@@ -128,12 +131,3 @@ class Exchange(ABC):
 
 def too_large(limit: int) -> RequestTooLarge:
     return RequestTooLarge(f"request: want at most {limit} bytes, there are more")
-
-
-async def until(readable: "asyncio.Future[None]") -> None:
-    """Wait for a reader. Raises CallerLeft."""
-    try:
-        async with asyncio.timeout(UNREAD_S):
-            await readable
-    except TimeoutError:
-        raise CallerLeft from None

@@ -4,6 +4,7 @@ Requests of one connection are answered one after the other.
 """
 
 import asyncio
+import re
 import time
 from collections import deque
 from email.utils import formatdate
@@ -23,7 +24,13 @@ _A_HEADER = 32
 """Bytes that one takes besides its own, as HPACK counts them."""
 _UNREAD_BYTES = 64 << 10
 """Kept of a body that nobody has asked for yet."""
+_PIECE = 256 << 10
+"""Bytes of an answer that are handed over at once: a transport keeps them until all of them were taken."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
+_WHY = {400: "malformed", 429: "pipelined", 431: "head_too_large"}
+"""Requests are refused before they are whole."""
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)(?:/|(?=\?)|\Z)([^#]*)", re.DOTALL)
+"""A target as it is said to a proxy; any server has to take it (RFC 9112, section 3.2.2)."""
 
 
 class Http1Connection(Connection):
@@ -103,6 +110,8 @@ class Http1Connection(Connection):
         version = self._parser.get_http_version()
         if version != "1.0" and ("host" not in self._headers or "," in self._headers["host"]):
             raise _Refused(400)
+        if not self._target.startswith(b"/"):
+            self._take_authority()
         exchange = _Http1Exchange(self, self._parser.get_method().decode(), self._target, self._headers)
         exchange.is_chunkable = version != "1.0"
         goes_on = self._parser.should_keep_alive() and not self._parser.should_upgrade()
@@ -112,6 +121,12 @@ class Http1Connection(Connection):
             self._waiting.append(exchange)
         else:
             self.start(exchange)
+
+    def _take_authority(self) -> None:
+        """What a target says of the host counts, whatever the header says."""
+        if found := _ABSOLUTE.fullmatch(self._target):
+            self._target = b"/" + found[2]
+            self._headers["host"] = found[1].decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         self._has_found = True
@@ -132,6 +147,7 @@ class Http1Connection(Connection):
     def _refuse(self, status: int) -> None:
         """What came is no HTTP, and where the next request would begin unknown. Those before are answered."""
         self._ends, self._refusal = True, status
+        self.terms.refused(_WHY[status])
         unfinished, self._newest = self._newest, None
         if unfinished and unfinished in self._waiting:
             self._waiting.remove(unfinished)
@@ -180,7 +196,7 @@ class _Refused(Exception):
 
 
 class _Http1Exchange(Exchange):
-    __slots__ = ("_connection", "_in_chunks", "is_chunkable", "is_last")
+    __slots__ = ("_connection", "_in_chunks", "_unsent", "is_chunkable", "is_last")
 
     def __init__(
         self, connection: Http1Connection, method: str, target: bytes, headers: dict[str, str]
@@ -188,6 +204,8 @@ class _Http1Exchange(Exchange):
         super().__init__(method, target.decode("latin-1"), headers)
         self._connection = connection
         self._in_chunks = False
+        self._unsent: bytes | memoryview = b""
+        """The rest of what was begun: a deadline may end its sender in the middle."""
         self.is_last = self.is_chunkable = False
 
     def _wanted(self) -> None:
@@ -201,8 +219,14 @@ class _Http1Exchange(Exchange):
         self.has_answer = True
         head = _head(status, (*headers, *self.extra), _now())
         length = b"" if status in (204, 304) else b"content-length: %d\r\n" % len(body)
-        self._write(b"".join((head, self._last(), length, b"\r\n", b"" if self.method == "HEAD" else body)))
-        await self._connection.drained()
+        if self.method == "HEAD":
+            body = b""
+        if len(body) <= _PIECE:
+            self._write(b"".join((head, self._last(), length, b"\r\n", body)))
+            await self._connection.drained(len(body))
+        else:
+            self._write(b"".join((head, self._last(), length, b"\r\n")))
+            await self._send(body)
 
     async def begin(self, status: int, headers: Headers) -> None:
         self.has_answer = True
@@ -210,18 +234,26 @@ class _Http1Exchange(Exchange):
         self.is_last |= not self._in_chunks
         coding = b"transfer-encoding: chunked\r\n" if self._in_chunks else b""
         self._write(_head(status, (*headers, *self.extra), _now()) + self._last() + coding + b"\r\n")
-        await self._connection.drained()
+        await self._connection.drained(0)
 
     async def write(self, data: bytes) -> None:
-        self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._in_chunks and data else data)
-        await self._connection.drained()
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if self._in_chunks and data else data
+        await self._connection.unsent.in_time(self._send(chunk))
 
     async def end(self, data: bytes = b"") -> None:
         if data:
             await self.write(data)
-        if self._in_chunks:
-            self._write(b"0\r\n\r\n")
-        await self._connection.drained()
+        await self._send(b"0\r\n\r\n" if self._in_chunks else b"")
+
+    async def _send(self, data: bytes) -> None:
+        """Piece by piece, each once the reader takes it."""
+        if self._unsent:  # what follows would be read as that rest
+            data = b"".join((self._unsent, data))
+        view, size = memoryview(data), len(data)
+        for at in range(0, size, _PIECE):
+            self._unsent = view[at + _PIECE :]
+            self._write(data if size <= _PIECE else bytes(view[at : at + _PIECE]))
+            await self._connection.drained(size)
 
     def _last(self) -> bytes:
         self.is_last |= not self._is_whole or self._connection.is_old

@@ -8,7 +8,7 @@ from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError, TooManyStreamsError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
@@ -64,7 +64,7 @@ class Http2Connection(Connection):
         return False  # what has no request for long is idle
 
     def receive(self, data: bytes) -> None:
-        if self.is_lost:
+        if self.is_lost or self.is_ending:
             return
         self._frames.add(data)
         if not self._has_turn:
@@ -73,21 +73,21 @@ class Http2Connection(Connection):
     def _work(self) -> None:
         """Through some of what came; the rest has its turn after the others'."""
         self._has_turn = False
-        if self.is_lost:
+        if self.is_lost or self.is_ending:
             return
         try:
             for event in self.h2.receive_data(self._frames.take(self.streams)):
                 self._on(event)
-        except ProtocolError:  # h2 has written why
-            self._leave()
+        except ProtocolError as exc:  # h2 has written why
+            self._leave(_why(exc))
             return
         self.flush()
         if self._frames.has_said_goodbye:
             self.retire()
         if self._frames.idle > _IDLE_FRAMES:
-            self._leave(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._leave("flood", ErrorCodes.ENHANCE_YOUR_CALM)
         elif self._frames.is_next_beyond(self.h2.max_inbound_frame_size):
-            self._leave(ErrorCodes.FRAME_SIZE_ERROR)
+            self._leave("malformed", ErrorCodes.FRAME_SIZE_ERROR)
         elif self._frames.has_more:
             self._has_turn = True
             self.transport.pause_reading()
@@ -156,7 +156,7 @@ class Http2Connection(Connection):
 
     def flush(self) -> None:
         """Hand over what h2 has to say."""
-        if data := self.h2.data_to_send():
+        if (data := self.h2.data_to_send()) and not self.is_ending:
             self.transport.write(data)
 
     def close_when_idle(self) -> None:
@@ -175,8 +175,9 @@ class Http2Connection(Connection):
             farewell = GoAwayFrame(0, last_stream_id=_HIGHEST_STREAM)
             self.transport.write(farewell.serialize())
 
-    def _leave(self, code: ErrorCodes | None = None) -> None:
+    def _leave(self, why: str, code: ErrorCodes | None = None) -> None:
         """At once: what the other end says makes no sense, or too little. h2 may have written why."""
+        self.terms.refused(why)
         if code is not None:
             self.h2.close_connection(code)
         self.flush()
@@ -206,3 +207,10 @@ class Http2Connection(Connection):
             self.start(self._waiting.popleft())
         if self.is_old or self._leaves_at is not None:
             self.close_when_idle()
+
+
+def _why(error: ProtocolError) -> str:
+    """See ``Refused``."""
+    if isinstance(error, DenialOfServiceError):  # raised for nothing else
+        return "head_too_large"
+    return "flood" if isinstance(error, TooManyStreamsError) else "malformed"

@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Protocol
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
-from serving.doors.http.transport.exchange import Exchange, Headers, until
+from serving.doors.http.transport.exchange import Exchange, Headers
+from serving.doors.http.transport.unsent import Unsent
 from serving.errors import CallerLeft
 
 _TURN = 16
@@ -20,12 +24,13 @@ class Link(Protocol):
 
     h2: H2Connection
     is_lost: bool
+    unsent: Unsent
 
     def sent(self, size: int) -> None: ...
 
     def flush(self) -> None: ...
 
-    async def drained(self) -> None: ...
+    async def drained(self, held: int) -> None: ...
 
 
 class Http2Exchange(Exchange):
@@ -58,6 +63,9 @@ class Http2Exchange(Exchange):
 
     def _wanted(self) -> None:
         self.received(0)
+        if not self._is_whole and self.headers.get("expect", "").lower() == "100-continue":
+            with contextlib.suppress(ProtocolError):  # the stream has ended
+                self._connection.h2.send_headers(self.number, [(":status", "100")])
         self._connection.flush()
 
     async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
@@ -67,14 +75,14 @@ class Http2Exchange(Exchange):
         self._head(status, [*headers, *length], ends=is_empty)
         if not is_empty:
             await self._send(body, ends=True)
-        await self._connection.drained()
+        await self._connection.drained(0)
 
     async def begin(self, status: int, headers: Headers) -> None:
         self._head(status, headers, ends=False)
-        await self._connection.drained()
+        await self._connection.drained(0)
 
     async def write(self, data: bytes) -> None:
-        await self._send(data, ends=False)
+        await self._connection.unsent.in_time(self._send(data, ends=False))
 
     async def end(self, data: bytes = b"") -> None:
         await self._send(data, ends=True)
@@ -97,7 +105,9 @@ class Http2Exchange(Exchange):
         self.has_answer = True
         try:
             self._connection.h2.send_headers(
-                self.number, [(":status", str(status)), *headers, *self.extra], end_stream=ends
+                self.number,
+                [(":status", str(status)), ("date", _date(int(time.time()))), *headers, *self.extra],
+                end_stream=ends,
             )
         except ProtocolError:  # the stream or the connection has ended meanwhile
             raise CallerLeft from None
@@ -113,7 +123,7 @@ class Http2Exchange(Exchange):
             try:
                 room = min(h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
                 if room <= 0 and at < len(view):
-                    await self._until_there_is_room()
+                    await self._until_there_is_room(len(view))
                     continue
                 piece = bytes(view[at : at + room])
                 at += len(piece)
@@ -123,17 +133,22 @@ class Http2Exchange(Exchange):
                 raise CallerLeft from None
             self._connection.sent(len(piece))
             self._connection.flush()
-            await self._connection.drained()
+            await self._connection.drained(len(view))
             if at == len(view):
                 return
             frames += 1
             if frames % _TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _until_there_is_room(self) -> None:
+    async def _until_there_is_room(self, held: int) -> None:
         self._writable = asyncio.get_running_loop().create_future()
-        await until(self._writable)
+        await self._connection.unsent.until(self._writable, held)
 
     def _check(self) -> None:
         if self.is_reset or self._connection.is_lost:
             raise CallerLeft
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
