@@ -144,7 +144,7 @@ async def running(
         repository = _repository(settings, provider, executors, metrics, health)
         frame = await _frame(settings, repository, metrics, stack)
         methods = _methods(settings, repository, metrics, background, frame, health)
-        doors = Doors(settings, frame, methods, health, background, connections=connections)
+        doors = Doors(settings, frame, methods, health, background, metrics, connections=connections)
         secrets = await abandonable(partial(Secrets, settings, doors.renew))
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)

@@ -34,6 +34,8 @@ _HTTP: dict[str, int] = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
+_CODES = {404: "unimplemented", 405: "unimplemented", 415: "invalid_argument", 421: "permission_denied"}
+"""What the Connect protocol calls requests that are none of any method."""
 JSON = "application/json"
 _REST = "/v2"
 """Addresses of Open Inference Protocol, whose errors have a form of their own."""
@@ -91,7 +93,7 @@ async def refuse(exchange: Exchange, error: ServingError, extra: Headers = ()) -
 
 async def refuse_request(exchange: Exchange, status: int, message: str, extra: Headers = ()) -> None:
     """Answer what is no call of any method, with the HTTP status itself."""
-    code = {404: "unimplemented", 405: "unimplemented", 415: "invalid_argument"}.get(status, "unknown")
+    code = _CODES.get(status, "unknown")
     said = {"error": message} if exchange.path.startswith(_REST) else {"code": code, "message": message}
     body = json.dumps(said, ensure_ascii=False).encode()
     await exchange.respond(status, [("content-type", JSON), NO_STORE, *extra], body)
