@@ -9,7 +9,7 @@ interface Metric { name: string; value?: number; standardError?: number }
 interface Model {
   model: ServedModel; ready?: boolean; image: ImageSpec; latentShape: string[]; kind: string; likelihood: string;
   prior: string; pools?: Pool[]; metrics?: Metric[]; created?: string; executionProvider?: string; maxRows: string;
-  dataset?: string; offersScore?: boolean;
+  dataset?: string; offersScore?: boolean; offersLatentMap?: boolean;
 }
 interface ModelVersion {
   name: string; version: string; state: string; reason?: string; digest?: string; memoryBytes?: string;

@@ -1,0 +1,99 @@
+/** The list of a map's anchors: named, pictured, and sent to Walk. */
+
+import { button, h } from '../core/elements.js';
+import { pngUrls } from '../core/pictures.js';
+import { pointsToText } from '../core/points.js';
+import { Latest } from '../core/latest.js';
+import { decodeAll } from './live_decoder.js';
+
+export const MOST_ANCHORS = 12;
+
+/** @typedef {import('./map_canvas.js').Anchor} Anchor */
+
+/** @param {Anchor[]} anchors */
+export const anchorsToText = (anchors) =>
+  anchors.map(({ name, x, y }) => [encodeURIComponent(name).replaceAll('~', '%7E'), short(x), short(y)].join('~')).join(',');
+
+/** @param {number} value */
+export const short = (value) => Number(value.toPrecision(6));
+
+/**
+ * Those of an address that can be understood.
+ * @param {string | null} text
+ * @returns {Anchor[]}
+ */
+export function anchorsFromText(text) {
+  return (text ?? '').split(',').slice(0, MOST_ANCHORS).flatMap((part) => {
+    const [name, x, y] = part.split('~');
+    if (!x || !y || ![x, y].every((value) => Number.isFinite(Number(value)))) return [];
+    try {
+      return [{ name: decodeURIComponent(name).slice(0, 80), x: Number(x), y: Number(y) }];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/**
+ * @param {Context} context
+ * @param {import('./latent_map.js').LatentMap} map
+ * @param {Anchor[]} anchors changed in place
+ * @param {() => void} changed
+ */
+export function anchorList(context, map, anchors, changed) {
+  const latest = new Latest();
+  const list = h('ol', { class: 'anchors' });
+  const hint = h('p', { class: 'muted small' },
+    'Click the map, or press Enter on it, to drop an anchor. Two or more make a walk.');
+  const walk = button('Walk between them', () => context.address.go('walk', {
+    points: pointsToText(anchors.map(({ name, x, y }) => ({ name, latent: map.latentAt(x, y) }))),
+    at: null,
+  }), { class: 'primary' });
+  const clear = button('Remove all', () => (anchors.splice(0), update()));
+
+  /** @param {boolean} [isSame] only a name is another one */
+  function update(isSame = false) {
+    changed();
+    if (isSame) return;
+    list.replaceChildren(...anchors.map((anchor, at) => itemOf(anchor, at, update, anchors)));
+    hint.hidden = anchors.length > 1;
+    walk.disabled = anchors.length < 2;
+    clear.hidden = !anchors.length;
+    if (anchors.length) void picture();
+  }
+
+  async function picture() {
+    const places = anchors.map(({ x, y }) => map.latentAt(x, y));
+    try {
+      const images = await latest.run((signal) => decodeAll(context, places, signal));
+      for (const [at, image] of (images ?? []).entries()) {
+        const shown = list.children[at]?.querySelector('img');
+        if (shown) shown.src = pngUrls(image)[0];
+      }
+    } catch (error) {
+      context.fail(error);
+    }
+  }
+
+  update();
+  const element = h('section', { class: 'panel' }, h('h2', null, 'Anchors'), list, hint, h('div', { class: 'row' }, walk, clear));
+  return { element, update, close: () => latest.stop() };
+}
+
+/**
+ * @param {Anchor} anchor
+ * @param {number} at
+ * @param {(isSame?: boolean) => void} update
+ * @param {Anchor[]} anchors
+ */
+function itemOf(anchor, at, update, anchors) {
+  const name = h('input', { type: 'text', value: anchor.name, maxLength: 40, 'aria-label': `Name of anchor ${at + 1}` });
+  name.addEventListener('input', () => {
+    anchor.name = name.value;
+    update(true);
+  });
+  const remove = button('×', () => (anchors.splice(at, 1), update()), {
+    class: 'quiet', 'aria-label': `Remove anchor ${at + 1}`,
+  });
+  return h('li', null, h('img', { class: 'picture', alt: `Image at anchor ${at + 1}` }), name, remove);
+}

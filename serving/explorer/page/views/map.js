@@ -1,0 +1,261 @@
+/** The map of a model's latent space: any place of it is decoded, live. */
+
+import { button, h, select } from '../core/elements.js';
+import { nearest } from '../core/inverse.js';
+import { pointsToText } from '../core/points.js';
+import { latentSize } from '../core/tensors.js';
+import { loadMap, wordsOfPlace } from '../parts/latent_map.js';
+import { LiveDecoder } from '../parts/live_decoder.js';
+import { anchorList, anchorsFromText, anchorsToText, MOST_ANCHORS, short } from '../parts/map_anchors.js';
+import { boundsOf } from '../parts/map_camera.js';
+import { MapCanvas } from '../parts/map_canvas.js';
+import { legendOf } from '../parts/map_legend.js';
+import { colouringOf, onTheme } from '../parts/palette.js';
+
+const KEYS = 'Arrow keys move the cross, with Shift further; Enter drops an anchor; plus and minus zoom, 0 shows all.';
+const QUIET_MS = 500;
+const MOST_AXES = 256;
+
+/** @type {View} */
+export const view = {
+  name: 'map',
+  title: 'Map',
+  open(root, context) {
+    const opened = new MapView(root, context);
+    void opened.start();
+    return opened;
+  },
+};
+
+class MapView {
+  #root;
+  #context;
+  #loading = new AbortController();
+  #decoder;
+  /** @type {(() => void)[]} */
+  #closing = [];
+  #picture = h('canvas', { class: 'picture big', role: 'img', 'aria-label': 'The decoded image at the cross' });
+  #where = h('p', { class: 'where' });
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #speaking;
+
+  /**
+   * @param {HTMLElement} root
+   * @param {Context} context
+   */
+  constructor(root, context) {
+    this.#root = root;
+    this.#context = context;
+    this.#decoder = new LiveDecoder(context);
+  }
+
+  close() {
+    this.#loading.abort();
+    this.#decoder.stop();
+    clearTimeout(this.#speaking);
+    for (const close of this.#closing.splice(0)) close();
+  }
+
+  async start() {
+    const { address } = this.#context;
+    this.#root.replaceChildren(h('p', { class: 'empty' }, 'Asking for the map…'));
+    const axes = (address.get('axes') ?? '').split('-').map((text) => Number(text) - 1);
+    const wanted = axes.length === 2 && axes.every((axis) => Number.isInteger(axis) && axis >= 0) ? axes : null;
+    try {
+      const map = await loadMap(this.#context, this.#loading.signal, /** @type {[number, number] | null} */ (wanted));
+      if (!this.#loading.signal.aborted) this.#show(map);
+    } catch (error) {
+      this.#root.replaceChildren(h('p', { class: 'empty' }, 'There is no map to be shown.'));
+      this.#context.fail(error);
+    }
+  }
+
+  /** @param {import('../parts/latent_map.js').LatentMap} map */
+  #show(map) {
+    const { address } = this.#context;
+    const ways = waysToColour(map);
+    const by = ways.find(([way]) => way === address.get('colour'))?.[0] ?? ways[0][0];
+    const canvas = new MapCanvas(map, boundsOf(map.points), colouringOf(map, by));
+    canvas.element.setAttribute('aria-label', `Map of ${map.points.length / 2} points`);
+    canvas.anchors = anchorsFromText(address.get('anchors'));
+    const anchors = anchorList(this.#context, map, canvas.anchors, () => {
+      address.set({ anchors: canvas.anchors.length ? anchorsToText(canvas.anchors) : null });
+      canvas.draw();
+    });
+    this.#closing.push(() => canvas.close(), anchors.close);
+    this.#restore(canvas);
+    this.#follow(map, canvas);
+    canvas.onanchor = (x, y) => {
+      if (canvas.anchors.length >= MOST_ANCHORS) return this.#context.say(`There are ${MOST_ANCHORS} anchors already.`);
+      canvas.anchors.push({ name: nameOfPlace(map, x, y, canvas.anchors.length), x, y });
+      anchors.update();
+      this.#context.say(`Anchor ${canvas.anchors.length} set.`);
+    };
+    this.#root.replaceChildren(
+      h('div', { class: 'columns' },
+        h('section', { class: 'panel map-panel', 'aria-label': 'Map' },
+          ...this.#controls(map, canvas, ways, by), wordsOfMap(map),
+          h('p', { class: 'muted small', id: 'map-keys' }, 'Point at the map to decode a place, drag to walk. ', KEYS)),
+        h('div', { class: 'column' }, this.#probePanel(map, canvas), anchors.element)));
+  }
+
+  /**
+   * What a shared address says of the cross and of the part that is seen.
+   * @param {MapCanvas} canvas
+   */
+  #restore(canvas) {
+    const { address } = this.#context;
+    const numbers = (/** @type {string} */ key) => (address.get(key) ?? '').split(',').map((text) => text ? Number(text) : NaN);
+    const [[x, y], [left, top, zoom]] = [numbers('probe'), numbers('look')];
+    if (Number.isFinite(x) && Number.isFinite(y)) canvas.probe = { x, y };
+    if ([left, top, zoom].every(Number.isFinite)) canvas.camera.look(left, top, zoom);
+    canvas.onlook = () => {
+      const { camera } = canvas;
+      const seen = [...camera.centre, camera.zoom].map(short).join(',');
+      address.set({ look: camera.zoom === 1 ? null : seen });
+    };
+  }
+
+  /**
+   * Decodes wherever the cross goes.
+   * @param {import('../parts/latent_map.js').LatentMap} map
+   * @param {MapCanvas} canvas
+   */
+  #follow(map, canvas) {
+    const reach = reachOf(map);
+    canvas.onprobe = async (x, y, at, isLed) => {
+      const words = wordsOfPlace(map, x, y, reach);
+      this.#where.textContent = words;
+      this.#context.address.set({ probe: `${short(x)},${short(y)}` });
+      if (!isLed) this.#speak(`${x.toFixed(2)}, ${y.toFixed(2)}. ${words}.`);
+      if (await this.#decoder.draw(map.latentAt(x, y), this.#picture)) canvas.show(this.#picture, at);
+    };
+    void canvas.onprobe(canvas.probe.x, canvas.probe.y, performance.now(), true);
+  }
+
+  /**
+   * Once the keys rest: a screen reader is not to say every step.
+   * @param {string} words
+   */
+  #speak(words) {
+    clearTimeout(this.#speaking);
+    this.#speaking = setTimeout(() => this.#context.say(words), QUIET_MS);
+  }
+
+  /**
+   * @param {import('../parts/latent_map.js').LatentMap} map
+   * @param {MapCanvas} canvas
+   * @param {[string, string][]} ways
+   * @param {string} by
+   */
+  #controls(map, canvas, ways, by) {
+    const { address } = this.#context;
+    const legend = h('div');
+    const colour = (/** @type {string} */ way) => {
+      const colouring = colouringOf(map, way);
+      canvas.layer.colour(colouring);
+      legend.replaceChildren(legendOf(colouring, (kind) => {
+        canvas.layer.colour(colouring, kind);
+        canvas.redraw();
+      }));
+      canvas.redraw();
+    };
+    const chooser = select({ label: 'Colour by', options: ways, value: by, onchange: (way) => {
+      address.set({ colour: way });
+      colour(way);
+    } });
+    this.#closing.push(onTheme(() => colour(chooser.input.value)));
+    colour(by);
+    const hand = button('Move', () => {
+      canvas.moves = !canvas.moves;
+      hand.setAttribute('aria-pressed', String(canvas.moves));
+      canvas.element.classList.toggle('moves', canvas.moves);
+    }, { 'aria-pressed': 'false', title: 'Drag moves the map instead of the cross' });
+    const bar = h('div', { class: 'row spread' },
+      h('div', { class: 'row' }, chooser, ...(map.isSampled ? this.#axes(map) : [])),
+      h('div', { class: 'row tools', role: 'group', 'aria-label': 'View of the map' },
+        hand, button('−', () => canvas.zoom(1 / 1.5), { 'aria-label': 'Zoom out' }),
+        button('+', () => canvas.zoom(1.5), { 'aria-label': 'Zoom in' }), button('All', () => canvas.reset())));
+    return [bar, canvas.element, legend];
+  }
+
+  /** @param {import('../parts/latent_map.js').LatentMap} map */
+  #axes(map) {
+    const size = latentSize(this.#context.model);
+    const options = Array.from({ length: Math.min(size, MOST_AXES) }, (_, at) => /** @type {[string, string]} */ ([String(at), `latent ${at + 1}`]));
+    const axes = map.axes ?? [0, 0];
+    return ['Across', 'Up'].map((label, side) => select({
+      label, options, value: String(axes[side]), onchange: (value) => {
+        axes[side] = Number(value);
+        this.#context.address.set({ axes: axes.map((axis) => axis + 1).join('-'), probe: null, look: null, anchors: null });
+        this.close();
+        this.#loading = new AbortController();
+        void this.start();
+      },
+    }));
+  }
+
+  /**
+   * @param {import('../parts/latent_map.js').LatentMap} map
+   * @param {MapCanvas} canvas
+   */
+  #probePanel(map, canvas) {
+    const vary = button('Vary from here', () => {
+      const { x, y } = canvas.probe;
+      const start = pointsToText([{ name: 'a place on the map', latent: map.latentAt(x, y) }]);
+      this.#context.address.go('vary', { start, at: null });
+    });
+    return h('section', { class: 'panel probe' }, h('h2', null, 'At the cross'), this.#picture, this.#where,
+      h('div', { class: 'row' }, button('Drop an anchor', () => canvas.onanchor(canvas.probe.x, canvas.probe.y)), vary));
+  }
+}
+
+/**
+ * @param {import('../parts/latent_map.js').LatentMap} map
+ * @returns {[string, string][]}
+ */
+function waysToColour(map) {
+  /** @type {[string, string, boolean][]} */
+  const ways = [
+    ['label', 'Label', map.labelOf.some((label) => label >= 0)],
+    ['pool', 'Pool', map.poolOf.some((pool) => pool >= 0)],
+    ['score', 'How unusual', map.quantile.length > 0],
+    ['none', 'Nothing', true],
+  ];
+  return ways.flatMap(([way, title, isThere]) => (isThere ? [[way, title]] : []));
+}
+
+/** @param {import('../parts/latent_map.js').LatentMap} map */
+function wordsOfMap(map) {
+  if (map.isSampled) {
+    const words = map.pools.length ? 'samples of its pools' : 'samples of its prior';
+    return h('p', { class: 'muted small' }, 'The bundle of this model holds no map. ',
+      `Shown are ${words}, along two of its latents; the others stay at their mean. Choose others above.`);
+  }
+  const words = map.axes
+    ? 'The model has two latents: this is its latent space itself.'
+    : 'Each point is an image that the model was not trained on. What lies close together is alike; far distances are not to scale.';
+  return h('p', { class: 'muted small' }, words);
+}
+
+/**
+ * How far from the nearest point a place is still among the data: a few times the usual distance of neighbours.
+ * @param {import('../parts/latent_map.js').LatentMap} map
+ */
+function reachOf({ points }) {
+  const count = points.length / 2;
+  const rows = Array.from({ length: Math.min(count, 150) }, (_, at) => Math.floor((at * count) / Math.min(count, 150)));
+  const distances = rows.map((row) => Math.sqrt(nearest(points, points[row * 2], points[row * 2 + 1], 2).squares.at(-1) ?? 0));
+  return 4 * (distances.sort((a, b) => a - b)[distances.length >> 1] ?? 0);
+}
+
+/**
+ * @param {import('../parts/latent_map.js').LatentMap} map
+ * @param {number} x
+ * @param {number} y
+ * @param {number} count of the anchors there are
+ */
+function nameOfPlace(map, x, y, count) {
+  const [row] = nearest(map.points, x, y, 1).indices;
+  return map.labels[map.labelOf[row]] ?? map.pools[map.poolOf[row]] ?? `Point ${count + 1}`;
+}
