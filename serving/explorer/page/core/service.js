@@ -1,7 +1,5 @@
 /** The service's API by Connect's JSON: https://connectrpc.com/docs/protocol (unary). */
 
-import { wait } from './waiting.js';
-
 /** Tries of a call that a server which is there calls unavailable. */
 const TRIES = 5;
 const LONGEST_PAUSE_MS = 5_000;
@@ -160,4 +158,27 @@ async function errorOf(response) {
   const delay = details.find((/** @type {any} */ d) => d.retryDelay)?.retryDelay;
   const retryMs = delay === undefined ? undefined : Math.min(parseFloat(delay) * 1000, LONGEST_PAUSE_MS);
   return new ServiceError(code, String(said.message ?? said.error ?? 'The server gave no reason.'), field, retryMs);
+}
+
+/**
+ * What the promise gives, unless the signal is aborted first; the promise itself goes on.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<T>}
+ */
+async function wait(promise, signal) {
+  if (!signal) return promise;
+  signal.throwIfAborted();
+  /** @type {() => void} */
+  let stop = () => {};
+  const aborted = new Promise((_, failed) => {
+    stop = () => failed(signal.reason);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return /** @type {T} */ (await Promise.race([promise, aborted]));
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
 }

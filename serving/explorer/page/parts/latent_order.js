@@ -2,7 +2,7 @@
 
 import { floats, latentSize } from '../core/tensors.js';
 import { imageFormat } from '../core/pictures.js';
-import { moments } from './latent_map.js';
+import { moments } from '../map/latent_map.js';
 
 const SAMPLES = 64;
 /** A latent that tells less, in nats, has nothing to say of an image. */

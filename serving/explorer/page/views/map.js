@@ -2,15 +2,15 @@
 
 import { button, h, select } from '../core/elements.js';
 import { nearest } from '../core/inverse.js';
-import { pointsToText } from '../core/points.js';
+import { pointsFromText, pointsToText } from '../core/points.js';
 import { latentSize } from '../core/tensors.js';
-import { loadMap, wordsOfPlace } from '../parts/latent_map.js';
+import { loadMap, wordsOfPlace } from '../map/latent_map.js';
 import { LiveDecoder } from '../parts/live_decoder.js';
-import { anchorList, anchorsFromText, anchorsToText, MOST_ANCHORS, short } from '../parts/map_anchors.js';
-import { boundsOf } from '../parts/map_camera.js';
-import { MapCanvas } from '../parts/map_canvas.js';
-import { legendOf } from '../parts/map_legend.js';
-import { colouringOf, onTheme } from '../parts/palette.js';
+import { anchorList, anchorsFromText, anchorsToText, MOST_ANCHORS, short } from '../map/map_anchors.js';
+import { boundsOf } from '../map/map_camera.js';
+import { MapCanvas } from '../map/map_canvas.js';
+import { legendOf } from '../map/map_legend.js';
+import { colouringOf, onTheme } from '../map/palette.js';
 
 const KEYS = 'Arrow keys move the cross, with Shift further; Enter drops an anchor; plus and minus zoom, 0 shows all.';
 const QUIET_MS = 500;
@@ -70,7 +70,7 @@ class MapView {
     }
   }
 
-  /** @param {import('../parts/latent_map.js').LatentMap} map */
+  /** @param {import('../map/latent_map.js').LatentMap} map */
   #show(map) {
     const { address } = this.#context;
     const ways = waysToColour(map);
@@ -85,6 +85,7 @@ class MapView {
     this.#closing.push(() => canvas.close(), anchors.close);
     this.#restore(canvas);
     this.#follow(map, canvas);
+    this.#begin(map, canvas);
     canvas.onanchor = (x, y) => {
       if (canvas.anchors.length >= MOST_ANCHORS) return this.#context.say(`There are ${MOST_ANCHORS} anchors already.`);
       canvas.anchors.push({ name: nameOfPlace(map, x, y, canvas.anchors.length), x, y });
@@ -118,7 +119,7 @@ class MapView {
 
   /**
    * Decodes wherever the cross goes.
-   * @param {import('../parts/latent_map.js').LatentMap} map
+   * @param {import('../map/latent_map.js').LatentMap} map
    * @param {MapCanvas} canvas
    */
   #follow(map, canvas) {
@@ -126,11 +127,25 @@ class MapView {
     canvas.onprobe = async (x, y, at, isLed) => {
       const words = wordsOfPlace(map, x, y, reach);
       this.#where.textContent = words;
-      this.#context.address.set({ probe: `${short(x)},${short(y)}` });
+      this.#context.address.set({ point: null, probe: `${short(x)},${short(y)}` });
       if (!isLed) this.#speak(`${x.toFixed(2)}, ${y.toFixed(2)}. ${words}.`);
       if (await this.#decoder.draw(map.latentAt(x, y), this.#picture)) canvas.show(this.#picture, at);
     };
-    void canvas.onprobe(canvas.probe.x, canvas.probe.y, performance.now(), true);
+  }
+
+  /**
+   * Where the cross is at first: at a point that another view sent, or where the address says.
+   * @param {import('../map/latent_map.js').LatentMap} map
+   * @param {MapCanvas} canvas
+   */
+  async #begin(map, canvas) {
+    const { address, model, say } = this.#context;
+    const [sent] = pointsFromText(address.get('point'), latentSize(model));
+    if (sent) [canvas.probe.x, canvas.probe.y] = map.placeOf(sent.latent);
+    const { x, y } = canvas.probe;
+    if (!sent) return canvas.onprobe(x, y, performance.now(), true);
+    say(`The cross is at the place of the map that is the nearest to ${sent.name}, and the picture is its own.`);
+    if (await this.#decoder.draw(sent.latent, this.#picture)) canvas.show(this.#picture, performance.now());
   }
 
   /**
@@ -143,7 +158,7 @@ class MapView {
   }
 
   /**
-   * @param {import('../parts/latent_map.js').LatentMap} map
+   * @param {import('../map/latent_map.js').LatentMap} map
    * @param {MapCanvas} canvas
    * @param {[string, string][]} ways
    * @param {string} by
@@ -179,7 +194,7 @@ class MapView {
     return [bar, canvas.element, legend];
   }
 
-  /** @param {import('../parts/latent_map.js').LatentMap} map */
+  /** @param {import('../map/latent_map.js').LatentMap} map */
   #axes(map) {
     const size = latentSize(this.#context.model);
     const options = Array.from({ length: Math.min(size, MOST_AXES) }, (_, at) => /** @type {[string, string]} */ ([String(at), `latent ${at + 1}`]));
@@ -196,7 +211,7 @@ class MapView {
   }
 
   /**
-   * @param {import('../parts/latent_map.js').LatentMap} map
+   * @param {import('../map/latent_map.js').LatentMap} map
    * @param {MapCanvas} canvas
    */
   #probePanel(map, canvas) {
@@ -211,7 +226,7 @@ class MapView {
 }
 
 /**
- * @param {import('../parts/latent_map.js').LatentMap} map
+ * @param {import('../map/latent_map.js').LatentMap} map
  * @returns {[string, string][]}
  */
 function waysToColour(map) {
@@ -225,7 +240,7 @@ function waysToColour(map) {
   return ways.flatMap(([way, title, isThere]) => (isThere ? [[way, title]] : []));
 }
 
-/** @param {import('../parts/latent_map.js').LatentMap} map */
+/** @param {import('../map/latent_map.js').LatentMap} map */
 function wordsOfMap(map) {
   if (map.isSampled) {
     const words = map.pools.length ? 'samples of its pools' : 'samples of its prior';
@@ -240,7 +255,7 @@ function wordsOfMap(map) {
 
 /**
  * How far from the nearest point a place is still among the data: a few times the usual distance of neighbours.
- * @param {import('../parts/latent_map.js').LatentMap} map
+ * @param {import('../map/latent_map.js').LatentMap} map
  */
 function reachOf({ points }) {
   const count = points.length / 2;
@@ -250,7 +265,7 @@ function reachOf({ points }) {
 }
 
 /**
- * @param {import('../parts/latent_map.js').LatentMap} map
+ * @param {import('../map/latent_map.js').LatentMap} map
  * @param {number} x
  * @param {number} y
  * @param {number} count of the anchors there are

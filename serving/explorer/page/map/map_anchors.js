@@ -4,7 +4,7 @@ import { button, h } from '../core/elements.js';
 import { pngUrls } from '../core/pictures.js';
 import { pointsToText } from '../core/points.js';
 import { Latest } from '../core/latest.js';
-import { decodeAll } from './live_decoder.js';
+import { decodeAll } from '../parts/live_decoder.js';
 
 export const MOST_ANCHORS = 12;
 
