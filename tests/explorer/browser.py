@@ -22,11 +22,11 @@ _ALONE = ("data:", "blob:", "about:")
 
 
 @contextlib.contextmanager
-def launched() -> Iterator[Any]:
+def launched(*flags: str) -> Iterator[Any]:
     """A ``playwright.sync_api.Browser``; each visit has a profile of its own in it."""
     with installed.find_playwright().sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=installed.find_chromium(), args=list(FLAGS), timeout=_MS
+            executable_path=installed.find_chromium(), args=[*FLAGS, *flags], timeout=_MS
         )
         yield browser
         browser.close()
