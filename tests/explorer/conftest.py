@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.explorer import browser as browsers
-from tests.explorer import installed, trained
+from tests.explorer import installed, odd_models, trained
 from tests.explorer.browser import Visit, visiting
 from tests.support.process import Server, serving
 
@@ -46,6 +46,13 @@ def browser() -> Iterator[Any]:
 def server(browser, repository) -> Iterator[Server]:
     """Of all the models. Asked for after the browser, so that nothing is trained where there is none."""
     with serving(repository) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def odd(browser, tmp_path_factory) -> Iterator[Server]:
+    """Of models that no picture fits, or that lack what others have: see ``odd_models``."""
+    with serving(odd_models.make(tmp_path_factory.mktemp("odd")), "--max-rows", "50") as started:
         yield started
 
 

@@ -27,7 +27,8 @@ export class DrawingPad {
     this.onchange = onchange;
     const { width, height } = model.image;
     const scale = LONGER_SIDE / Math.max(width, height);
-    this.picture = blank(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+    const [across, down] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+    this.picture = blank(across, down, this.#colours.paper);
     this.picture.className = 'pad-picture';
     this.ring = h('div', { class: 'pad-ring', hidden: true });
     this.surface = h(

@@ -13,6 +13,7 @@ import { paint, picture, PictureWall, pngOf, sheet } from '../pictures/painting.
 const MOST_IMAGES = 400;
 const MOST_BYTES = 24 << 20; // of one answer's pixels
 const IMAGES = 36;
+const USUAL_BYTES = 2 << 20; // of the pixels that are asked for before anybody has said how many
 const SPREAD = 0.4;
 const MOST_LATENTS_SHARED = 8192; // of a centre within the address
 
@@ -32,6 +33,7 @@ class Sample {
     this.most = Math.max(
       1, Math.min(Number(model.maxRows), MOST_IMAGES, Math.floor(MOST_BYTES / imageSize(model))),
     );
+    this.usual = Math.max(1, Math.min(IMAGES, this.most, Math.floor(USUAL_BYTES / imageSize(model))));
     this.wall = new PictureWall({
       model, name: 'Images', onpick: (row) => this.#pick(row), label: (row) => `Image ${row + 1}: show its neighbours`,
     });
@@ -112,7 +114,7 @@ class Sample {
     if (pool !== null && !isKnown) this.context.say(`This model has no pool “${pool.slice(0, 80)}”: drawn from the prior.`);
     this.#centre = pointsFromText(address.get('near'), latentSize(model))[0] ?? null;
     this.ui.source.input.value = isKnown ? `pool ${pool}` : '';
-    this.ui.count.show(Math.round(numberOr(address.get('count'), 1, this.most, Math.min(IMAGES, this.most))));
+    this.ui.count.show(Math.round(numberOr(address.get('count'), 1, this.most, this.usual)));
     this.ui.temperature.show(numberOr(address.get('t'), 0, 2, 1));
     this.ui.spread.show(numberOr(address.get('spread'), 0, 2, SPREAD));
     this.ui.seed.show(seedOrNull(address.get('seed')) ?? '');
@@ -146,7 +148,7 @@ class Sample {
     const latent = this.#centre && latentTensor(this.#centre.latent, context.model);
     return {
       model: context.ref(context.model),
-      count: String(Math.round(numberOr(context.address.get('count'), 1, this.most, Math.min(IMAGES, this.most)))),
+      count: String(Math.round(numberOr(context.address.get('count'), 1, this.most, this.usual))),
       seed: seedOrNull(context.address.get('seed')) ?? undefined,
       neighbourhood: isNear ? { latent, spread: this.ui.spread.input.valueAsNumber } : undefined,
       pool: !isNear && pool ? pool : undefined,
