@@ -177,15 +177,15 @@ class _Metrics:
 async def _send_file(file: PageFile, exchange: Exchange) -> None:
     """Packed if the caller takes that; as 304 if it has this very form already (RFC 9110, section 13.1.2)."""
     exchange.ignore_body()
-    body, form, coding = file.plain, "", ()
-    if file.packed is not None and takes_gzip(exchange.headers.get("accept-encoding", "")):
-        body, form, coding = file.packed, "-gzip", (("content-encoding", "gzip"),)
-    tag = f'"{file.tag}{form}"'
+    packed = file.packed if takes_gzip(exchange.headers.get("accept-encoding", "")) else None
+    tag = f'"{file.tag}{"" if packed is None else "-gzip"}"'
     headers: Headers = [*SECURITY, _ALWAYS_ASK, ("etag", tag), ("vary", "accept-encoding")]
     if has_already(exchange.headers.get("if-none-match", ""), tag):
         await exchange.respond(HTTPStatus.NOT_MODIFIED, headers)
     else:
-        await exchange.respond(HTTPStatus.OK, [("content-type", file.media_type), *coding, *headers], body)
+        coding = [] if packed is None else [("content-encoding", "gzip")]
+        headers = [("content-type", file.media_type), *coding, *headers]
+        await exchange.respond(HTTPStatus.OK, headers, packed or file.plain)
 
 
 async def _redirect(place: str, exchange: Exchange) -> None:
