@@ -46,7 +46,8 @@ export function nearest(points, x, y, count = NEAREST) {
  */
 export function inverse(points, latents, size, x, y) {
   const { indices, squares } = nearest(points, x, y);
-  if (squares[0] === 0) return latents.slice(indices[0] * size, (indices[0] + 1) * size);
+  // Exact at a point; and so far out that there is no telling which is nearer.
+  if (squares[0] === 0 || squares[0] === Infinity) return latents.slice(indices[0] * size, (indices[0] + 1) * size);
   // Weights relative to the nearest: their sum is finite however near or far the points are.
   const weights = squares.map((square) => squares[0] / square);
   const whole = weights.reduce((sum, weight) => sum + weight, 0);

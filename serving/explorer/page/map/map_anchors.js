@@ -7,6 +7,8 @@ import { Latest } from '../core/latest.js';
 import { decodeAll } from '../parts/live_decoder.js';
 
 export const MOST_ANCHORS = 12;
+/** A coordinate of a map is never larger; squares of distances are finite then. */
+export const LARGEST = 1e18;
 
 /** @typedef {import('./map_canvas.js').Anchor} Anchor */
 
@@ -25,7 +27,7 @@ export const short = (value) => Number(value.toPrecision(6));
 export function anchorsFromText(text) {
   return (text ?? '').split(',').slice(0, MOST_ANCHORS).flatMap((part) => {
     const [name, x, y] = part.split('~');
-    if (!x || !y || ![x, y].every((value) => Number.isFinite(Number(value)))) return [];
+    if (!x || !y || ![x, y].every((value) => Math.abs(Number(value)) <= LARGEST)) return [];
     try {
       return [{ name: decodeURIComponent(name).slice(0, 80), x: Number(x), y: Number(y) }];
     } catch {

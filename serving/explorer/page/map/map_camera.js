@@ -26,6 +26,12 @@ export class Camera {
     return this.#zoom;
   }
 
+  /** Whether it is as it was at first. */
+  get isReset() {
+    const { left, right, bottom, top } = this.#bounds;
+    return this.#zoom === 1 && this.#centre[0] === (left + right) / 2 && this.#centre[1] === (bottom + top) / 2;
+  }
+
   get centre() {
     return this.#centre;
   }

@@ -6,7 +6,7 @@ import { pointsFromText, pointsToText } from '../core/points.js';
 import { latentSize } from '../core/tensors.js';
 import { loadMap, wordsOfPlace } from '../map/latent_map.js';
 import { LiveDecoder } from '../parts/live_decoder.js';
-import { anchorList, anchorsFromText, anchorsToText, MOST_ANCHORS, short } from '../map/map_anchors.js';
+import { anchorList, anchorsFromText, anchorsToText, LARGEST, MOST_ANCHORS, short } from '../map/map_anchors.js';
 import { boundsOf } from '../map/map_camera.js';
 import { MapCanvas } from '../map/map_canvas.js';
 import { legendOf } from '../map/map_legend.js';
@@ -83,6 +83,7 @@ class MapView {
       canvas.draw();
     });
     this.#closing.push(() => canvas.close(), anchors.close);
+    [canvas.probe.x, canvas.probe.y] = middleOf(map);
     this.#restore(canvas);
     this.#follow(map, canvas);
     this.#begin(map, canvas);
@@ -106,14 +107,15 @@ class MapView {
    */
   #restore(canvas) {
     const { address } = this.#context;
-    const numbers = (/** @type {string} */ key) => (address.get(key) ?? '').split(',').map((text) => text ? Number(text) : NaN);
+    const numbers = (/** @type {string} */ key) =>
+      (address.get(key) ?? '').split(',').map((text) => (text && Math.abs(Number(text)) <= LARGEST ? Number(text) : NaN));
     const [[x, y], [left, top, zoom]] = [numbers('probe'), numbers('look')];
     if (Number.isFinite(x) && Number.isFinite(y)) canvas.probe = { x, y };
     if ([left, top, zoom].every(Number.isFinite)) canvas.camera.look(left, top, zoom);
     canvas.onlook = () => {
       const { camera } = canvas;
       const seen = [...camera.centre, camera.zoom].map(short).join(',');
-      address.set({ look: camera.zoom === 1 ? null : seen });
+      address.set({ look: camera.isReset ? null : seen });
     };
   }
 
@@ -129,7 +131,9 @@ class MapView {
       this.#where.textContent = words;
       this.#context.address.set({ point: null, probe: `${short(x)},${short(y)}` });
       if (!isLed) this.#speak(`${x.toFixed(2)}, ${y.toFixed(2)}. ${words}.`);
-      if (await this.#decoder.draw(map.latentAt(x, y), this.#picture)) canvas.show(this.#picture, at);
+      if (!(await this.#decoder.draw(map.latentAt(x, y), this.#picture))) return;
+      this.#picture.dataset.place = `${short(x)},${short(y)}`;
+      canvas.show(this.#picture, at);
     };
   }
 
@@ -273,4 +277,14 @@ function reachOf({ points }) {
 function nameOfPlace(map, x, y, count) {
   const [row] = nearest(map.points, x, y, 1).indices;
   return map.labels[map.labelOf[row]] ?? map.pools[map.poolOf[row]] ?? `Point ${count + 1}`;
+}
+
+/**
+ * A point among the others: the nearest to the medians.
+ * @param {import('../map/latent_map.js').LatentMap} map
+ */
+function middleOf({ points }) {
+  const median = (/** @type {number} */ axis) => points.filter((_, at) => at % 2 === axis).sort()[points.length >> 2];
+  const [row] = nearest(points, median(0), median(1), 1).indices;
+  return [points[row * 2], points[row * 2 + 1]];
 }

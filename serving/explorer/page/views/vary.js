@@ -36,6 +36,8 @@ class VaryView {
   #sliders = h('div', { class: 'latents' });
   /** @type {Point} */
   #start = { name: '', latent: new Float32Array(0) };
+  /** The start that is no middle of a pool. */
+  #given = this.#start;
   #latent = new Float32Array(0);
   /** @type {import('../parts/latent_order.js').LatentOrder} */
   #known = { order: [], kl: new Float32Array(0), mean: new Float32Array(0), spread: new Float32Array(0) };
@@ -92,23 +94,19 @@ class VaryView {
 
   /** @param {string} from */
   #layOut(from) {
-    const { model, address, fail } = this.#context;
-    const begin = async (/** @type {() => Promise<Point>} */ make, /** @type {string | null} */ source) => {
-      try {
-        const start = await make();
-        address.set({ from: source || null, start: source === null ? pointsToText([start]) : null, at: null });
-        fail(null);
-        this.#take(start);
-      } catch (error) {
-        fail(error);
-      }
-    };
+    const { model, address } = this.#context;
     const options = sourcesOf(model);
-    if (from === GIVEN) options.push([GIVEN, this.#start.name]);
-    const given = this.#start;
     const source = select({ label: 'Start from the middle of', options, value: from, onchange: (pool) =>
-      void (pool === GIVEN ? begin(async () => given, null) : begin(() => this.#middleOf(pool), pool)) });
-    const picker = filePicker('Start from an image', (file) => void begin(() => encoded(this.#context, file), null));
+      void (pool === GIVEN ? this.#begin(async () => this.#given, null) : this.#begin(() => this.#middleOf(pool), pool)) });
+    const offer = (/** @type {Point} */ given) => {
+      this.#given = given;
+      source.input.querySelector(`option[value="${GIVEN}"]`)?.remove();
+      source.input.append(h('option', { value: GIVEN, selected: true }, given.name));
+      return given;
+    };
+    if (from === GIVEN) offer(this.#start);
+    const picker = filePicker('Start from an image', (file) =>
+      void this.#begin(async () => offer(await encoded(this.#context, file)), null));
     const reset = button('Reset', () => this.#take(this.#start));
     const walk = button('Walk from the start to here', () => address.go('walk', {
       points: pointsToText([this.#start, { name: 'varied', latent: this.#latent }]), at: null,
@@ -119,6 +117,23 @@ class VaryView {
         h('div', { class: 'row' }, reset, walk)),
       h('section', { class: 'panel' }, h('h2', null, 'Start'),
         h('div', { class: 'row middle' }, h('div', { class: 'thumb' }, this.#from), source), picker))));
+  }
+
+  /**
+   * Starts anew.
+   * @param {() => Promise<Point>} make
+   * @param {string | null} pool that it is the middle of; null of a point that the address is to hold
+   */
+  async #begin(make, pool) {
+    const { address, fail } = this.#context;
+    try {
+      const start = await make();
+      address.set({ from: pool || null, start: pool === null ? pointsToText([start]) : null, at: null });
+      fail(null);
+      this.#take(start);
+    } catch (error) {
+      fail(error);
+    }
   }
 
   #words() {

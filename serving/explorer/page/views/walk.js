@@ -129,6 +129,7 @@ class WalkView {
       if (!said) return;
       const last = (names.length - 1) * steps;
       this.#frames.fill(said.images, steps, names, share === null ? this.#wanted : share * last);
+      address.set({ at: this.#frames.at || null });
       fail(null);
     } catch (error) {
       fail(error);
