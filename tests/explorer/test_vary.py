@@ -89,7 +89,7 @@ def test_a_slider_changes_its_latent_alone(visit, client):
 def test_a_pool_is_a_start(visit, client):
     """Its middle; and the address keeps which."""
     page = visit("view=vary&model=digits").page
-    page.get_by_label("Start from the middle of").select_option("pool 6")
+    page.get_by_label("Start from", exact=True).select_option("the middle of pool 6")
     shows(page, decoded(client, middle(client, pool="6")))
     assert wait_for_fragment(page, "from", "6")
     shows(visit("view=vary&model=digits&from=6").page, decoded(client, middle(client, pool="6")))
@@ -148,3 +148,5 @@ def test_an_address_of_nonsense(visit, nonsense):
     page = visit(f"view=vary&model=digits&{nonsense}").page
     page.locator(".latent img[src]").first.wait_for()
     assert canvas_of(page.locator(PICTURE))[..., :3].max() > 0
+    told = page.locator("#status").filter(has_text="has no pool “<b>nobody”")
+    assert (told.count() == 1) == nonsense.startswith("from")

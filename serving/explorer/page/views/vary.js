@@ -12,7 +12,7 @@ import { encoded, filePicker, sourcesOf } from '../parts/walk_points.js';
 const SHOWN = 16;
 /** How far a slider goes, in standard deviations over the images. */
 const REACH = 3;
-const GIVEN = '\u0000given';
+const GIVEN = ' given ';
 
 /** @type {View} */
 export const view = {
@@ -67,17 +67,28 @@ class VaryView {
     this.#root.replaceChildren(h('p', { class: 'empty' }, 'Asking what each latent tells…'));
     const [given] = pointsFromText(address.get('start'), size);
     const [at] = pointsFromText(address.get('at'), size);
+    const pool = this.#poolOf(address.get('from'));
     try {
       this.#known = await orderOfLatents(this.#context, this.#loading.signal);
-      this.#start = given ?? await this.#middleOf(address.get('from') ?? '');
+      this.#start = given ?? (await this.#middleOf(pool));
     } catch (error) {
       if (!this.#loading.signal.aborted) this.#root.replaceChildren(h('p', { class: 'empty' }, 'The latents cannot be shown.'));
       return fail(error);
     }
     if (this.#loading.signal.aborted) return;
-    this.#layOut(given ? GIVEN : address.get('from') ?? '');
+    this.#layOut(given ? GIVEN : pool);
     this.#fill();
     this.#take(this.#start, at?.latent);
+  }
+
+  /**
+   * That of an address; the prior where it names none that is there.
+   * @param {string | null} name
+   */
+  #poolOf(name) {
+    if (!name || this.#context.model.pools?.some((pool) => pool.name === name)) return name ?? '';
+    this.#context.say(`This model has no pool “${name}”. It starts from the middle of the prior.`);
+    return '';
   }
 
   /**
@@ -95,12 +106,12 @@ class VaryView {
   /** @param {string} from */
   #layOut(from) {
     const { model, address } = this.#context;
-    const options = sourcesOf(model);
-    const source = select({ label: 'Start from the middle of', options, value: from, onchange: (pool) =>
+    const options = sourcesOf(model).map(([pool, text]) => /** @type {[string, string]} */ ([pool, `the middle of ${text}`]));
+    const source = select({ label: 'Start from', options, value: from, onchange: (pool) =>
       void (pool === GIVEN ? this.#begin(async () => this.#given, null) : this.#begin(() => this.#middleOf(pool), pool)) });
     const offer = (/** @type {Point} */ given) => {
       this.#given = given;
-      source.input.querySelector(`option[value="${GIVEN}"]`)?.remove();
+      [...source.input.options].find(({ value }) => value === GIVEN)?.remove();
       source.input.append(h('option', { value: GIVEN, selected: true }, given.name));
       return given;
     };
