@@ -1,7 +1,4 @@
-    if (this.#isStale || !this.#still) {
-      this.#theme = colours();
-      this.#still = this.layer.drawn(this.camera, width, height, ratio);
-    }/** A map on a canvas: the layer that stays, and over it what moves, drawn once a frame and only when it changed. */
+/** A map on a canvas: the layer that stays, and over it what moves, drawn once a frame and only when it changed. */
 
 import { h } from '../core/elements.js';
 import { Camera } from './map_camera.js';
@@ -177,7 +174,10 @@ export class MapCanvas {
     const brush = /** @type {CanvasRenderingContext2D} */ (this.element.getContext('2d', { alpha: false }));
     const [width, height] = this.#size;
     const ratio = this.element.width / width;
-    if (this.#isStale || !this.#still) this.#still = this.layer.drawn(this.camera, width, height, ratio);
+    if (this.#isStale || !this.#still) {
+      this.#theme = colours();
+      this.#still = this.layer.drawn(this.camera, width, height, ratio);
+    }
     this.#isStale = false;
     brush.setTransform(1, 0, 0, 1, 0, 0);
     brush.drawImage(this.#still, 0, 0);
