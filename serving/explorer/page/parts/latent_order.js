@@ -12,8 +12,8 @@ export const SILENT = 0.01;
  * @typedef {object} LatentOrder
  * @property {number[]} order of the latents, what tells most first
  * @property {Float32Array} kl nats of each; NaN where the model has no posterior
- * @property {Float32Array} mean of each
- * @property {Float32Array} spread standard deviation of each over the images
+ * @property {Float32Array} mean of each over the samples
+ * @property {Float32Array} spread standard deviation of each over the samples
  */
 
 /**
@@ -28,11 +28,11 @@ export async function orderOfLatents({ service, model, ref }, signal) {
   const pool = (model.pools ?? []).find(({ aggregate }) => aggregate)?.name;
   const said = await service.call('Sample', {
     model: ref(model), count: String(Math.min(SAMPLES, Number(model.maxRows))), seed: '1', imageFormat: imageFormat(model),
-    ...(pool ? { pool } : {}),
+    includeLatents: true, ...(pool ? { pool } : {}),
   }, { signal });
   const posterior = await service.call('Encode', { model: ref(model), images: said.images }, { signal });
   const [means, logVar] = [floats(posterior.mean), floats(posterior.logVar)];
-  const { mean, variance } = moments(means, size);
+  const { mean, variance } = moments(floats(said.latents), size);
   const kl = new Float32Array(size);
   for (let at = 0; at < means.length; at++)
     kl[at % size] += (0.5 * (means[at] ** 2 + Math.exp(logVar[at]) - 1 - logVar[at])) / (means.length / size);

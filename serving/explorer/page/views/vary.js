@@ -10,7 +10,7 @@ import { decodeAll, LiveDecoder } from '../parts/live_decoder.js';
 import { encoded, filePicker, sourcesOf } from '../parts/walk_points.js';
 
 const SHOWN = 16;
-/** How far a slider goes, in standard deviations over the images. */
+/** How far a slider goes, in standard deviations over samples. */
 const REACH = 3;
 const GIVEN = ' given ';
 
@@ -42,7 +42,7 @@ class VaryView {
   /** @type {import('../parts/latent_order.js').LatentOrder} */
   #known = { order: [], kl: new Float32Array(0), mean: new Float32Array(0), spread: new Float32Array(0) };
   #count = SHOWN;
-  /** @type {{index: number, show: (value: number) => void, low: HTMLImageElement, high: HTMLImageElement}[]} */
+  /** @type {{index: number, low: HTMLImageElement, high: HTMLImageElement}[]} */
   #rows = [];
 
   /**
@@ -77,7 +77,6 @@ class VaryView {
     }
     if (this.#loading.signal.aborted) return;
     this.#layOut(given ? GIVEN : pool);
-    this.#fill();
     this.#take(this.#start, at?.latent);
   }
 
@@ -166,12 +165,13 @@ class VaryView {
     const rows = order.slice(0, this.#count).map((index) => {
       const reach = REACH * spread[index];
       const bar = slider({
-        label: nameOfLatent(index, model), min: mean[index] - reach, max: mean[index] + reach, value: this.#latent[index] ?? 0,
+        label: nameOfLatent(index, model), value: this.#latent[index],
+        min: Math.min(mean[index] - reach, this.#latent[index]), max: Math.max(mean[index] + reach, this.#latent[index]),
         oninput: (value) => this.#move(index, value),
       });
       bar.input.addEventListener('change', () => void this.#picturesOfEnds());
       const [low, high] = [h('img', { class: 'picture', alt: '' }), h('img', { class: 'picture', alt: '' })];
-      this.#rows.push({ index, show: bar.show, low, high });
+      this.#rows.push({ index, low, high });
       const told = Number.isNaN(kl[index]) ? '' : kl[index] < SILENT ? 'tells nothing' : `${kl[index].toFixed(2)} nats`;
       return h('div', { class: 'latent' }, low, h('div', null, bar, h('small', null, told)), high);
     });
@@ -191,7 +191,7 @@ class VaryView {
   #take(start, at) {
     this.#start = start;
     this.#latent = Float32Array.from(at ?? start.latent);
-    for (const { index, show } of this.#rows) show(this.#latent[index]);
+    this.#fill();
     this.#remember();
     void this.#draw();
     void this.#picturesOfEnds();
