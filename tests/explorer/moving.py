@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.explorer.asking import fragment_of, wait_for_fragment
+from tests.explorer.looking import fragment_of, wait_for_fragment
 from tests.explorer.browser import canvas_of
 
 PICTURE = ".probe canvas.big"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.explorer import moving
-from tests.explorer.asking import fragment_of, wait_for_fragment
+from tests.explorer.looking import fragment_of, wait_for_fragment
 from tests.explorer.trained import DIGITS
 from tests.support import toy
 from tests.support.process import serving
