@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"demo: interrupted; `{again}` goes on where it stopped", file=sys.stderr)
         return 130
     print(f"\nDone in {time.perf_counter() - started:.0f} s.")
-    print("To move in its latent space yourself: `make demo-open`, and http://127.0.0.1:8080/ in your browser.")
+    print("To move in its latent space yourself: `make demo-open`, then http://127.0.0.1:8080/ in a browser.")
     return 0
 
 

@@ -1,5 +1,7 @@
 """``make demo-open``: the demo's model served for a browser, until Ctrl-C."""
 
+import contextlib
+
 from demo import programs
 from demo.programs import DemoError
 
@@ -30,7 +32,5 @@ def keep_open() -> None:
 
 def _until_it_ends(server: programs.Server) -> None:
     """By Ctrl-C, which reaches the server as well; or by itself, which ``serving`` then tells of."""
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.process.wait()
-    except KeyboardInterrupt:
-        pass

@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     )
     http_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="names that HTTP requests may call this server by, besides localhost and IP addresses, with "
-        "commas between; * any; default: any, but none on loopback without TLS and token",
+        description="names that HTTP requests may call this server by, besides localhost and IP addresses, "
+        "with commas between; * any; default: any, but none on loopback without TLS and token",
     )
     explorer: Literal["auto", "on", "off"] = Field(
         "auto",

@@ -69,7 +69,11 @@ def test_modules_are_small():
 
 def test_scripts_are_small():
     """A file of the explorer's page has at most 300 lines, like a module."""
-    files = [path for path in (ROOT / "serving/explorer").rglob("*") if path.suffix in (".css", ".html", ".js", ".ts")]
+    files = [
+        path
+        for path in (ROOT / "serving/explorer").rglob("*")
+        if path.suffix in (".css", ".html", ".js", ".ts")
+    ]
     assert len(files) > 10
     found = [line for path in files for line in too_long(path, MAX_MODULE)]
     assert not found, "\n".join(found)

@@ -74,7 +74,7 @@ def listen(address: str, backlog: int, *, shared: bool) -> tuple[list[socket.soc
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches it: whether every address of its host, "localhost" say, is loopback."""
+    """Whether only this machine reaches it: every address of its host, "localhost" say, is loopback."""
     host, port = parse(address)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -20,7 +20,7 @@ def test_a_visit_loads_no_more(visit):
     """What a browser received for the page's files, all views opened one after the other, and each file once."""
     page = visit("view=map&model=digits").page
     received = []
-    page.on("response", lambda response: received.append(response))
+    page.on("response", received.append)
     page.reload()
     opened(page, "map")
     for view in VIEWS[1:]:

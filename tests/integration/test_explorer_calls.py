@@ -31,7 +31,9 @@ def a_walk(latents=LATENTS, steps=4, **more):
 
 @pytest.fixture
 async def client(server):
-    async with httpx.AsyncClient(base_url=http_calls.address(server), timeout=SECONDS, trust_env=False) as made:
+    async with httpx.AsyncClient(
+        base_url=http_calls.address(server), timeout=SECONDS, trust_env=False
+    ) as made:
         yield made
 
 
@@ -211,7 +213,9 @@ def test_each_worker_shows_its_own(repository):
     """With several processes the metrics are of the one that answers, and say which it is."""
     with process.serving(repository, "--workers", "2") as server:
         text = httpx.get(f"http://{server.http_address}{METRICS}", trust_env=False, timeout=SECONDS).text
-        assert httpx.get(f"http://{server.http_address}/", trust_env=False, timeout=SECONDS).status_code == 200
+        assert (
+            httpx.get(f"http://{server.http_address}/", trust_env=False, timeout=SECONDS).status_code == 200
+        )
         assert server.terminate() == 0
     ready = [line for line in text.splitlines() if line.startswith("vae_model_ready{")]
     assert len(ready) == 1

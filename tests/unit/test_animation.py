@@ -58,7 +58,11 @@ def test_the_scale_fits():
     [
         ((601, 1, 8, 8), Animation(), "steps: want at most 600 frames in a GIF, came 601"),
         ((600, 1, 28, 28), Animation(scale=64), r"steps: want at most 16777216 pixels in all frames"),
-        ((2, 3, 4096, 4096), Animation(), r"steps: want at most 16777216 pixels in all frames .* came 33554432"),
+        (
+            (2, 3, 4096, 4096),
+            Animation(),
+            r"steps: want at most 16777216 pixels in all frames .* came 33554432",
+        ),
     ],
 )
 def test_too_much(shape, shown, problem):

@@ -41,8 +41,8 @@ _METRICS_WORK = 1_000_000
 _GIF_WORK = 20
 """Choosing colours for a pixel, or writing it, in the same."""
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 SECURITY: tuple[tuple[str, str], ...] = (
     ("content-security-policy", _POLICY),
@@ -203,5 +203,5 @@ def takes_gzip(accepted: str) -> bool:
 
 
 def has_already(tags: str, tag: str) -> bool:
-    """Whether an If-None-Match names the tag; a cache that has changed its form of sending it says so by W/."""
+    """Whether an If-None-Match names the tag; a cache that sends it in another form says so by W/."""
     return tags.strip() == "*" or tag in (known.strip().removeprefix("W/") for known in tags.split(","))

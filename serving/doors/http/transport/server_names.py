@@ -15,7 +15,7 @@ _REMEMBERED = 16
 
 
 class ServerNames:
-    """Those that are asked for besides localhost and addresses as numbers, which nobody can let lead elsewhere."""
+    """Those given, and localhost and addresses as numbers, which nobody can let lead elsewhere."""
 
     def __init__(self, names: Iterable[str]) -> None:
         """In small letters; "*" lets every name in."""
