@@ -18,16 +18,15 @@ export class LineChart {
     this.lines = lines;
     this.format = format;
     this.canvas = h('canvas', { class: 'chart', role: 'img', 'aria-label': title });
-    this.newest = h('span', { class: 'chart-newest' }, '–');
+    this.newest = h('p', { class: 'chart-newest' });
     this.hint = h('small', null, hint);
     this.scale = h('small', { class: 'chart-scale' });
-    const key = lines.length < 2 ? [] : lines.map((line, i) => h('span', { class: `key key-${i}` }, line));
     this.element = h(
       'figure',
       { class: 'chart-box' },
       h('figcaption', null, h('strong', null, title), this.hint, this.newest),
       this.canvas,
-      h('div', { class: 'chart-foot' }, this.scale, ...key),
+      this.scale,
     );
     this.resized = new ResizeObserver(() => this.draw());
     this.resized.observe(this.canvas);
@@ -103,11 +102,12 @@ export class LineChart {
   /** @param {number[]} known @param {number} most */
   #say(known, most) {
     const values = this.#places.at(-1)?.values ?? [];
-    const told = values.map((value, line) => {
+    const told = this.lines.map((name, line) => {
+      const value = values[line];
       const text = Number.isFinite(value) ? this.format(value) : '–';
-      return this.lines.length > 1 ? `${this.lines[line]} ${text}` : text;
+      return `${name} ${text}`;
     });
-    this.newest.textContent = told.join(' · ') || '–';
+    this.newest.replaceChildren(...told.map((text, line) => h('span', { class: `key key-${line}` }, text)));
     this.scale.textContent = known.length ? `up to ${this.format(most)}, last ${WINDOW_S / 60} minutes` : 'nothing yet';
     const now = known.length ? `now ${told.join(', ')}; highest ${this.format(most)}` : 'no figures yet';
     this.canvas.setAttribute('aria-label', `${this.title} over the last ${WINDOW_S / 60} minutes: ${now}`);

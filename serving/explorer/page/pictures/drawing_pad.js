@@ -15,6 +15,7 @@ export class DrawingPad {
   #pointer = null;
   #isDown = false;
   #frame = 0;
+  undoButton = button('Undo', () => this.undo(), { disabled: true });
   #at = { x: 0, y: 0 };
   #step = 1;
   #width = 0.1; // of the shorter side
@@ -56,7 +57,6 @@ export class DrawingPad {
       format: (value) => `${Math.round(value * 100)} %`,
       oninput: (value) => (this.#width = value),
     });
-    this.undoButton = button('Undo', () => this.undo(), { disabled: true });
     const keys = h('small', { id: 'pad-keys' }, 'By keyboard: arrows move the pen, the space bar puts it down and lifts it.');
     return h('div', { class: 'pad-controls' }, pen, this.undoButton, button('Clear', () => this.clear()), keys);
   }

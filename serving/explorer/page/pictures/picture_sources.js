@@ -1,13 +1,14 @@
 // Where the user's pictures come from: chosen files, dropped ones, the clipboard.
 
-import { field, h } from '../core/elements.js';
+import { h, uniqueId } from '../core/elements.js';
 
 /** A chooser of pictures, which also takes what is dropped onto `target` and what is pasted into the page.
  * @param {{target: HTMLElement, label: string, hint: string, multiple?: boolean, take: (files: File[]) => void}} options */
 export function pictureSources({ target, label, hint, multiple = false, take }) {
   const until = new AbortController();
   const { signal } = until;
-  const input = h('input', { type: 'file', accept: 'image/*', multiple });
+  const id = uniqueId('file');
+  const input = h('input', { type: 'file', accept: 'image/*', multiple, id, class: 'hidden-words', 'aria-describedby': `${id}-hint` });
   input.addEventListener('change', () => {
     if (input.files?.length) take([...input.files]);
     input.value = ''; // the same file may be chosen again
@@ -34,5 +35,6 @@ export function pictureSources({ target, label, hint, multiple = false, take }) 
     mark(-depth);
     offered(event.dataTransfer);
   }, { signal });
-  return Object.assign(field(label, input, hint), { close: () => until.abort() });
+  const element = h('div', { class: 'file' }, input, h('label', { class: 'button', for: id }, label), h('small', { id: `${id}-hint` }, hint));
+  return { element, close: () => until.abort() };
 }

@@ -15,11 +15,15 @@ export function scoreCard(score) {
     h('p', { class: 'score-words' }, placeInWords(quantile)),
     quantile === undefined ? null : scale(quantile),
     h('dl', null,
-      h('dt', null, 'Negative ELBO'), h('dd', null, `${nats(nelbo)}: the larger, the less likely the image`),
-      h('dt', null, 'Distortion'), h('dd', null, `${nats(distortion)} for what the reconstruction misses`),
-      h('dt', null, 'Rate'), h('dd', null, `${nats(rate)} for where its latent lies`)),
+      figure('Negative ELBO', nelbo, 'the larger, the less likely the image'),
+      figure('Distortion', distortion, 'for what the reconstruction misses'),
+      figure('Rate', rate, 'for where its latent lies')),
   );
 }
+
+/** @param {string} name @param {number} value @param {string} words */
+const figure = (name, value, words) =>
+  h('div', null, h('dt', null, name), h('dd', null, h('strong', null, nats(value)), h('small', null, words)));
 
 /** @param {number} value */
 const nats = (value) => `${value.toFixed(Math.abs(value) < 100 ? 1 : 0)} nats`;

@@ -31,7 +31,7 @@ class Compare {
     this.most = Math.min(MOST_IMAGES, ...[context.model, ...others].map(({ maxRows }) => Number(maxRows)));
     this.ui = this.#controls();
     this.sources = pictureSources({
-      target: root, label: 'Your own pictures', multiple: true, take: (files) => this.#takeFiles(files),
+      target: root, label: 'Choose your own pictures', multiple: true, take: (files) => this.#takeFiles(files),
       hint: 'Until there are some, images drawn from one of the models are reconstructed.',
     });
     this.latents = h('div', { class: 'sides' });
@@ -78,7 +78,7 @@ class Compare {
         h('div', { class: 'compare-controls' }, other, count, seed, again)),
       h('section', { class: 'panel' }, h('h2', null, 'The same random latents'), this.aboutLatents, this.latents),
       h('section', { class: 'panel' }, h('h2', null, 'The same images, encoded and decoded'), this.aboutImages, this.images,
-        h('div', { class: 'row' }, this.sources, own)),
+        h('div', { class: 'row' }, this.sources.element, own)),
     ];
   }
 

@@ -35,7 +35,7 @@ class Encode {
     this.heatWords = h('p', { class: 'small' });
     this.answers = h('div', { class: 'answers' });
     this.sources = pictureSources({
-      target: root, label: 'A picture', take: ([file]) => void this.#takeFile(file),
+      target: root, label: 'Choose a picture', take: ([file]) => void this.#takeFile(file),
       hint: 'Or paste one, or drop it here. It is cropped and scaled to what the model takes.',
     });
     this.pad = new DrawingPad(this.model, () => this.#takeDrawing());
@@ -44,6 +44,7 @@ class Encode {
       label: 'Colours', options: [['light', 'light on dark'], ['dark', 'dark on light']],
       onchange: (value) => this.#setPaper(value === 'dark'),
     });
+    this.pen = h('input', { type: 'color', value: '#ffffff', oninput: () => this.pad.setInk(this.pen.value) });
     this.empty = h('p', { class: 'empty' }, 'Choose a picture, paste one, or draw: the model’s view of it appears here.');
     this.shown = this.#figures();
     root.append(this.#layout());
@@ -73,20 +74,18 @@ class Encode {
     return h('div', { class: 'columns' },
       h('section', { class: 'column', 'aria-label': 'What the model makes of it' }, this.empty, this.shown, this.answers),
       h('section', { class: 'panel', 'aria-label': 'Your picture' },
-        this.sources, h('div', { class: 'row' }, this.swap), h('h2', null, 'Or draw'), this.ink, this.#colour(), this.pad.element));
+        this.sources.element, h('div', { class: 'row' }, this.swap), h('h2', null, 'Or draw'), this.ink, this.#colour(), this.pad.element));
   }
 
   #colour() {
-    if (this.model.image.channels === 1) return null;
-    const input = h('input', { type: 'color', value: '#3b82f6' });
-    input.addEventListener('input', () => this.pad.setInk(input.value));
-    return field('Colour of the pen', input);
+    return this.model.image.channels === 3 ? field('Colour of the pen', this.pen) : null;
   }
 
   /** @param {boolean} isLight */
   #setPaper(isLight) {
     this.ink.input.value = isLight ? 'dark' : 'light';
-    this.pad.clear(isLight ? { ink: '#000', paper: '#fff' } : { ink: '#fff', paper: '#000' });
+    this.pen.value = isLight ? '#000000' : '#ffffff';
+    this.pad.clear({ ink: this.pen.value, paper: isLight ? '#ffffff' : '#000000' });
   }
 
   /** Paper as the edge of the model's most typical image is. */
@@ -96,7 +95,7 @@ class Encode {
     try {
       const said = await context.service.call('Sample', message, { signal: this.#until.signal });
       if (!this.pad.isEmpty) return;
-      const pixels = fromTensor(said.images.tensor).data;
+      const pixels = /** @type {Uint8Array} */ (fromTensor(said.images.tensor).data);
       const { width, height } = model.image;
       const edge = pixels.slice(0, width * height).filter((_, at) => {
         const [row, column] = [Math.floor(at / width), at % width];
@@ -179,10 +178,11 @@ class Encode {
     this.heatWords.textContent = this.heat.show(differences(pixels, again, this.model));
     const latent = floats(encoded.mean);
     this.answers.replaceChildren(
-      card('Pools', 'Which kind of data it is, by where its latent lies.', this.#pools(encoded)),
-      card('Surprise', 'How well the model explains it.', this.#score(score)),
-      card('Latent', 'The few numbers that stand for it.', latentInWords(latent),
-        goFrom(this.context.address, { name: 'your image', latent })),
+      h('div', { class: 'column' },
+        card('Pools', 'Which kind of data it is, by where its latent lies', this.#pools(encoded)),
+        card('Latent', 'The few numbers that stand for it', latentInWords(latent),
+          goFrom(this.context.address, { name: 'your image', latent }))),
+      h('div', { class: 'column' }, card('Surprise', 'How well the model explains it', this.#score(score))),
     );
   }
 

@@ -95,6 +95,7 @@ class ServiceView {
   #show(now) {
     this.#listChoices(now);
     const chosen = this.of.input.value;
+    /** @type {Record<string, string>} */
     const of = chosen === ALL ? {} : { model: chosen };
     const model = chosen === ALL ? this.context.model.model.name : chosen;
     const earlier = this.#readings.take(now);
