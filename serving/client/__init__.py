@@ -7,6 +7,7 @@ from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClien
 from serving.client.failures import VaeError
 from serving.client.results import (
     Decoded,
+    LatentMap,
     Metric,
     Model,
     ModelVersion,
@@ -26,6 +27,7 @@ __all__ = [
     "Client",
     "Decoded",
     "Format",
+    "LatentMap",
     "Metric",
     "Model",
     "ModelVersion",

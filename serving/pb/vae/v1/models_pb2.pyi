@@ -82,7 +82,7 @@ class Metric(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., standard_error: _Optional[float] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model", "ready", "image", "latent_shape", "kind", "likelihood", "prior", "pools", "metrics", "created", "execution_provider", "max_rows", "dataset", "offers_score")
+    __slots__ = ("model", "ready", "image", "latent_shape", "kind", "likelihood", "prior", "pools", "metrics", "created", "execution_provider", "max_rows", "dataset", "offers_score", "offers_latent_map")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class Model(_message.Message):
     MAX_ROWS_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     OFFERS_SCORE_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_LATENT_MAP_FIELD_NUMBER: _ClassVar[int]
     model: ServedModel
     ready: bool
     image: ImageSpec
@@ -111,7 +112,8 @@ class Model(_message.Message):
     max_rows: int
     dataset: str
     offers_score: bool
-    def __init__(self, model: _Optional[_Union[ServedModel, _Mapping]] = ..., ready: bool = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., latent_shape: _Optional[_Iterable[int]] = ..., kind: _Optional[str] = ..., likelihood: _Optional[str] = ..., prior: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_provider: _Optional[str] = ..., max_rows: _Optional[int] = ..., dataset: _Optional[str] = ..., offers_score: bool = ...) -> None: ...
+    offers_latent_map: bool
+    def __init__(self, model: _Optional[_Union[ServedModel, _Mapping]] = ..., ready: bool = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., latent_shape: _Optional[_Iterable[int]] = ..., kind: _Optional[str] = ..., likelihood: _Optional[str] = ..., prior: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_provider: _Optional[str] = ..., max_rows: _Optional[int] = ..., dataset: _Optional[str] = ..., offers_score: bool = ..., offers_latent_map: bool = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("name", "version", "state", "reason", "digest", "memory_bytes", "is_default")
