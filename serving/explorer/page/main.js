@@ -66,6 +66,7 @@ function listViews(current) {
   for (const link of element('views').querySelectorAll('a')) {
     const name = link.dataset.view ?? '';
     link.href = address.href(name);
+    if (name === current && !link.hasAttribute('aria-current')) link.scrollIntoView({ block: 'nearest', inline: 'center' });
     if (name === current) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
