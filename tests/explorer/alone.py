@@ -6,7 +6,6 @@ It writes JSON on stdout: the machine's interfaces, and the addresses that the p
 """
 
 import json
-import re
 import socket
 import sys
 from pathlib import Path
@@ -15,12 +14,17 @@ from tests.explorer import browser as browsers
 from tests.explorer.views import VIEWS, opened
 from tests.support.process import serving
 
-_URL = re.compile(r'"url":"([^"]*)"')
+_OF_NO_PAGE = "null null"
+"""How Chromium's log marks what the browser wants for itself: its own updates."""
 
 
 def asked_by_browser(netlog: Path) -> list[str]:
-    """Every address in Chromium's own log of its network, whoever in it wanted it."""
-    return sorted(set(_URL.findall(netlog.read_text())))
+    """Every address in Chromium's own log of its network that it wanted for a page, whatever part of it did."""
+    log = json.loads(netlog.read_text())
+    begins = log["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    begun = [event["params"] for event in log["events"] if event["type"] == begins and "params" in event]
+    found = {job["url"] for job in begun if job.get("network_isolation_key") != _OF_NO_PAGE and "url" in job}
+    return sorted(found)
 
 
 def main(repository: Path, netlog: Path) -> None:

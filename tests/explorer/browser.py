@@ -14,7 +14,12 @@ from PIL import Image
 from tests.explorer import installed
 from tests.support import patience
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+    "--disable-component-update",
+    # Of every page with a form Chromium would ask Google what its fields may be.
+    "--disable-features=AutofillServerCommunication,HttpsUpgrades,MediaRouter,OptimizationHints,Translate",
+)  # fmt: skip
 DESKTOP, PHONE = (1280, 900), (360, 740)
 _MS = patience.SECONDS * 1000
 _ALONE = ("data:", "blob:", "about:")
@@ -40,6 +45,8 @@ class Visit:
     origin: str
     requests: list[str] = field(default_factory=list)
     """Addresses that were asked for, other hosts' too."""
+    answers: list[Any] = field(default_factory=list)
+    """``playwright.sync_api.Response``, one for each that came."""
     complaints: list[str] = field(default_factory=list)
     """Errors that nobody caught, and what the Content-Security-Policy refused."""
 
@@ -74,6 +81,7 @@ def visiting(
     context.set_default_timeout(_MS)
     page = context.new_page()
     visit = Visit(page, f"http://{address}")
+    context.on("response", lambda answer: visit.answers.append(answer))  # noqa: PLW0108  # it takes no built-in
     context.on("request", lambda request: visit.requests.append(request.url))
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     page.on("console", lambda message: _hear(visit, message))

@@ -18,15 +18,13 @@ def test_all_of_it_is_light():
 
 def test_a_visit_loads_no_more(visit):
     """What a browser received for the page's files, all views opened one after the other, and each file once."""
-    page = visit("view=map&model=digits").page
-    received = []
-    page.on("response", received.append)
-    page.reload()
+    seen = visit("view=map&model=digits")
+    page = seen.page
     opened(page, "map")
     for view in VIEWS[1:]:
         page.locator(f'#views a[data-view="{view}"]').click()
         opened(page, view)
-    files = [answer for answer in received if "/explorer/" in answer.url and "/metrics" not in answer.url]
+    files = [answer for answer in seen.answers if "/explorer/" in answer.url and "/metrics" not in answer.url]
     assert len(files) == len({answer.url for answer in files}) > len(VIEWS)
     assert sum(answer.request.sizes()["responseBodySize"] for answer in files) <= MOST_BYTES
 
