@@ -31,7 +31,10 @@ def main() -> None:
     print(f"frames a second          {seen.frames_per_s:.1f}")
     print(f"longest frame            {np.diff(seen.frames).max():.0f} ms")
     print(f"pictures a second        {seen.pictures_per_s:.1f}")
-    print("pointer to picture       " + ", ".join(f"p{p} {w:.0f} ms" for p, w in zip((50, 95, 99), waits, strict=True)))
+    print(
+        "pointer to picture       "
+        + ", ".join(f"p{p} {w:.0f} ms" for p, w in zip((50, 95, 99), waits, strict=True))
+    )
 
 
 if __name__ == "__main__":

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.explorer.looking import fragment_of, wait_for_fragment
+from tests.explorer.looking import fragment_of
 from tests.explorer.browser import canvas_of
 
 PICTURE = ".probe canvas.big"
 EVENTS_PER_S = 60
+_PROBE = "() => new URLSearchParams(location.hash.slice(1)).get('probe')"
 _WATCH = """
 () => {
   const seen = (window.seen = { frames: [], moves: [], pictures: [] });
   const map = document.querySelector('canvas.map');
-  map.addEventListener('pointermove', (event) => seen.moves.push(event.timeStamp));
+  for (const kind of ['pointerdown', 'pointermove'])
+    map.addEventListener(kind, (event) => seen.moves.push(event.timeStamp));
   map.addEventListener('picture', ({ detail }) => seen.pictures.push([detail, performance.now()]));
   const frame = (at) => { seen.frames.push(at); requestAnimationFrame(frame); };
   requestAnimationFrame(frame);
@@ -63,10 +65,19 @@ def place(page: Any, across: float, down: float) -> tuple[float, float]:
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
 
+def point(page: Any, across: float, down: float) -> None:
+    """Moves the mouse there, and waits until the address says so."""
+    map_of(page)
+    before = page.evaluate(_PROBE)
+    page.mouse.move(*place(page, across, down))
+    page.wait_for_function(f"before => ({_PROBE})() !== before", arg=before)
+
+
 def decoded(page: Any) -> NDArray[np.uint8]:
-    """The large image of the place that the address names, [H, W, 3], once it is drawn."""
-    where = wait_for_fragment(page, "probe", ".+")
-    page.locator(f'{PICTURE}[data-place="{where}"]').wait_for()
+    """The large image, [H, W, 3], once it is of the place that the address names."""
+    page.wait_for_function(
+        f"picture => document.querySelector(picture)?.dataset.place === ({_PROBE})()", arg=PICTURE
+    )
     return canvas_of(page.locator(PICTURE))[..., :3]
 
 
@@ -77,6 +88,7 @@ def cross(page: Any) -> tuple[float, float]:
 
 def drag(page: Any, seconds: float) -> Drag:
     """Draws a long loop over the map with the button down, as fast as a mouse tells of it."""
+    map_of(page)
     page.evaluate(_WATCH)
     page.mouse.move(*place(page, 0.5, 0.5))
     left, top = place(page, 0, 0)
@@ -91,6 +103,4 @@ def drag(page: Any, seconds: float) -> Drag:
     page.mouse.up()
     page.wait_for_function("() => seen.pictures.length && seen.pictures.at(-1)[0] >= seen.moves.at(-1)")
     seen = page.evaluate("() => seen")
-    return Drag(
-        np.array(seen["frames"]), np.array(seen["moves"]), np.array(seen["pictures"]).reshape(-1, 2)
-    )
+    return Drag(np.array(seen["frames"]), np.array(seen["moves"]), np.array(seen["pictures"]).reshape(-1, 2))

@@ -1,4 +1,4 @@
-"""What all views stand in: the choice of a model, restarts of the server, new versions, a token."""
+"""What all views stand in: the choice of a model, restarts of the server, new versions."""
 
 import shutil
 import socket
@@ -58,13 +58,13 @@ def test_the_page_survives_a_restart(visit, browser, repository, port):
         page = visit("view=map&model=digits", address=first.http_address).page
         image = moving.decoded(page)
         first.terminate()
-        page.mouse.move(*moving.place(page, 0.3, 0.3))
+        moving.point(page, 0.3, 0.3)
         page.get_by_role("alert").filter(has_text="The server does not answer").wait_for()
-    page.mouse.move(*moving.place(page, 0.6, 0.6))
+    moving.point(page, 0.6, 0.6)
     with serving(repository, *flags):
         page.locator("#status").filter(has_text="The server is back").wait_for()
         assert (moving.decoded(page) != image).any()
-        page.mouse.move(*moving.place(page, 0.4, 0.7))
+        moving.point(page, 0.4, 0.7)
         moving.decoded(page)
 
 
@@ -74,30 +74,12 @@ def test_a_new_version_is_noticed(visit, browser, repository, tmp_path):
     shutil.copytree(repository / DIGITS, root / DIGITS)
     with serving(root, "--reload-s", "1") as server:
         page = visit("view=map&model=digits", address=server.http_address).page
-        page.mouse.move(*moving.place(page, 0.4, 0.4))
-        where = wait_for_fragment(page, "probe", ".+")
+        moving.point(page, 0.4, 0.4)
+        where = fragment_of(page)["probe"]
         toy.make_bundle(root, DIGITS, 2, projection=toy.projection(30))
         page.locator("#status").filter(has_text="digits is served in a new version, 2").wait_for()
-        assert "version 2" in page.get_by_label("Model", exact=True).inner_text() or "newest (2)" in page.get_by_label(
-            "Model", exact=True
-        ).inner_text()
+        assert (
+            "version 2" in page.get_by_label("Model", exact=True).inner_text()
+            or "newest (2)" in page.get_by_label("Model", exact=True).inner_text()
+        )
         assert fragment_of(page)["probe"] == where
-
-
-def test_a_token_is_asked_for_once(visit, browser, tmp_path):
-    """A wrong one is refused in words; the right one is kept for the tab, and not in the address."""
-    toy.make_bundle(tmp_path / "models")
-    token = tmp_path / "token"
-    token.write_text("s3cret")
-    with serving(tmp_path / "models", "--auth-token-file", str(token), "--explorer", "on") as server:
-        page = visit("view=map", address=server.http_address).page
-        asked = page.get_by_label("Token", exact=True)
-        asked.fill("wrong")
-        page.keyboard.press("Enter")
-        page.get_by_text("did not take that token").wait_for()
-        asked.fill("s3cret")
-        page.get_by_role("button", name="Continue").click()
-        moving.map_of(page)
-        page.reload()
-        moving.map_of(page)
-        assert "s3cret" not in page.url

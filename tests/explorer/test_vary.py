@@ -29,7 +29,9 @@ def shows(page, wanted):
     """Waits until the image is this one."""
     page.locator(".latent img[src]").first.wait_for()
     patience.wait_until(
-        lambda: page.wait_for_timeout(20) or np.array_equal(canvas_of(page.locator(PICTURE))[..., :3], wanted),
+        lambda: (
+            page.wait_for_timeout(20) or np.array_equal(canvas_of(page.locator(PICTURE))[..., :3], wanted)
+        ),
         lambda: "the image is another one",
     )
 
@@ -75,8 +77,10 @@ def test_a_slider_changes_its_latent_alone(visit, client):
     assert np.abs(decoded(client, moved).astype(int) - decoded(client, latent)).max() > 50
     high = page.locator(".latent img").nth(1)
     patience.wait_until(
-        lambda: page.wait_for_timeout(20)
-        or np.array_equal(image_of(high)[..., :3], canvas_of(page.locator(PICTURE))[..., :3])
+        lambda: (
+            page.wait_for_timeout(20)
+            or np.array_equal(image_of(high)[..., :3], canvas_of(page.locator(PICTURE))[..., :3])
+        )
     )
     wait_for_fragment(page, "at", "varied~.+")
     again = visit(page.url.partition("#")[2]).page

@@ -29,7 +29,9 @@ def odd(browser, tmp_path_factory):
 
 def packed(*points):
     """Named latents as the address has them."""
-    text = [base64.urlsafe_b64encode(latent.astype("<f4").tobytes()).decode().rstrip("=") for _, latent in points]
+    text = [
+        base64.urlsafe_b64encode(latent.astype("<f4").tobytes()).decode().rstrip("=") for _, latent in points
+    ]
     return ",".join(f"{name}~{values}" for (name, _), values in zip(points, text, strict=True))
 
 
@@ -103,7 +105,9 @@ def test_an_image_is_a_point(visit, client, tmp_path):
     picker.set_input_files(tmp_path / "mine.png")
     images = walked(page, 3)
     mean = client.encode("digits", pixels).mean
-    np.testing.assert_array_equal(images[2], as_shown(client.decode("digits", mean, format="uint8").images)[0])
+    np.testing.assert_array_equal(
+        images[2], as_shown(client.decode("digits", mean, format="uint8").images)[0]
+    )
     (tmp_path / "odd.png").write_bytes(b"not a picture")
     picker.set_input_files(tmp_path / "odd.png")
     page.get_by_role("alert").filter(has_text="no picture that the browser can read").wait_for()
@@ -146,7 +150,8 @@ def test_odd_models_are_walked(visit, odd, model):
 
 
 @pytest.mark.parametrize(
-    "nonsense", ["points=~~~,x~AAAA,%25~", "points=" + "x~AAAA," * 500, "steps=-4&path=<b>&at=1e99", "steps=1e9&at=NaN"]
+    "nonsense",
+    ["points=~~~,x~AAAA,%25~", "points=" + "x~AAAA," * 500, "steps=-4&path=<b>&at=1e99", "steps=1e9&at=NaN"],
 )
 def test_an_address_of_nonsense(visit, nonsense):
     """Gives a walk between points that are right."""
