@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.explorer.looking import fragment_of
 from tests.explorer.browser import canvas_of
+from tests.explorer.looking import fragment_of
 
 PICTURE = ".probe canvas.big"
 EVENTS_PER_S = 60

@@ -3,8 +3,8 @@ import pytest
 
 from serving.client import Client
 from tests.explorer import moving, odd_models
-from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
 from tests.explorer.browser import canvas_of, image_of, pixels_of
+from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
 from tests.support import toy
 from tests.support.process import serving
 

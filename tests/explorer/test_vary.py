@@ -4,8 +4,8 @@ from PIL import Image
 
 from serving.client import Client
 from tests.explorer import odd_models
-from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
 from tests.explorer.browser import canvas_of, image_of
+from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
 from tests.explorer.test_walk import packed
 from tests.support import patience
 from tests.support.process import serving

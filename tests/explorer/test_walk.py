@@ -7,8 +7,8 @@ from PIL import Image
 
 from serving.client import Client
 from tests.explorer import odd_models
-from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
 from tests.explorer.browser import image_of
+from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
 from tests.support.process import serving
 
 STRIP = ".walk-frames .strip img"
