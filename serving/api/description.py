@@ -44,6 +44,7 @@ def describe(model: Model) -> models_pb2.Model:
         dataset=manifest.training.dataset,
         offers_score=model.scorer is not None,
         offers_latent_map=model.projection is not None,
+        gates=[models_pb2.Gate(**gate.model_dump()) for gate in manifest.training.gates],
     )
 
 

@@ -7,6 +7,7 @@ from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClien
 from serving.client.failures import VaeError
 from serving.client.results import (
     Decoded,
+    Gate,
     LatentMap,
     Metric,
     Model,
@@ -27,6 +28,7 @@ __all__ = [
     "Client",
     "Decoded",
     "Format",
+    "Gate",
     "LatentMap",
     "Metric",
     "Model",

@@ -154,6 +154,7 @@ def from_model(message: models_pb2.Model) -> results.Model:
         dataset=message.dataset,
         offers_score=message.offers_score,
         offers_latent_map=message.offers_latent_map,
+        gates=tuple(results.Gate(g.name, g.wanted, g.came, g.passed, g.forced) for g in message.gates),
     )
 
 

@@ -176,6 +176,19 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A check that a model had to pass before its bundle was sealed."""
+
+    name: str
+    wanted: str
+    """The condition, in words."""
+    came: str
+    passed: bool
+    forced: bool
+    """True if it did not pass, and the bundle was sealed all the same."""
+
+
+@dataclass(frozen=True)
 class Model:
     """A model in service."""
 
@@ -202,6 +215,7 @@ class Model:
     """Whether ``score`` can be called."""
     offers_latent_map: bool = False
     """Whether ``latent_map`` can be called."""
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ interface Images { png?: { files: string[] }; tensor?: Tensor }
 interface ServedModel { name: string; version?: string; digest: string }
 interface ImageSpec { channels: number; height: number; width: number; valueMin?: number; valueMax?: number }
 interface Pool { name: string; weight?: number; rows?: string; aggregate?: boolean }
+interface Gate { name: string; wanted?: string; came?: string; passed?: boolean; forced?: boolean }
 interface Metric { name: string; value?: number; standardError?: number }
 interface Model {
   model: ServedModel; ready?: boolean; image: ImageSpec; latentShape: string[]; kind: string; likelihood: string;
-  prior: string; pools?: Pool[]; metrics?: Metric[]; created?: string; executionProvider?: string; maxRows: string;
+  prior: string; pools?: Pool[]; metrics?: Metric[]; gates?: Gate[]; created?: string; executionProvider?: string; maxRows: string;
   dataset?: string; offersScore?: boolean; offersLatentMap?: boolean;
 }
 interface ModelVersion {

@@ -33,7 +33,7 @@ def wall_of(page: Any, count: int, within: str = "main") -> Pixels:
 
 def as_shown(images: Pixels) -> Pixels:
     """uint8 [N, C, H, W] as the page draws it: [N, H, W, 3]; of two channels the first."""
-    channels = [0, 0, 0] if images.shape[1] < 3 else [0, 1, 2]  # noqa: PLR2004  # a picture has three
+    channels = [0, 0, 0] if images.shape[1] < 3 else [0, 1, 2]  # a picture has three
     return images[:, channels].transpose(0, 2, 3, 1)
 
 
@@ -44,5 +44,7 @@ def fragment_of(page: Any) -> dict[str, str]:
 
 def wait_for_fragment(page: Any, key: str, pattern: str) -> str:
     """The value of a key of the address, once it is like this; the page writes it a moment later."""
-    patience.wait_until(lambda: page.wait_for_timeout(20) or re.fullmatch(pattern, fragment_of(page).get(key, "")))
+    patience.wait_until(
+        lambda: page.wait_for_timeout(20) or re.fullmatch(pattern, fragment_of(page).get(key, ""))
+    )
     return fragment_of(page)[key]

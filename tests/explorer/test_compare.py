@@ -48,7 +48,9 @@ def test_both_reconstruct_the_same_images(visit, client):
         again = client.reconstruct(model, given, format="uint8").images
         np.testing.assert_array_equal(images, as_shown(again))
         wrong = np.abs(again.astype(int) - given).mean() / 255 * 100
-        words = page.locator(f"{IMAGES} .side", has=page.get_by_role("heading", name=f"{model} ·")).inner_text()
+        words = page.locator(
+            f"{IMAGES} .side", has=page.get_by_role("heading", name=f"{model} ·")
+        ).inner_text()
         assert f"{wrong:.1f} %" in words
 
 

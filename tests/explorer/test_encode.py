@@ -5,8 +5,8 @@ import pytest
 
 from serving.client import Client
 from tests.explorer import uploads
-from tests.explorer.looking import answered, as_shown, fragment_of, wait_for_fragment
 from tests.explorer.browser import canvas_of
+from tests.explorer.looking import answered, as_shown, fragment_of, wait_for_fragment
 from tests.support import patience
 
 DIGITS = (1, 8, 8)
@@ -26,9 +26,9 @@ def seven(client):
 
 def shown(page, title):
     """What one of the three pictures holds: [H, W, 3]."""
-    return canvas_of(page.locator("figure", has=page.get_by_role("heading", name=title)).locator("canvas").first)[
-        ..., :3
-    ]
+    return canvas_of(
+        page.locator("figure", has=page.get_by_role("heading", name=title)).locator("canvas").first
+    )[..., :3]
 
 
 def original(page):
@@ -73,7 +73,9 @@ def test_the_heat_map_shows_where_they_differ(visit, client, seven):
     heat = shown(page, "Where they differ").astype(int).sum(axis=2)
     again = client.reconstruct("digits", spoiled, format="uint8").images.astype(int)
     difference = np.abs(spoiled.astype(int) - again)[0, 0]
-    assert np.unravel_index(heat.argmax(), heat.shape) == np.unravel_index(difference.argmax(), (8, 8)) == (0, 7)
+    assert (
+        np.unravel_index(heat.argmax(), heat.shape) == np.unravel_index(difference.argmax(), (8, 8)) == (0, 7)
+    )
     order = difference.ravel().argsort()
     assert (np.diff(heat.ravel()[order]) >= 0).all(), "the larger the difference, the lighter"
     words = page.locator("main").inner_text()
@@ -196,7 +198,11 @@ def test_a_picture_of_one_pixel(visit):
 
 
 BAD = {
-    "a PDF by another name": (uploads.PDF, "letter.png", "letter.png is no picture that this browser can read."),
+    "a PDF by another name": (
+        uploads.PDF,
+        "letter.png",
+        "letter.png is no picture that this browser can read.",
+    ),
     "an empty file": (b"", "nothing.png", "nothing.png is empty"),
     "half a file": (uploads.photo(64, 64)[:300], "half.jpg", "half.jpg is no picture"),
 }
@@ -243,7 +249,7 @@ def test_odd_models(visit, odd, model, shape, words):
     colours = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     uploads.choose(page, uploads.png(colours))
     seen = original(page)
-    if shape[0] == 3:  # noqa: PLR2004  # RGB
+    if shape[0] == 3:  # RGB
         np.testing.assert_array_equal(seen, colours)
         given = colours.transpose(2, 0, 1)[None]
     else:

@@ -165,10 +165,10 @@ def test_odd_models(visit, odd, model):
             np.testing.assert_array_equal(arrays["images"], sampled.images)
             np.testing.assert_array_equal(arrays["latents"], sampled.latents)
         page.get_by_role("button", name="Image 6: show its neighbours").click()
-        page.wait_for_function("() => document.querySelector('.about').textContent.includes('around image 6')")
-        wanted = client.sample(
-            model, 6, seed=2, near_latent=sampled.latents[5:6], spread=0.4, format="uint8"
+        page.wait_for_function(
+            "() => document.querySelector('.about').textContent.includes('around image 6')"
         )
+        wanted = client.sample(model, 6, seed=2, near_latent=sampled.latents[5:6], spread=0.4, format="uint8")
         np.testing.assert_array_equal(wall_of(page, 6), as_shown(wanted.images))
 
 

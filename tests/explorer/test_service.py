@@ -7,8 +7,13 @@ import pytest
 from serving.client import Client, VaeError
 from tests.explorer.looking import fragment_of, wait_for_fragment
 from tests.support import patience, toy
-from tests.support.bundles import reseal
+from tests.support.bundles import reseal, rewrite_manifest
 from tests.support.process import serving
+
+GATES = [
+    {"name": "parity", "wanted": "at most 1e-05", "came": "2.4e-07", "passed": True, "forced": False},
+    {"name": "active_units", "wanted": "at least 1", "came": "<b>0</b>", "passed": False, "forced": True},
+]
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +21,7 @@ def toys(browser, tmp_path_factory):
     """A server of two toys, and a version that is refused."""
     root = tmp_path_factory.mktemp("toys")
     toy.make_bundle(root, "first", with_score=True)
+    rewrite_manifest(root / "first/1", lambda document: document["training"].update(gates=GATES))
     toy.make_bundle(root, "second", seed=2)
     toy.make_bundle(root, "second", version=2, seed=3)
     reseal(root / "second/2", "decoder.onnx", b"no graph")
@@ -61,6 +67,18 @@ def test_models_and_versions(visit, toys, client):
         assert "zero, one" in words
         assert re.search(r"nelbo\s+1\.5\s+± 0\.1", words)
         assert any(model.digest[:12] in row for row in rows)
+
+
+def test_gates(visit, toys, client):
+    """Those of the bundle, as the API gives them; one that was overridden is not hidden away."""
+    gates = {model.name: model.gates for model in client.models()}
+    assert [vars(gate) for gate in gates["first"]] == GATES
+    assert gates["second"] == ()
+    page = visit("view=service", address=toys.http_address).page
+    words = page.locator(".model-card", has=page.get_by_role("heading", name="first")).inner_text()
+    assert "Gates before it was sealed (1 of 2 passed)" in words
+    assert re.search(r"parity passed\s+at most 1e-05\s+2.4e-07", words)
+    assert re.search(r"active units failed, overridden\s+at least 1\s+<b>0</b>", words)
 
 
 def test_calls_are_counted_live(visit, toys, client):
@@ -166,4 +184,6 @@ def test_one_of_several_workers(visit, tmp_path):
     toy.make_bundle(tmp_path / "models")
     with serving(tmp_path / "models", "--workers", "2") as server:
         page = visit("view=service", address=server.http_address).page
-        page.get_by_text(re.compile(r"figures of one process, worker \d: each of the server’s workers")).wait_for()
+        page.get_by_text(
+            re.compile(r"figures of one process, worker \d: each of the server’s workers")
+        ).wait_for()

@@ -65,7 +65,21 @@ export function modelCard(model) {
   return h('section', { class: 'panel model-card' },
     h('h2', null, `${model.model.name} · version ${model.model.version ?? 0}`),
     h('dl', null, ...facts.flatMap(([name, value]) => [h('dt', null, name), h('dd', null, value)])),
-    metrics.length ? metricsTable(metrics) : h('p', { class: 'muted' }, 'Its bundle tells no metrics of training.'));
+    metrics.length ? metricsTable(metrics) : h('p', { class: 'muted' }, 'Its bundle tells no metrics of training.'),
+    model.gates?.length ? gatesTable(model.gates) : h('p', { class: 'muted' }, 'Its bundle tells of no gates.'));
+}
+
+/** @param {Gate[]} gates */
+function gatesTable(gates) {
+  const passed = gates.filter((gate) => gate.passed).length;
+  const rows = gates.map(({ name, wanted = '', came = '', passed: isPassed, forced }) => [
+    h('div', null, spaced(name), ' ', h('span', { class: `state ${isPassed ? 'ready' : 'refused'}` },
+      isPassed ? 'passed' : forced ? 'failed, overridden' : 'failed')),
+    wanted, came,
+  ]);
+  return h('details', { open: passed < gates.length },
+    h('summary', null, `Gates before it was sealed (${passed} of ${gates.length} passed)`),
+    table(['Gate', 'Wanted', 'Came'], rows, 'Gates before it was sealed'));
 }
 
 /** @param {Metric[]} metrics */
@@ -76,5 +90,5 @@ function metricsTable(metrics) {
   return h('details', { open: metrics.length <= 12 },
     h('summary', null, `Metrics of training (${metrics.length})`),
     table(['Metric', 'Value', 'Standard error'], rows, 'Metrics of training', [1, 2]),
-    h('small', null, 'Nats per image unless the name says otherwise. A bundle is sealed only if its gates were passed or overridden; its manifest lists them.'));
+    h('small', null, 'Nats per image unless the name says otherwise.'));
 }

@@ -35,6 +35,7 @@ function placeInWords(quantile) {
   const verdict =
     quantile < 0.9 ? 'An ordinary image' : quantile < 0.99 ? 'An unusual image' : 'A very unusual image';
   if (quantile >= 0.995) return `${verdict}: more surprising than practically every image of the data set kept back from training.`;
+  if (among < 1) return `${verdict}: hardly any image of the data set kept back from training is less surprising.`;
   return `${verdict}: more surprising than ${among} of 100 images of the data set kept back from training.`;
 }
 

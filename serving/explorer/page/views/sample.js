@@ -202,6 +202,7 @@ class Sample {
     const centre = this.#centre;
     this.ui.near.hidden = !centre;
     this.ui.spread.hidden = !centre;
+    this.ui.source.hidden = Boolean(centre);
     this.ui.temperature.hidden = Boolean(centre);
     if (!centre) return this.ui.near.replaceChildren();
     const leave = button('Leave', () => this.#choose(this.ui.source.input.value), { 'aria-label': 'Leave the neighbourhood' });
