@@ -21,13 +21,18 @@ def answered(page: Any) -> None:
 
 
 def wall_of(page: Any, count: int, within: str = "main") -> Pixels:
-    """The images of the grid once there are ``count``: [N, H, W, 3]."""
-    pictures = page.locator(f"{within} .wall canvas")
+    """The images of the grid once there are ``count``, and their answer is here: [N, H, W, 3]."""
     page.wait_for_function(
         "([wall, count]) => document.querySelectorAll(wall).length === count",
         arg=[f"{within} .wall canvas", count],
     )
     answered(page)
+    return shown_by(page, count, within)
+
+
+def shown_by(page: Any, count: int, within: str = "main") -> Pixels:
+    """The same at this moment."""
+    pictures = page.locator(f"{within} .wall canvas")
     return np.stack([canvas_of(pictures.nth(row))[..., :3] for row in range(count)])
 
 

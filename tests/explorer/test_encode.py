@@ -38,6 +38,15 @@ def original(page):
     return shown(page, "What the model gets")
 
 
+def place_in_words(quantile):
+    """Of a score among those of images kept back from training."""
+    if quantile < 0.005:
+        return "An ordinary image: hardly any image"
+    if quantile >= 0.995:
+        return "A very unusual image: more surprising than practically every image"
+    return f"more surprising than {min(round(float(quantile) * 100), 99)} of 100"
+
+
 def shared(images, model="digits"):
     """The fragment of an image."""
     text = base64.urlsafe_b64encode(images.tobytes()).decode().rstrip("=")
@@ -61,7 +70,7 @@ def test_an_upload_is_what_the_service_makes_of_it(visit, client, seven):
     assert f"{score.nelbo[0]:.1f} nats" in words
     assert f"{score.distortion[0]:.1f} nats" in words
     assert f"{score.rate[0]:.1f} nats" in words
-    assert f"more surprising than {min(round(float(score.quantile[0]) * 100), 99)} of 100" in words
+    assert place_in_words(score.quantile[0]) in words
 
 
 def test_the_heat_map_shows_where_they_differ(visit, client, seven):
@@ -78,6 +87,8 @@ def test_the_heat_map_shows_where_they_differ(visit, client, seven):
     )
     order = difference.ravel().argsort()
     assert (np.diff(heat.ravel()[order]) >= 0).all(), "the larger the difference, the lighter"
+    score = client.score("digits", spoiled, seed=0)
+    assert place_in_words(score.quantile[0]) in page.locator(".score").inner_text()
     words = page.locator("main").inner_text()
     assert f"most at row 1, column 8: {round(difference.max() / 255 * 100)} %" in words
 

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from serving.client import Client
-from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment, wall_of
+from tests.explorer.looking import as_shown, fragment_of, shown_by, wait_for_fragment, wall_of
+from tests.support import toy
+from tests.support.process import serving
 
 MOST_SEED = 2**64 - 1
 
@@ -178,3 +180,21 @@ def test_no_more_than_the_server_gives(visit, odd):
     wall_of(page, 50)
     fill(page, "How many", "51")
     page.get_by_role("alert").filter(has_text="from 1 to 50, not “51”").wait_for()
+
+
+def test_a_restart_of_the_server_during_a_call(visit, tmp_path):
+    """The page says that nobody answers, and shows the images as soon as somebody does."""
+    toy.make_bundle(tmp_path / "models")
+    with serving(tmp_path / "models") as before:
+        page = visit("view=sample&count=4&seed=1", address=before.http_address).page
+        grid = wall_of(page, 4)
+        before.terminate()
+    fill(page, "Seed", "2")
+    page.get_by_text("The server does not answer.").wait_for()
+    np.testing.assert_array_equal(shown_by(page, 4), grid)
+    with serving(tmp_path / "models", "--http-address", before.http_address) as after:
+        page.locator(".about").filter(has_text="seed 2").wait_for()
+        with Client(after.grpc_address) as client:
+            wanted = client.sample("toy", 4, seed=2, format="uint8")
+        np.testing.assert_array_equal(wall_of(page, 4), as_shown(wanted.images))
+    assert not page.get_by_text("The server does not answer.").is_visible()
