@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from serving.client import Client, VaeError
-from tests.explorer.looking import fragment_of, wait_for_fragment
+from tests.explorer.looking import wait_for_fragment
 from tests.support import patience, toy
 from tests.support.bundles import reseal, rewrite_manifest
 from tests.support.process import serving
@@ -112,7 +112,7 @@ def test_figures_of_one_model(visit, toys, client):
     patience.wait_until(lambda: page.wait_for_timeout(50) or "Sample" in calls_of(page))
     assert "Decode" not in calls_of(page)
     page.get_by_label("Figures of").select_option("")
-    patience.wait_until(lambda: "of" not in fragment_of(page))
+    page.wait_for_function("() => !location.hash.includes('of=')")
 
 
 def test_drift_of_what_the_encoder_gets(visit, toys, client):
@@ -130,6 +130,7 @@ def test_pause(visit, toys):
     opened = visit("view=service", address=toys.http_address)
     page = opened.page
     page.clock.install()
+    page.reload()
     wait_for_chart(page, "Queue", "now")
     page.get_by_role("button", name="Pause").click()
     seen = chart(page, "CPU")

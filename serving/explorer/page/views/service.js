@@ -67,7 +67,7 @@ class ServiceView {
     this.#isPaused = isPaused;
     this.pause.setAttribute('aria-pressed', String(isPaused));
     this.pause.textContent = isPaused ? 'Go on' : 'Pause';
-    if (!isPaused) this.#next(0);
+    this.#next(0);
   }
 
   /** @param {number} ms */
