@@ -24,7 +24,7 @@ class ServiceView {
   constructor(root, context) {
     this.context = context;
     this.charts = charts();
-    this.pause = button('Pause', () => this.#setPaused(!this.#isPaused), { 'aria-pressed': 'false' });
+    this.pause = button('Pause', () => this.#setPaused(!this.#isPaused));
     this.of = select({ label: 'Figures of', options: [[ALL, 'all models']], onchange: (of) => this.#choose(of) });
     this.process = h('p', { class: 'muted' }, 'Reading the server’s metrics…');
     this.calls = h('div');
@@ -65,7 +65,6 @@ class ServiceView {
   /** @param {boolean} isPaused */
   #setPaused(isPaused) {
     this.#isPaused = isPaused;
-    this.pause.setAttribute('aria-pressed', String(isPaused));
     this.pause.textContent = isPaused ? 'Go on' : 'Pause';
     this.#next(0);
   }
