@@ -67,7 +67,7 @@ def place(page: Any, across: float, down: float) -> tuple[float, float]:
 
 def point(page: Any, across: float, down: float) -> None:
     """Moves the mouse there, and waits until the address says so."""
-    map_of(page)
+    page.wait_for_function(f"() => ({_PROBE})() !== null")
     before = page.evaluate(_PROBE)
     page.mouse.move(*place(page, across, down))
     page.wait_for_function(f"before => ({_PROBE})() !== before", arg=before)

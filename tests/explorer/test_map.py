@@ -74,8 +74,8 @@ def test_a_shared_address_shows_the_same(visit):
     page.mouse.move(0, 0)
     other = visit(page.url.partition("#")[2]).page
     np.testing.assert_array_equal(moving.decoded(other), image)
-    wanted = canvas_of(moving.map_of(page))
-    np.testing.assert_allclose(canvas_of(moving.map_of(other)).astype(int), wanted, atol=8)
+    difference = canvas_of(moving.map_of(other)).astype(int) - canvas_of(moving.map_of(page))
+    assert (np.abs(difference) > 8).mean() < 1e-3  # six digits of a coordinate move an edge
 
 
 def test_anchors_are_named_and_walked(visit, client):
@@ -84,9 +84,9 @@ def test_anchors_are_named_and_walked(visit, client):
     ends = []
     for across, down in ((0.35, 0.4), (0.65, 0.6)):
         page.mouse.click(*moving.place(page, across, down))
-        x, y = wait_for_fragment(page, "anchors", ".+~.+~.+").split(",")[-1].split("~")[1:]
+        anchors = wait_for_fragment(page, "anchors", ",".join(["[^,]+"] * (len(ends) + 1))).split(",")
+        _, x, y = anchors[-1].split("~")
         ends.append(decoded_at(client, "digits", (float(x), float(y))))
-        wait_for_fragment(page, "anchors", ",".join([".+~.+~.+"] * len(ends)))
     names = page.locator(".anchors input")
     assert names.nth(0).input_value() in client.latent_map("digits").labels
     names.nth(1).fill("a, ~ #& <b>")

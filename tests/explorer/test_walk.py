@@ -82,7 +82,7 @@ def test_points_are_added_moved_and_removed(visit):
     """A sample of a pool makes the walk longer; a point that is moved earlier comes earlier; two remain."""
     page = visit("view=walk&model=digits&steps=4").page
     images = walked(page, 5)
-    page.get_by_label("From").select_option("pool 7")
+    page.get_by_label("From", exact=True).select_option("pool 7")
     page.get_by_role("button", name="Add a sample").click()
     longer = walked(page, 9)
     np.testing.assert_array_equal(longer[:5], images)

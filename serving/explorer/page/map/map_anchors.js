@@ -46,7 +46,7 @@ export function anchorList(context, map, anchors, changed) {
   const latest = new Latest();
   const list = h('ol', { class: 'anchors' });
   const hint = h('p', { class: 'muted small' },
-    'Click the map, or press Enter on it, to drop an anchor. Two or more make a walk.');
+    'Click the map, or press Enter on it, to set an anchor. Two or more make a walk.');
   const walk = button('Walk between them', () => context.address.go('walk', {
     points: pointsToText(anchors.map(({ name, x, y }) => ({ name, latent: map.latentAt(x, y) }))),
     at: null,

@@ -36,7 +36,7 @@ export async function orderOfLatents({ service, model, ref }, signal) {
   const kl = new Float32Array(size);
   for (let at = 0; at < means.length; at++)
     kl[at % size] += (0.5 * (means[at] ** 2 + Math.exp(logVar[at]) - 1 - logVar[at])) / (means.length / size);
-  const hasPosterior = logVar.length === means.length && kl.every(Number.isFinite) && logVar.every((value) => value > -20);
+  const hasPosterior = model.kind !== 'ae' && logVar.length === means.length && kl.every(Number.isFinite);
   if (!hasPosterior) kl.fill(NaN);
   const told = hasPosterior ? kl : variance;
   const order = Array.from({ length: size }, (_, at) => at).sort((a, b) => told[b] - told[a]);

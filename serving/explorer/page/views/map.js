@@ -12,7 +12,7 @@ import { MapCanvas } from '../map/map_canvas.js';
 import { legendOf } from '../map/map_legend.js';
 import { colouringOf, onTheme } from '../map/palette.js';
 
-const KEYS = 'Arrow keys move the cross, with Shift further; Enter drops an anchor; plus and minus zoom, 0 shows all.';
+const KEYS = 'Arrow keys move the cross, with Shift further; Enter sets an anchor; plus and minus zoom, 0 shows all.';
 const QUIET_MS = 500;
 const MOST_AXES = 256;
 
@@ -219,13 +219,13 @@ class MapView {
    * @param {MapCanvas} canvas
    */
   #probePanel(map, canvas) {
-    const vary = button('Vary from here', () => {
+    const vary = button('Vary it', () => {
       const { x, y } = canvas.probe;
       const start = pointsToText([{ name: 'a place on the map', latent: map.latentAt(x, y) }]);
       this.#context.address.go('vary', { start, at: null });
     });
     return h('section', { class: 'panel probe' }, h('h2', null, 'At the cross'), this.#picture, this.#where,
-      h('div', { class: 'row' }, button('Drop an anchor', () => canvas.onanchor(canvas.probe.x, canvas.probe.y)), vary));
+      h('div', { class: 'row' }, button('Set anchor', () => canvas.onanchor(canvas.probe.x, canvas.probe.y)), vary));
   }
 }
 
