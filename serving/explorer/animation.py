@@ -1,6 +1,7 @@
 """A walk as an animated GIF, the one form of moving pictures that is shown wherever a picture is.
 
-Made by Pillow: 256 colours a frame, and so exact for grey images.
+Made by Pillow: 256 colours, and so exact for grey images. Frames share them: nothing flickers, and to choose
+them anew for 256x256 pixels takes 0.4 s.
 """
 
 import io
@@ -26,6 +27,8 @@ _COMFORTABLE = 256
 _LONGEST_NUMBER = 6
 """Digits."""
 _COLOURS = 256
+_SAMPLED = 16_384
+"""Pixels by which they are chosen."""
 _MODES = {1: "L", 3: "RGB"}
 """Pillow's, by the number of channels."""
 
@@ -90,16 +93,35 @@ def chosen_scale(shape: Sequence[int], animation: Animation) -> int:
     return scale
 
 
-def frames_of(images: Pixels, scale: int) -> list[Image.Image]:
-    """Images [B, C, H, W] with at most 256 colours each, enlarged without smoothing: pixels are the data."""
-    return [_frame(image, scale) for image in images]
+def palette_of(images: Pixels) -> Image.Image | None:
+    """The colours of frames, chosen by images [B, C, H, W]; None for grey ones, which have them all."""
+    count, channels, height, width = images.shape
+    if channels == 1:
+        return None
+    image, pixel = np.divmod(_sampled(count * height * width), height * width)
+    sample = images[image, :, pixel // width, pixel % width]
+    return Image.fromarray(sample[None]).quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
 
 
-def _frame(image: Pixels, scale: int) -> Image.Image:
-    channels, height, width = image.shape
-    shown = Image.fromarray(image[0] if channels == 1 else image.transpose(1, 2, 0).copy())
-    if channels > 1:
-        shown = shown.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+def _sampled(count: int) -> NDArray[np.int64]:
+    """Places among so many, all if they are few, the same each time."""
+    if count <= _SAMPLED:
+        return np.arange(count)
+    return np.random.default_rng(0).integers(0, count, _SAMPLED)
+
+
+def frames_of(images: Pixels, scale: int, palette: Image.Image | None) -> list[Image.Image]:
+    """Images [B, C, H, W] in these colours, enlarged without smoothing: pixels are the data."""
+    return [_frame(image, scale, palette) for image in images]
+
+
+def _frame(image: Pixels, scale: int, palette: Image.Image | None) -> Image.Image:
+    _, height, width = image.shape
+    if palette is None:
+        shown = Image.fromarray(image[0])
+    else:
+        coloured = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        shown = coloured.quantize(palette=palette, dither=Image.Dither.NONE)
     return shown.resize((width * scale, height * scale), Image.Resampling.NEAREST)
 
 
@@ -108,7 +130,5 @@ def to_gif(frames: Sequence[Image.Image], animation: Animation) -> bytes:
     first, *rest = frames
     back = list(reversed(rest[:-1])) if animation.bounce else []
     file = io.BytesIO()
-    first.save(
-        file, "GIF", save_all=True, append_images=[*rest, *back], duration=animation.delay_ms, loop=0
-    )
+    first.save(file, "GIF", save_all=True, append_images=[*rest, *back], duration=animation.delay_ms, loop=0)
     return file.getvalue()

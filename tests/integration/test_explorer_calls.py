@@ -142,11 +142,11 @@ async def test_who_leaves_is_forgotten(server, client, monkeypatch):
     loop, real = asyncio.get_running_loop(), animation.frames_of
     made = []
 
-    def slow(images, scale):
+    def slow(images, scale, palette):
         loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(may_end.wait(), loop).result(SECONDS)
         made.append(len(images))
-        return real(images, scale)
+        return real(images, scale, palette)
 
     monkeypatch.setattr("serving.explorer.animation.frames_of", slow)
     message = json.dumps(a_walk(steps=50)).encode()

@@ -8,7 +8,14 @@ from PIL import Image, ImageSequence
 
 from serving.errors import InvalidInput, Unsupported
 from serving.explorer import animation
-from serving.explorer.animation import Animation, chosen_scale, frames_of, read_animation, to_gif
+from serving.explorer.animation import (
+    Animation,
+    chosen_scale,
+    frames_of,
+    palette_of,
+    read_animation,
+    to_gif,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -29,7 +36,8 @@ def test_frame_by_frame(channels, bounce):
     # No more than 256 colours, so that none is lost.
     images = RNG.integers(0, 2, (5, channels, 4, 6), np.uint8) * 255
     frames, durations = read(
-        to_gif(frames_of(images, 3), Animation(delay_ms=120, bounce=bounce)), "RGB" if channels == 3 else "L"
+        to_gif(frames_of(images, 3, palette_of(images)), Animation(delay_ms=120, bounce=bounce)),
+        "RGB" if channels == 3 else "L",
     )
     order = [0, 1, 2, 3, 4, 3, 2, 1] if bounce else [0, 1, 2, 3, 4]
     assert durations == [120] * len(order)
@@ -41,8 +49,19 @@ def test_frame_by_frame(channels, bounce):
 def test_grey_is_exact():
     """All 256 levels."""
     images = RNG.integers(0, 256, (3, 1, 20, 20), np.uint8)
-    frames, _ = read(to_gif(frames_of(images, 1), Animation()), "L")
+    frames, _ = read(to_gif(frames_of(images, 1, palette_of(images)), Animation()), "L")
     np.testing.assert_array_equal(frames, images[:, 0])
+
+
+def test_colours_are_near():
+    """Of a coloured walk, larger than what its colours are chosen by: a few levels beside what they were."""
+    down, across = np.mgrid[:64, :64] / 64
+    images = np.stack(
+        [np.stack([across * 255, down * 255, np.full_like(down, step * 10)]) for step in range(20)]
+    ).astype(np.uint8)
+    frames, _ = read(to_gif(frames_of(images, 1, palette_of(images)), Animation()), "RGB")
+    apart = np.abs(np.stack(frames).transpose(0, 3, 1, 2).astype(int) - images)
+    assert apart.mean() < 16
 
 
 def test_the_scale_fits():

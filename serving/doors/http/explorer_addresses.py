@@ -38,8 +38,8 @@ _FRESH_S = 0.25
 """For so long a page of metrics is given to whoever asks: they are for eyes."""
 _METRICS_WORK = 1_000_000
 """Writing them, in steps of arithmetic on a value."""
-_GIF_WORK = 20
-"""Choosing colours for a pixel, or writing it, in the same."""
+_FRAME_WORK, _GIF_WORK = 5, 20
+"""Choosing a pixel's colour, and writing it, in the same."""
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -136,8 +136,9 @@ class Explorer:
         images = np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape)
         scale = animation.chosen_scale(images.shape, shown)
         pixels = images[0].size * scale**2
+        (palette,) = await self._background.pieces(1, images.size, lambda _: animation.palette_of(images))
         parts = await self._background.pieces(
-            len(images), pixels * _GIF_WORK, lambda part: animation.frames_of(images[part], scale)
+            len(images), pixels * _FRAME_WORK, lambda part: animation.frames_of(images[part], scale, palette)
         )
         frames = [frame for part in parts for frame in part]
         (file,) = await self._background.pieces(
