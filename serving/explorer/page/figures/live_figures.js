@@ -3,7 +3,8 @@
 import { matching, mean, quantile, rate, total } from './prometheus.js';
 
 /** @typedef {import('./prometheus.js').Reading} Reading */
-/** @typedef {{method: string, calls: number, perSecond: number, median: number, high: number, failed: number}} Method */
+/** @typedef {{method: string, calls: number, failed: number, perSecond: number, median: number,
+ *   high: number}} Method */
 
 const DURATION = 'vae_request_duration_seconds';
 
@@ -30,18 +31,21 @@ export const drift = (now, model) =>
  * @param {Reading} before @param {Reading} now @param {Record<string, string>} of @returns {Method[]} */
 export function methods(before, now, of) {
   const names = new Set(matching(now, 'vae_requests_total', of).map(({ labels }) => labels.method));
-  return [...names].map((method) => {
-    const labels = { ...of, method };
-    const calls = total(now, 'vae_requests_total', labels);
-    return {
-      method,
-      calls,
-      failed: calls - (total(now, 'vae_requests_total', { ...labels, code: 'OK' }) || 0),
-      perSecond: rate(before, now, 'vae_requests_total', labels),
-      median: quantile(0.5, before, now, DURATION, labels),
-      high: quantile(0.95, before, now, DURATION, labels),
-    };
-  }).filter(({ calls }) => calls > 0).sort((a, b) => b.calls - a.calls);
+  return [...names]
+    .map((method) => {
+      const labels = { ...of, method };
+      const calls = total(now, 'vae_requests_total', labels);
+      return {
+        method,
+        calls,
+        failed: calls - (total(now, 'vae_requests_total', { ...labels, code: 'OK' }) || 0),
+        perSecond: rate(before, now, 'vae_requests_total', labels),
+        median: quantile(0.5, before, now, DURATION, labels),
+        high: quantile(0.95, before, now, DURATION, labels),
+      };
+    })
+    .filter(({ calls }) => calls > 0)
+    .sort((a, b) => b.calls - a.calls);
 }
 
 /** The models that have figures. @param {Reading} now */

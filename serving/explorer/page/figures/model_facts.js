@@ -13,14 +13,25 @@ const STATES = {
   VERSION_STATE_MISSING: ['refused', 'missing'],
 };
 
-/** @param {string[]} heads @param {(Node | string)[][]} rows @param {string} caption @param {number[]} numbers columns */
+/** @param {string[]} heads @param {(Node | string)[][]} rows @param {string} caption
+ * @param {number[]} numbers columns */
 export function table(heads, rows, caption, numbers = []) {
   const classOf = (/** @type {number} */ column) => (numbers.includes(column) ? 'number' : undefined);
-  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
-    h('table', null,
+  return h(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+    h(
+      'table',
+      null,
       h('caption', { class: 'hidden-words' }, caption),
       h('thead', null, h('tr', null, ...heads.map((head, i) => h('th', { scope: 'col', class: classOf(i) }, head)))),
-      h('tbody', null, ...rows.map((row) => h('tr', null, ...row.map((cell, i) => h('td', { class: classOf(i) }, cell)))))));
+      h(
+        'tbody',
+        null,
+        ...rows.map((row) => h('tr', null, ...row.map((cell, i) => h('td', { class: classOf(i) }, cell)))),
+      ),
+    ),
+  );
 }
 
 /** @param {ModelVersion[]} versions */
@@ -30,7 +41,12 @@ export function versionsTable(versions) {
     return [
       name,
       isDefault ? h('span', null, version, ' ', h('span', { class: 'tag' }, 'default')) : version,
-      h('div', null, h('span', { class: `state ${kind}` }, words), reason ? h('small', { class: 'reason' }, reason) : null),
+      h(
+        'div',
+        null,
+        h('span', { class: `state ${kind}` }, words),
+        reason ? h('small', { class: 'reason' }, reason) : null,
+      ),
       digest ? shortDigest(digest) : '–',
       memoryBytes && memoryBytes !== '0' ? bytes(Number(memoryBytes)) : '–',
     ];
@@ -40,55 +56,97 @@ export function versionsTable(versions) {
 
 /** Its beginning; all of it on demand. @param {string} digest */
 function shortDigest(digest) {
-  return h('details', { class: 'digest' }, h('summary', null, h('code', null, digest.slice(0, 12))), h('code', null, digest));
+  return h(
+    'details',
+    { class: 'digest' },
+    h('summary', null, h('code', null, digest.slice(0, 12))),
+    h('code', null, digest),
+  );
 }
 
 /** One model: what it is, and the figures of its training. @param {Model} model */
 export function modelCard(model) {
-  const { image: { channels, height, width, valueMin = 0, valueMax = 0 }, latentShape, pools = [], metrics = [] } = model;
+  const {
+    image: { channels, height, width, valueMin = 0, valueMax = 0 },
+    latentShape,
+    pools = [],
+    metrics = [],
+  } = model;
   const created = model.created ? new Date(model.created).toLocaleString() : '–';
   const kinds = pools.filter(({ aggregate }) => !aggregate);
   /** @type {[string, string][]} */
   const facts = [
     ['Kind', spaced(model.kind)],
     ['Trained on', model.dataset || '–'],
-    ['Images', `${width} × ${height}, ${channels === 1 ? 'grey' : `${channels} channels`}, values ${valueMin} to ${valueMax}`],
+    [
+      'Images',
+      `${width} × ${height}, ${channels === 1 ? 'grey' : `${channels} channels`}, values ${valueMin} to ${valueMax}`,
+    ],
     ['Latents', latentShape.join(' × ')],
     ['Prior', spaced(model.prior)],
     ['Likelihood', spaced(model.likelihood)],
-    ['Pools', kinds.length ? kinds.map(({ name }) => name).slice(0, 20).join(', ') + (kinds.length > 20 ? ' …' : '') : 'none'],
+    [
+      'Pools',
+      kinds.length
+        ? kinds
+            .map(({ name }) => name)
+            .slice(0, 20)
+            .join(', ') + (kinds.length > 20 ? ' …' : '')
+        : 'none',
+    ],
     ['Score', model.offersScore ? 'offered' : 'not offered'],
     ['Runs on', model.executionProvider || '–'],
     ['Rows a request', `at most ${Number(model.maxRows).toLocaleString('en')}`],
     ['Sealed', created],
   ];
-  return h('section', { class: 'panel model-card' },
+  return h(
+    'section',
+    { class: 'panel model-card' },
     h('h2', null, `${model.model.name} · version ${model.model.version ?? 0}`),
     h('dl', null, ...facts.flatMap(([name, value]) => [h('dt', null, name), h('dd', null, value)])),
     metrics.length ? metricsTable(metrics) : h('p', { class: 'muted' }, 'Its bundle tells no metrics of training.'),
-    model.gates?.length ? gatesTable(model.gates) : h('p', { class: 'muted' }, 'Its bundle tells of no gates.'));
+    model.gates?.length ? gatesTable(model.gates) : h('p', { class: 'muted' }, 'Its bundle tells of no gates.'),
+  );
 }
 
 /** @param {Gate[]} gates */
 function gatesTable(gates) {
   const passed = gates.filter((gate) => gate.passed).length;
   const rows = gates.map(({ name, wanted = '', came = '', passed: isPassed, forced }) => [
-    h('div', null, spaced(name), ' ', h('span', { class: `state ${isPassed ? 'ready' : 'refused'}` },
-      isPassed ? 'passed' : forced ? 'failed, overridden' : 'failed')),
-    wanted, came,
+    h(
+      'div',
+      null,
+      spaced(name),
+      ' ',
+      h(
+        'span',
+        { class: `state ${isPassed ? 'ready' : 'refused'}` },
+        isPassed ? 'passed' : forced ? 'failed, overridden' : 'failed',
+      ),
+    ),
+    wanted,
+    came,
   ]);
-  return h('details', { open: passed < gates.length },
+  return h(
+    'details',
+    { open: passed < gates.length },
     h('summary', null, `Gates before it was sealed (${passed} of ${gates.length} passed)`),
-    table(['Gate', 'Wanted', 'Came'], rows, 'Gates before it was sealed'));
+    table(['Gate', 'Wanted', 'Came'], rows, 'Gates before it was sealed'),
+  );
 }
 
 /** @param {Metric[]} metrics */
 function metricsTable(metrics) {
   const rows = metrics.map(({ name, value = 0, standardError }) => [
-    spaced(name), figure(Number(value)), standardError === undefined ? '' : `± ${figure(Number(standardError))}`,
+    spaced(name),
+    figure(Number(value)),
+    standardError === undefined ? '' : `± ${figure(Number(standardError))}`,
   ]);
-  return h('details', { open: metrics.length <= 12 },
+  return h(
+    'details',
+    { open: metrics.length <= 12 },
     h('summary', null, `Metrics of training (${metrics.length})`),
     table(['Metric', 'Value', 'Standard error'], rows, 'Metrics of training', [1, 2]),
-    h('small', null, 'Nats per image unless the name says otherwise.'));
+    h('small', null, 'Nats per image unless the name says otherwise.'),
+  );
 }

@@ -35,8 +35,12 @@ export class DrawingPad {
     this.surface = h(
       'div',
       {
-        class: 'pad-surface', role: 'application', tabindex: '0', 'aria-label': 'Drawing pad',
-        'aria-roledescription': 'drawing pad', 'aria-describedby': 'pad-keys',
+        class: 'pad-surface',
+        role: 'application',
+        tabindex: '0',
+        'aria-label': 'Drawing pad',
+        'aria-roledescription': 'drawing pad',
+        'aria-describedby': 'pad-keys',
       },
       this.picture,
       this.ring,
@@ -53,12 +57,27 @@ export class DrawingPad {
 
   #controls() {
     const pen = slider({
-      label: 'Pen', min: 0.02, max: 0.3, step: 0.01, value: this.#width,
+      label: 'Pen',
+      min: 0.02,
+      max: 0.3,
+      step: 0.01,
+      value: this.#width,
       format: (value) => `${Math.round(value * 100)} %`,
       oninput: (value) => (this.#width = value),
     });
-    const keys = h('small', { id: 'pad-keys' }, 'By keyboard: arrows move the pen, the space bar puts it down and lifts it.');
-    return h('div', { class: 'pad-controls' }, pen, this.undoButton, button('Clear', () => this.clear()), keys);
+    const keys = h(
+      'small',
+      { id: 'pad-keys' },
+      'By keyboard: arrows move the pen, the space bar puts it down and lifts it.',
+    );
+    return h(
+      'div',
+      { class: 'pad-controls' },
+      pen,
+      this.undoButton,
+      button('Clear', () => this.clear()),
+      keys,
+    );
   }
 
   /** Starts anew in these colours. @param {Colours} colours */

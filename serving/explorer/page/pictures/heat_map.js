@@ -4,7 +4,14 @@ import { h } from '../core/elements.js';
 import { blank, context } from './model_image.js';
 
 /** Dark to light, so that it reads without colours as well (after matplotlib's "inferno"). */
-const STOPS = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
+const STOPS = [
+  [0, 0, 4],
+  [66, 10, 104],
+  [147, 38, 103],
+  [221, 81, 58],
+  [252, 165, 10],
+  [252, 255, 164],
+];
 
 /** |image - other| of each pixel [height * width], the mean over channels, as a share of the value range.
  * @param {Uint8Array} image @param {Uint8Array} other @param {Model} model */
@@ -39,7 +46,12 @@ export function heatMap(model) {
   canvas.className = 'picture pixels';
   canvas.setAttribute('role', 'img');
   const scale = blank(64, 1);
-  paintHeat(scale, Float32Array.from({ length: 64 }, (_, i) => i / 63), 64, 1);
+  paintHeat(
+    scale,
+    Float32Array.from({ length: 64 }, (_, i) => i / 63),
+    64,
+    1,
+  );
   scale.className = 'heat-scale';
   scale.setAttribute('aria-hidden', 'true');
   const [least, most] = [h('span', null, '0'), h('span')];
@@ -53,7 +65,8 @@ export function heatMap(model) {
     paintHeat(canvas, values, width, largest || 1);
     most.textContent = percent(largest);
     const place = `row ${Math.floor(at / width) + 1}, column ${(at % width) + 1}`;
-    const words = `Pixels differ by ${percent(mean)} of the value range on average, most at ${place}: ${percent(largest)}.`;
+    const average = `Pixels differ by ${percent(mean)} of the value range on average`;
+    const words = `${average}, most at ${place}: ${percent(largest)}.`;
     canvas.setAttribute('aria-label', `Where the reconstruction differs. ${words}`);
     return words;
   }

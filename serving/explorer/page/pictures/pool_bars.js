@@ -10,7 +10,13 @@ export function poolBars(names, probabilities) {
   const bars = pools.slice(0, MOST_BARS).map(({ name, share }) => {
     const bar = h('span', { class: 'bar', 'aria-hidden': 'true' }, h('span'));
     /** @type {HTMLElement} */ (bar.firstElementChild).style.width = `${share * 100}%`;
-    return h('li', null, h('span', { class: 'bar-name' }, name), bar, h('span', { class: 'bar-share' }, shareInWords(share)));
+    return h(
+      'li',
+      null,
+      h('span', { class: 'bar-name' }, name),
+      bar,
+      h('span', { class: 'bar-share' }, shareInWords(share)),
+    );
   });
   const left = pools.slice(MOST_BARS);
   const rest = left.reduce((sum, { share }) => sum + share, 0);
@@ -19,4 +25,5 @@ export function poolBars(names, probabilities) {
 }
 
 /** @param {number} share */
-const shareInWords = (share) => (share < 0.001 ? '< 0.1 %' : share > 0.999 ? '> 99.9 %' : `${(share * 100).toFixed(1)} %`);
+const shareInWords = (share) =>
+  share < 0.001 ? '< 0.1 %' : share > 0.999 ? '> 99.9 %' : `${(share * 100).toFixed(1)} %`;

@@ -14,18 +14,30 @@ const UNUSUAL = 0.95; // of the images kept back from training a twentieth score
 export async function fromSameLatents({ service, ref, signal }, [first, second], count, seed) {
   // The neighbourhood of 0 with spread 1 is N(0, I), also where a model has learned another prior.
   const around = (/** @type {Model} */ model) => ({
-    latent: toTensor(new Float32Array(latentSize(model)), [1, ...model.latentShape]), spread: 1,
+    latent: toTensor(new Float32Array(latentSize(model)), [1, ...model.latentShape]),
+    spread: 1,
   });
   const asked = (/** @type {Model} */ model, /** @type {string | undefined} */ ofSeed) => ({
-    model: ref(model), count: String(count), seed: ofSeed, neighbourhood: around(model), imageFormat: UINT8, includeLatents: true,
+    model: ref(model),
+    count: String(count),
+    seed: ofSeed,
+    neighbourhood: around(model),
+    imageFormat: UINT8,
+    includeLatents: true,
   });
   const sampled = await service.call('Sample', asked(first, seed), { signal });
   const drawn = sampled.seed ?? '0';
   const isSame = latentSize(first) === latentSize(second);
   const other = isSame
-    ? await service.call('Decode', {
-        model: ref(second), latents: latentTensor(floats(sampled.latents), second), imageFormat: UINT8,
-      }, { signal })
+    ? await service.call(
+        'Decode',
+        {
+          model: ref(second),
+          latents: latentTensor(floats(sampled.latents), second),
+          imageFormat: UINT8,
+        },
+        { signal },
+      )
     : await service.call('Sample', asked(second, drawn), { signal });
   return { seed: drawn, isSame, images: [pixelsOf(sampled), pixelsOf(other)] };
 }
@@ -33,7 +45,9 @@ export async function fromSameLatents({ service, ref, signal }, [first, second],
 /** New images of a model, to be reconstructed.
  * @param {Asking} asking @param {Model} model @param {number} count @param {string} seed */
 export async function sampledImages({ service, ref, signal }, model, count, seed) {
-  return pixelsOf(await service.call('Sample', { model: ref(model), count: String(count), seed, imageFormat: UINT8 }, { signal }));
+  return pixelsOf(
+    await service.call('Sample', { model: ref(model), count: String(count), seed, imageFormat: UINT8 }, { signal }),
+  );
 }
 
 /** @param {Asking} asking @param {Model} model @param {Uint8Array} pixels */
@@ -44,10 +58,24 @@ export async function reconstructed({ service, ref, signal }, model, pixels) {
 
 /** How many of the images score as images of the data do; null where the model cannot tell.
  * @param {Asking} asking @param {Model} judge @param {Uint8Array} pixels */
-export async function ordinary({ service, ref, signal }, judge, pixels) {
+async function ordinary({ service, ref, signal }, judge, pixels) {
   const message = { model: ref(judge), images: toImages(pixels, judge), seed: '0' };
   const { quantile } = await service.call('Score', message, { signal });
   return quantile ? floats(quantile).filter((share) => share < UNUSUAL).length : null;
+}
+
+/** What one that offers a score, a VAE rather than an AE, says of both models' images.
+ * @param {Asking} asking @param {[Model, Model]} pair @param {Uint8Array[]} images */
+export async function judged(asking, pair, images) {
+  const able = pair.filter(({ offersScore }) => offersScore);
+  const judge = able.find(({ kind }) => kind !== 'ae');
+  if (!judge || !hasSameImages(...pair)) return ['', ''];
+  const count = images[0].length / imageSize(judge);
+  const found = await Promise.all(images.map((pixels) => ordinary(asking, judge, pixels).catch(() => null)));
+  asking.signal.throwIfAborted();
+  return found.map((ok) =>
+    ok === null ? '' : `${ok} of ${count} score as the data do, by ${judge.model.name}’s score.`,
+  );
 }
 
 /** Images of one model as another takes them.

@@ -8,12 +8,21 @@ import { differences, percent } from '../pictures/heat_map.js';
 import { imageOfFile, imageSize } from '../pictures/model_image.js';
 import { PictureWall } from '../pictures/painting.js';
 import { pictureSources } from '../pictures/picture_sources.js';
-import { converted, fromSameLatents, hasSameImages, ordinary, reconstructed, sampledImages } from '../pictures/same_latents.js';
+import {
+  converted,
+  fromSameLatents,
+  hasSameImages,
+  judged,
+  reconstructed,
+  sampledImages,
+} from '../pictures/same_latents.js';
 
 const IMAGES = 16;
 const MOST_IMAGES = 100;
-const WHY = 'A VAE is trained so that all its data together fill N(0, I): whatever is drawn from there decodes to an image. '
-  + 'An autoencoder is free to put its data anywhere, so it reconstructs as well or better, and most random latents hit places where it has never seen any data.';
+const WHY =
+  'A VAE is trained so that all its data together fill N(0, I): whatever is drawn from there decodes to an image. ' +
+  'An autoencoder is free to put its data anywhere: it can reconstruct as well, but most random latents hit places ' +
+  'where it has never seen any data.';
 
 const keyOf = (/** @type {Model} */ { model }) => `${model.name}~${model.version ?? '0'}`;
 
@@ -31,7 +40,10 @@ class Compare {
     this.most = Math.min(MOST_IMAGES, ...[context.model, ...others].map(({ maxRows }) => Number(maxRows)));
     this.ui = this.#controls();
     this.sources = pictureSources({
-      target: root, label: 'Choose your own pictures', multiple: true, take: (files) => this.#takeFiles(files),
+      target: root,
+      label: 'Choose your own pictures',
+      multiple: true,
+      take: (files) => this.#takeFiles(files),
       hint: 'Until there are some, images drawn from one of the models are reconstructed.',
     });
     this.latents = h('div', { class: 'sides' });
@@ -58,11 +70,15 @@ class Compare {
     };
     return {
       other: select({
-        label: 'Beside it', options: this.others.map((model) => /** @type {[string, string]} */ ([keyOf(model), titleOf(model)])),
+        label: 'Beside it',
+        options: this.others.map((model) => /** @type {[string, string]} */ ([keyOf(model), titleOf(model)])),
         onchange: (other) => set({ with: other }),
       }),
       count: checkedEntry({
-        label: 'How many', value: '', check: wholeNumber(1, this.most), onchange: (count) => set({ count }),
+        label: 'How many',
+        value: '',
+        check: wholeNumber(1, this.most),
+        onchange: (count) => set({ count }),
       }),
       seed: checkedEntry({ label: 'Seed', value: '', check: seedOf, onchange: (seed) => set({ seed }) }),
       again: button('New seed', () => set({ seed: null }), { class: 'primary' }),
@@ -74,11 +90,20 @@ class Compare {
     const { other, count, seed, again, own } = this.ui;
     return [
       h('p', { class: 'why' }, WHY),
-      h('section', { class: 'panel', 'aria-label': 'What to compare' },
-        h('div', { class: 'compare-controls' }, other, count, seed, again)),
+      h(
+        'section',
+        { class: 'panel', 'aria-label': 'What to compare' },
+        h('div', { class: 'compare-controls' }, other, count, seed, again),
+      ),
       h('section', { class: 'panel' }, h('h2', null, 'The same random latents'), this.aboutLatents, this.latents),
-      h('section', { class: 'panel' }, h('h2', null, 'The same images, encoded and decoded'), this.aboutImages, this.images,
-        h('div', { class: 'row' }, this.sources.element, own)),
+      h(
+        'section',
+        { class: 'panel' },
+        h('h2', null, 'The same images, encoded and decoded'),
+        this.aboutImages,
+        this.images,
+        h('div', { class: 'row' }, this.sources.element, own),
+      ),
     ];
   }
 
@@ -156,7 +181,11 @@ class Compare {
       const found = await this.#images.run(async (signal) => {
         const asking = { service: this.context.service, ref: this.context.ref, signal };
         const { inputs, words } = await this.#inputs(asking, pair);
-        return { inputs, words, outputs: await Promise.all(pair.map((model, i) => reconstructed(asking, model, inputs[i]))) };
+        return {
+          inputs,
+          words,
+          outputs: await Promise.all(pair.map((model, i) => reconstructed(asking, model, inputs[i]))),
+        };
       });
       if (found) this.#showImages(pair, found);
     } catch (error) {
@@ -176,22 +205,31 @@ class Compare {
     const source = pair.find(({ kind }) => kind !== 'ae') ?? pair[0];
     const seed = seedOrNull(this.context.address.get('seed')) ?? '0';
     const drawn = await sampledImages(asking, source, this.#count(), seed);
-    return { inputs: pair.map((model) => converted(drawn, source, model)), words: `Images drawn from the prior of ${titleOf(source)}.` };
+    return {
+      inputs: pair.map((model) => converted(drawn, source, model)),
+      words: `Images drawn from the prior of ${titleOf(source)}.`,
+    };
   }
 
   /** @param {[Model, Model]} pair @param {{inputs: Uint8Array[], outputs: Uint8Array[], words: string}} found */
   #showImages(pair, { inputs, outputs, words }) {
-    const size = hasSameImages(...pair) ? '' : ' The two make images of different size or colour, so each got its own version.';
+    const size = hasSameImages(...pair)
+      ? ''
+      : ' The two make images of different size or colour, so each got its own version.';
     this.aboutImages.textContent = `${words}${size}`;
     const given = h('div', { class: 'side' }, h('h3', null, 'Given'), wall(pair[0], inputs[0], 'Given image'));
-    const sides = pair.map((model, i) => side(model, outputs[i], 'reconstructed', errorInWords(inputs[i], outputs[i], model)));
+    const sides = pair.map((model, i) =>
+      side(model, outputs[i], 'reconstructed', errorInWords(inputs[i], outputs[i], model)),
+    );
     this.images.replaceChildren(given, ...sides);
   }
 }
 
-/** The one that tells most beside this one: an autoencoder beside a VAE. @param {Model} model @param {Model[]} others */
+/** The one that tells most beside this one: an autoencoder beside a VAE.
+ * @param {Model} model @param {Model[]} others */
 const preferred = (model, others) =>
-  others.find(({ kind, image }) => (kind === 'ae') !== (model.kind === 'ae') && image.width === model.image.width) ?? others[0];
+  others.find(({ kind, image }) => (kind === 'ae') !== (model.kind === 'ae') && image.width === model.image.width) ??
+  others[0];
 
 /** @param {Model} model @param {Uint8Array} pixels @param {string} label */
 function wall(model, pixels, label) {
@@ -202,26 +240,19 @@ function wall(model, pixels, label) {
 
 /** @param {Model} model @param {Uint8Array} pixels @param {string} how @param {string} words */
 const side = (model, pixels, how, words) =>
-  h('div', { class: 'side' },
+  h(
+    'div',
+    { class: 'side' },
     h('h3', null, titleOf(model), ' ', h('span', { class: 'tag' }, model.kind.replaceAll('_', ' '))),
-    wall(model, pixels, `Image ${how} by ${model.model.name}`), h('p', { class: 'small' }, words));
-
-/** What one that offers a score, a VAE rather than an AE, says of both models' images.
- * @param {import('../pictures/same_latents.js').Asking} asking @param {[Model, Model]} pair @param {Uint8Array[]} images */
-async function judged(asking, pair, images) {
-  const able = pair.filter(({ offersScore }) => offersScore);
-  const judge = able.find(({ kind }) => kind !== 'ae');
-  if (!judge || !hasSameImages(...pair)) return ['', ''];
-  const count = images[0].length / imageSize(judge);
-  const found = await Promise.all(images.map((pixels) => ordinary(asking, judge, pixels).catch(() => null)));
-  asking.signal.throwIfAborted();
-  return found.map((ok) => (ok === null ? '' : `${ok} of ${count} score as the data do, by ${judge.model.name}’s score.`));
-}
+    wall(model, pixels, `Image ${how} by ${model.model.name}`),
+    h('p', { class: 'small' }, words),
+  );
 
 /** @param {File[]} files @param {Model} model */
 async function filesAs(files, model) {
   const pixels = new Uint8Array(files.length * imageSize(model));
-  for (const [row, file] of files.entries()) pixels.set((await imageOfFile(file, model)).pixels, row * imageSize(model));
+  for (const [row, file] of files.entries())
+    pixels.set((await imageOfFile(file, model)).pixels, row * imageSize(model));
   return pixels;
 }
 
@@ -240,7 +271,9 @@ export const view = {
   open(root, context) {
     const others = context.models.filter((model) => keyOf(model) !== keyOf(context.model));
     if (others.length) return new Compare(root, context, others);
-    const words = 'Only one model is in service. Load a second one, such as an autoencoder trained on the same data, to see the two side by side.';
+    const words =
+      'Only one model is in service. Load a second one, such as an autoencoder trained on the same data, ' +
+      'to see the two side by side.';
     root.append(h('p', { class: 'empty' }, words), h('p', { class: 'why' }, WHY));
     return { close() {} };
   },

@@ -35,17 +35,27 @@ class Encode {
     this.heatWords = h('p', { class: 'small' });
     this.answers = h('div', { class: 'answers' });
     this.sources = pictureSources({
-      target: root, label: 'Choose a picture', take: ([file]) => void this.#takeFile(file),
+      target: root,
+      label: 'Choose a picture',
+      take: ([file]) => void this.#takeFile(file),
       hint: 'Or paste one, or drop it here. It is cropped and scaled to what the model takes.',
     });
     this.pad = new DrawingPad(this.model, () => this.#takeDrawing());
     this.swap = button('Swap light and dark', () => this.#swap(), { disabled: true });
     this.ink = select({
-      label: 'Colours', options: [['light', 'light on dark'], ['dark', 'dark on light']],
+      label: 'Colours',
+      options: [
+        ['light', 'light on dark'],
+        ['dark', 'dark on light'],
+      ],
       onchange: (value) => this.#setPaper(value === 'dark'),
     });
     this.pen = h('input', { type: 'color', value: '#ffffff', oninput: () => this.pad.setInk(this.pen.value) });
-    this.empty = h('p', { class: 'empty' }, 'Choose a picture, paste one, or draw: the model’s view of it appears here.');
+    this.empty = h(
+      'p',
+      { class: 'empty' },
+      'Choose a picture, paste one, or draw: the model’s view of it appears here.',
+    );
     this.shown = this.#figures();
     root.append(this.#layout());
     this.#read();
@@ -62,19 +72,42 @@ class Encode {
   #figures() {
     const figure = (/** @type {string} */ title, /** @type {Node[]} */ ...parts) =>
       h('figure', { class: 'shown' }, h('h2', null, title), ...parts);
-    return h('div', { class: 'panel', hidden: true },
-      h('div', { class: 'trio' },
+    return h(
+      'div',
+      { class: 'panel', hidden: true },
+      h(
+        'div',
+        { class: 'trio' },
         figure('What the model gets', this.original, this.madeOf),
         figure('Its reconstruction', this.reconstruction),
-        figure('Where they differ', this.heat.canvas, this.heat.legend)),
-      this.heatWords);
+        figure('Where they differ', this.heat.canvas, this.heat.legend),
+      ),
+      this.heatWords,
+    );
   }
 
   #layout() {
-    return h('div', { class: 'columns' },
-      h('section', { class: 'column', 'aria-label': 'What the model makes of it' }, this.empty, this.shown, this.answers),
-      h('section', { class: 'panel', 'aria-label': 'Your picture' },
-        this.sources.element, h('div', { class: 'row' }, this.swap), h('h2', null, 'Or draw'), this.ink, this.#colour(), this.pad.element));
+    return h(
+      'div',
+      { class: 'columns' },
+      h(
+        'section',
+        { class: 'column', 'aria-label': 'What the model makes of it' },
+        this.empty,
+        this.shown,
+        this.answers,
+      ),
+      h(
+        'section',
+        { class: 'panel', 'aria-label': 'Your picture' },
+        this.sources.element,
+        h('div', { class: 'row' }, this.swap),
+        h('h2', null, 'Or draw'),
+        this.ink,
+        this.#colour(),
+        this.pad.element,
+      ),
+    );
   }
 
   #colour() {
@@ -160,7 +193,8 @@ class Encode {
           call('Reconstruct', { ...asked, imageFormat: UINT8 }, { signal }),
           call('Encode', { ...asked, includePoolProbabilities }, { signal }),
           model.offersScore && call('Score', { ...asked, seed: SEED }, { signal }).catch((error) => ({ error })),
-        ]));
+        ]),
+      );
       if (!said) return;
       context.fail(null);
       this.#show(pixels, ...said);
@@ -178,10 +212,17 @@ class Encode {
     this.heatWords.textContent = this.heat.show(differences(pixels, again, this.model));
     const latent = floats(encoded.mean);
     this.answers.replaceChildren(
-      h('div', { class: 'column' },
+      h(
+        'div',
+        { class: 'column' },
         card('Pools', 'Which kind of data it is, by where its latent lies', this.#pools(encoded)),
-        card('Latent', 'The few numbers that stand for it', latentInWords(latent),
-          goFrom(this.context.address, { name: 'your image', latent }))),
+        card(
+          'Latent',
+          'The few numbers that stand for it',
+          latentInWords(latent),
+          goFrom(this.context.address, { name: 'your image', latent }),
+        ),
+      ),
       h('div', { class: 'column' }, card('Surprise', 'How well the model explains it', this.#score(score))),
     );
   }

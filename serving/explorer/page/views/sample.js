@@ -1,14 +1,14 @@
 // New images: from the prior, a pool, or the neighbourhood of one of them.
 
-import { button, download, h, select, slider } from '../core/elements.js';
+import { button, h, select, slider } from '../core/elements.js';
 import { Latest } from '../core/latest.js';
 import { pointsFromText, pointsToText } from '../core/points.js';
 import { floats, fromTensor, latentSize, latentTensor } from '../core/tensors.js';
 import { checkedEntry, numberOr, seedOf, seedOrNull, wholeNumber } from '../parts/checked_entry.js';
 import { goFrom } from '../parts/go_from.js';
 import { imageSize } from '../pictures/model_image.js';
-import { npzOf } from '../pictures/npz.js';
-import { paint, picture, PictureWall, pngOf, sheet } from '../pictures/painting.js';
+import { paint, picture, PictureWall } from '../pictures/painting.js';
+import { saveNpz, savePng } from '../pictures/sample_files.js';
 
 const MOST_IMAGES = 400;
 const MOST_BYTES = 24 << 20; // of one answer's pixels
@@ -17,7 +17,7 @@ const USUAL_BYTES = 2 << 20; // of the pixels that are asked for before anybody 
 const SPREAD = 0.4;
 const MOST_LATENTS_SHARED = 8192; // of a centre within the address
 
-/** @typedef {{pixels: Uint8Array, latents: Float32Array, seed: string}} Drawn */
+/** @typedef {import('../pictures/sample_files.js').Drawn} Drawn */
 
 class Sample {
   #latest = new Latest();
@@ -30,12 +30,13 @@ class Sample {
   constructor(root, context) {
     this.context = context;
     const { model } = context;
-    this.most = Math.max(
-      1, Math.min(Number(model.maxRows), MOST_IMAGES, Math.floor(MOST_BYTES / imageSize(model))),
-    );
+    this.most = Math.max(1, Math.min(Number(model.maxRows), MOST_IMAGES, Math.floor(MOST_BYTES / imageSize(model))));
     this.usual = Math.max(1, Math.min(IMAGES, this.most, Math.floor(USUAL_BYTES / imageSize(model))));
     this.wall = new PictureWall({
-      model, name: 'Images', onpick: (row) => this.#pick(row), label: (row) => `Image ${row + 1}: show its neighbours`,
+      model,
+      name: 'Images',
+      onpick: (row) => this.#pick(row),
+      label: (row) => `Image ${row + 1}: show its neighbours`,
     });
     this.about = h('p', { class: 'about' });
     this.middle = picture('The image whose neighbours these are', model);
@@ -55,28 +56,46 @@ class Sample {
       void this.#ask();
     };
     const temperature = slider({
-      label: 'Temperature', min: 0, max: 2, step: 0.05, value: 1, oninput: (t) => set({ t }),
+      label: 'Temperature',
+      min: 0,
+      max: 2,
+      step: 0.05,
+      value: 1,
+      oninput: (t) => set({ t }),
     });
-    temperature.append(h('small', null, 'Below 1 more typical, above 1 more unusual; at 0 all are the most typical one.'));
+    temperature.append(
+      h('small', null, 'Below 1 more typical, above 1 more unusual; at 0 all are the most typical one.'),
+    );
     const spread = slider({
-      label: 'Spread', min: 0, max: 2, step: 0.05, value: SPREAD, oninput: (far) => set({ spread: far }),
+      label: 'Spread',
+      min: 0,
+      max: 2,
+      step: 0.05,
+      value: SPREAD,
+      oninput: (far) => set({ spread: far }),
     });
     spread.append(h('small', null, 'How far around the image, in standard deviations of the prior.'));
     return {
       source: select({ label: 'From', options: this.#sources(), onchange: (value) => this.#choose(value) }),
       count: checkedEntry({
-        label: 'How many', value: '', check: wholeNumber(1, this.most), onchange: (count) => set({ count }),
+        label: 'How many',
+        value: '',
+        check: wholeNumber(1, this.most),
+        onchange: (count) => set({ count }),
       }),
       temperature,
       spread,
       seed: checkedEntry({
-        label: 'Seed', value: '', hint: 'The same seed gives the same images.', check: seedOf,
+        label: 'Seed',
+        value: '',
+        hint: 'The same seed gives the same images.',
+        check: seedOf,
         onchange: (seed) => set({ seed }),
       }),
       again: button('New seed', () => set({ seed: null }), { class: 'primary' }),
       files: [
-        button('Download PNG', () => void this.#savePng(), { disabled: true }),
-        button('Download npz', () => this.#saveNpz(), { disabled: true }),
+        button('Download PNG', () => void this.#save(savePng), { disabled: true }),
+        button('Download npz', () => void this.#save(saveNpz), { disabled: true }),
       ],
       near: h('div', { class: 'near', hidden: true }),
     };
@@ -84,26 +103,53 @@ class Sample {
 
   #layout() {
     const { source, count, temperature, spread, seed, again, files, near } = this.ui;
-    return h('div', { class: 'columns' },
-      h('section', { class: 'panel results', 'aria-label': 'Images drawn' },
-        this.wall.element, this.about, h('div', { class: 'row' }, ...files)),
-      h('section', { class: 'panel', 'aria-label': 'What to draw' },
-        near, source, this.#unfit(), count, temperature, spread, seed, h('div', { class: 'row' }, again)));
+    return h(
+      'div',
+      { class: 'columns' },
+      h(
+        'section',
+        { class: 'panel results', 'aria-label': 'Images drawn' },
+        this.wall.element,
+        this.about,
+        h('div', { class: 'row' }, ...files),
+      ),
+      h(
+        'section',
+        { class: 'panel', 'aria-label': 'What to draw' },
+        near,
+        source,
+        this.#unfit(),
+        count,
+        temperature,
+        spread,
+        seed,
+        h('div', { class: 'row' }, again),
+      ),
+    );
   }
 
   /** @returns {[string, string][]} */
   #sources() {
     const pools = this.context.model.pools ?? [];
-    return [['', 'the prior'], ...pools.map(({ name, aggregate, weight = 0 }) => {
-      const share = aggregate ? 'all the data' : `${Math.round(weight * 100)} % of the data`;
-      return /** @type {[string, string]} */ ([`pool ${name}`, `the pool ${name} (${share})`]);
-    })];
+    return [
+      ['', 'the prior'],
+      ...pools.map(({ name, aggregate, weight = 0 }) => {
+        const share = aggregate ? 'all the data' : `${Math.round(weight * 100)} % of the data`;
+        return /** @type {[string, string]} */ ([`pool ${name}`, `the pool ${name} (${share})`]);
+      }),
+    ];
   }
 
   #unfit() {
     if (this.context.model.kind !== 'ae') return null;
-    const words = 'This is an autoencoder: nothing made its latents follow the prior, so most of what is drawn is no image. ';
-    return h('p', { class: 'hint' }, words, h('a', { href: this.context.address.href('compare') }, 'Compare it with a VAE'));
+    const words =
+      'This is an autoencoder: nothing made its latents follow the prior, so most of what is drawn is no image. ';
+    return h(
+      'p',
+      { class: 'hint' },
+      words,
+      h('a', { href: this.context.address.href('compare') }, 'Compare it with a VAE'),
+    );
   }
 
   /** The controls from the address, then the images. */
@@ -111,7 +157,8 @@ class Sample {
     const { address, model } = this.context;
     const pool = address.get('pool');
     const isKnown = (model.pools ?? []).some(({ name }) => name === pool);
-    if (pool !== null && !isKnown) this.context.say(`This model has no pool “${pool.slice(0, 80)}”: drawn from the prior.`);
+    if (pool !== null && !isKnown)
+      this.context.say(`This model has no pool “${pool.slice(0, 80)}”: drawn from the prior.`);
     this.#centre = pointsFromText(address.get('near'), latentSize(model))[0] ?? null;
     this.ui.source.input.value = isKnown ? `pool ${pool}` : '';
     this.ui.count.show(Math.round(numberOr(address.get('count'), 1, this.most, this.usual)));
@@ -168,10 +215,18 @@ class Sample {
       const said = await this.#latest.run((signal) =>
         Promise.all([
           service.call('Sample', message, { signal }),
-          centre && service.call('Decode', {
-            model: message.model, latents: latentTensor(centre.latent, model), imageFormat: 'IMAGE_FORMAT_UINT8',
-          }, { signal }),
-        ]));
+          centre &&
+            service.call(
+              'Decode',
+              {
+                model: message.model,
+                latents: latentTensor(centre.latent, model),
+                imageFormat: 'IMAGE_FORMAT_UINT8',
+              },
+              { signal },
+            ),
+        ]),
+      );
       if (said) this.#show(said[0], said[1], centre);
     } catch (error) {
       this.context.fail(error);
@@ -194,7 +249,8 @@ class Sample {
     const count = pixels.length / imageSize(context.model);
     const pool = this.ui.source.input.value.slice('pool '.length);
     const whence = centre ? `around ${centre.name}` : pool ? `from the pool ${pool}` : 'from the prior';
-    this.about.textContent = `${count} ${count === 1 ? 'image' : 'images'} ${whence}, seed ${seed}. Choose one to see its neighbours.`;
+    const images = count === 1 ? 'image' : 'images';
+    this.about.textContent = `${count} ${images} ${whence}, seed ${seed}. Choose one to see its neighbours.`;
     context.fail(null);
   }
 
@@ -205,7 +261,9 @@ class Sample {
     this.ui.source.hidden = Boolean(centre);
     this.ui.temperature.hidden = Boolean(centre);
     if (!centre) return this.ui.near.replaceChildren();
-    const leave = button('Leave', () => this.#choose(this.ui.source.input.value), { 'aria-label': 'Leave the neighbourhood' });
+    const leave = button('Leave', () => this.#choose(this.ui.source.input.value), {
+      'aria-label': 'Leave the neighbourhood',
+    });
     this.ui.near.replaceChildren(
       this.middle,
       h('div', null, h('strong', null, 'Neighbours'), h('p', null, `of ${centre.name}`), leave),
@@ -213,31 +271,13 @@ class Sample {
     );
   }
 
-  #fileName() {
-    const { name, version = '0' } = this.context.model.model;
-    return `${name}-${version}-seed-${this.#drawn?.seed}`;
-  }
-
-  async #savePng() {
-    if (!this.#drawn) return;
+  /** @param {(model: Model, drawn: Drawn) => unknown} how */
+  async #save(how) {
     try {
-      download(await pngOf(sheet(this.#drawn.pixels, this.context.model)), `${this.#fileName()}.png`);
+      if (this.#drawn) await how(this.context.model, this.#drawn);
     } catch (error) {
       this.context.fail(error);
     }
-  }
-
-  #saveNpz() {
-    if (!this.#drawn) return;
-    const { image: { channels, height, width }, latentShape } = this.context.model;
-    const { pixels, latents, seed } = this.#drawn;
-    const count = pixels.length / imageSize(this.context.model);
-    const file = npzOf({
-      images: { data: pixels, shape: [count, channels, height, width] },
-      latents: { data: latents, shape: [count, ...latentShape.map(Number)] },
-      seed: { data: BigUint64Array.of(BigInt(seed)), shape: [] },
-    });
-    download(new Blob([file], { type: 'application/zip' }), `${this.#fileName()}.npz`);
   }
 }
 

@@ -44,15 +44,30 @@ class ServiceView {
 
   #layout() {
     const boxes = Object.values(this.charts).map(({ element }) => element);
-    return h('div', { class: 'service-view' },
-      h('section', { class: 'panel', 'aria-label': 'Live figures' },
-        h('div', { class: 'row' }, this.of, this.pause), this.process,
-        h('div', { class: 'charts' }, ...boxes)),
-      h('section', { class: 'panel' },
-        h('div', null, h('h2', null, 'Calls'), h('small', null, 'Counted since the process began; rates and latencies since this view was opened.')),
-        this.calls),
+    return h(
+      'div',
+      { class: 'service-view' },
+      h(
+        'section',
+        { class: 'panel', 'aria-label': 'Live figures' },
+        h('div', { class: 'row' }, this.of, this.pause),
+        this.process,
+        h('div', { class: 'charts' }, ...boxes),
+      ),
+      h(
+        'section',
+        { class: 'panel' },
+        h(
+          'div',
+          null,
+          h('h2', null, 'Calls'),
+          h('small', null, 'Counted since the process began; rates and latencies since this view was opened.'),
+        ),
+        this.calls,
+      ),
       h('section', { class: 'panel' }, h('h2', null, 'Versions'), this.versions),
-      this.models);
+      this.models,
+    );
   }
 
   /** @param {string} of */
@@ -113,7 +128,10 @@ class ServiceView {
     const { input } = this.of;
     if (input.options.length === names.length + 1) return;
     const chosen = this.context.address.get('of') ?? input.value;
-    input.replaceChildren(h('option', { value: ALL }, 'all models'), ...names.map((name) => h('option', { value: name }, name)));
+    input.replaceChildren(
+      h('option', { value: ALL }, 'all models'),
+      ...names.map((name) => h('option', { value: name }, name)),
+    );
     input.value = names.includes(chosen) ? chosen : ALL;
   }
 
@@ -123,7 +141,9 @@ class ServiceView {
     const memory = total(now, 'process_resident_memory_bytes') / (1 << 20);
     const rejected = total(now, 'vae_rejected_total');
     const words = [
-      now.worker === '' ? '' : `These are the figures of one process, worker ${now.worker}: each of the server’s workers counts its own.`,
+      now.worker === ''
+        ? ''
+        : `These are the figures of one process, worker ${now.worker}: each of the server’s workers counts its own.`,
       Number.isFinite(since) ? `Up for ${longDuration(Math.max(since, 0))}` : '',
       Number.isFinite(memory) ? `${figure(Math.round(memory))} MiB of memory` : '',
       rejected > 0 ? `${figure(rejected)} requests refused at admission` : '',
@@ -134,10 +154,18 @@ class ServiceView {
   /** @param {import('../figures/live_figures.js').Method[]} found */
   #listCalls(found) {
     const rows = found.map(({ method, calls, failed, perSecond, median, high }) => [
-      method, figure(calls), figure(failed), figure(perSecond), timeOf(median), timeOf(high),
+      method,
+      figure(calls),
+      figure(failed),
+      figure(perSecond),
+      timeOf(median),
+      timeOf(high),
     ]);
     const made = table(
-      ['Method', 'Calls', 'Failed', 'A second', 'Median', '95th percentile'], rows, 'Calls by method', [1, 2, 3, 4, 5],
+      ['Method', 'Calls', 'Failed', 'A second', 'Median', '95th percentile'],
+      rows,
+      'Calls by method',
+      [1, 2, 3, 4, 5],
     );
     keepFocus(this.calls, rows.length ? made : h('p', { class: 'muted' }, 'Nobody has called yet.'));
   }
@@ -165,11 +193,36 @@ function keepFocus(box, made) {
 
 function charts() {
   return {
-    requests: new LineChart({ title: 'Requests a second', lines: ['all', 'failed'], format: figure, hint: 'with those of this page' }),
-    latency: new LineChart({ title: 'Latency', lines: ['median', '95th percentile'], format: duration, hint: 'from request to answer' }),
-    batch: new LineChart({ title: 'Batch size', lines: ['rows'], format: figure, hint: 'mean rows that a graph runs at once' }),
-    queue: new LineChart({ title: 'Queue', lines: ['rows waiting', 'calls in progress'], format: figure, hint: 'at this moment' }),
-    drift: new LineChart({ title: 'Drift', lines: ['shift of the mean', 'change of variance'], format: figure, hint: '' }),
+    requests: new LineChart({
+      title: 'Requests a second',
+      lines: ['all', 'failed'],
+      format: figure,
+      hint: 'with those of this page',
+    }),
+    latency: new LineChart({
+      title: 'Latency',
+      lines: ['median', '95th percentile'],
+      format: duration,
+      hint: 'from request to answer',
+    }),
+    batch: new LineChart({
+      title: 'Batch size',
+      lines: ['rows'],
+      format: figure,
+      hint: 'mean rows that a graph runs at once',
+    }),
+    queue: new LineChart({
+      title: 'Queue',
+      lines: ['rows waiting', 'calls in progress'],
+      format: figure,
+      hint: 'at this moment',
+    }),
+    drift: new LineChart({
+      title: 'Drift',
+      lines: ['shift of the mean', 'change of variance'],
+      format: figure,
+      hint: '',
+    }),
     cpu: new LineChart({ title: 'CPU', lines: ['cores'], format: figure, hint: 'cores in use by the process' }),
   };
 }
