@@ -66,7 +66,8 @@ function listViews(current) {
   for (const link of element('views').querySelectorAll('a')) {
     const name = link.dataset.view ?? '';
     link.href = address.href(name);
-    if (name === current && !link.hasAttribute('aria-current')) link.scrollIntoView({ block: 'nearest', inline: 'center' });
+    if (name === current && !link.hasAttribute('aria-current'))
+      link.scrollIntoView({ block: 'nearest', inline: 'center' });
     if (name === current) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
@@ -99,17 +100,22 @@ function refresh() {
     listModels();
     return;
   }
-  const news = before?.name === after?.name && after ? `${after.name} is served in a new version, ${after.version}.` : '';
+  const news =
+    before?.name === after?.name && after ? `${after.name} is served in a new version, ${after.version}.` : '';
   void show({ words: before ? words || news : '' });
 }
 
 async function start() {
-  element('views').append(...VIEWS.map(([name, title]) => {
-    const link = h('a', { href: address.href(name) }, h('span', { class: `icon ${name}` }), title);
-    link.dataset.view = name;
-    return h('li', null, link);
-  }));
-  chooser.addEventListener('change', () => address.choose(.../** @type {[string, string]} */ (JSON.parse(chooser.value))));
+  element('views').append(
+    ...VIEWS.map(([name, title]) => {
+      const link = h('a', { href: address.href(name) }, h('span', { class: `icon ${name}` }), title);
+      link.dataset.view = name;
+      return h('li', null, link);
+    }),
+  );
+  chooser.addEventListener('change', () =>
+    address.choose(.../** @type {[string, string]} */ (JSON.parse(chooser.value))),
+  );
   address.onmove = () => void show({ isMoved: true });
   element('views').addEventListener('focusin', () => listViews(address.view));
   element('views').addEventListener('pointerenter', () => listViews(address.view));

@@ -23,7 +23,10 @@ export class Notices {
     if (error === null || error === undefined) return;
     const words = inWords(error);
     if (!(error instanceof Error) || error.name !== 'Error') console.error(error);
-    this.#alert.append(h('span', null, words), button('×', () => this.fail(null), { 'aria-label': 'Close' }));
+    this.#alert.append(
+      h('span', null, words),
+      button('×', () => this.fail(null), { 'aria-label': 'Close' }),
+    );
     this.onerror(error);
   }
 

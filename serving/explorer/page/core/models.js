@@ -46,7 +46,8 @@ export class Models {
     if (!this.list.length) return { model: null, words: `No model is in service. ${this.#reasons()}` };
     const named = this.list.filter(({ model }) => name === null || model.name === name);
     if (!named.length) {
-      const words = `The address names the model “${name}”, which is not in service. This is ${this.list[0].model.name}.`;
+      const first = this.list[0].model.name;
+      const words = `The address names the model “${name}”, which is not in service. This is ${first}.`;
       return { model: this.list[0], words };
     }
     const exact = named.find(({ model }) => (model.version ?? '0') === version);

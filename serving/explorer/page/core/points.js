@@ -9,7 +9,9 @@ const MOST_POINTS = 64;
 /** @param {Float32Array} latent */
 const packed = (latent) =>
   toBase64(new Uint8Array(latent.buffer, latent.byteOffset, latent.byteLength))
-    .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
 
 /** @param {Point[]} points */
 export const pointsToText = (points) =>
@@ -23,16 +25,19 @@ export const pointsToText = (points) =>
  */
 export function pointsFromText(text, size) {
   if (!text || text.length > MOST_LETTERS) return [];
-  return text.split(',').slice(0, MOST_POINTS).flatMap((part) => {
-    try {
-      const [name, values] = part.split('~');
-      const base64 = values.replaceAll('-', '+').replaceAll('_', '/');
-      const bytes = fromBase64(base64.padEnd(Math.ceil(base64.length / 4) * 4, '='));
-      const latent = new Float32Array(bytes.buffer);
-      const fits = latent.length === size && latent.every(Number.isFinite);
-      return fits ? [{ name: decodeURIComponent(name).slice(0, 80), latent }] : [];
-    } catch {
-      return [];
-    }
-  });
+  return text
+    .split(',')
+    .slice(0, MOST_POINTS)
+    .flatMap((part) => {
+      try {
+        const [name, values] = part.split('~');
+        const base64 = values.replaceAll('-', '+').replaceAll('_', '/');
+        const bytes = fromBase64(base64.padEnd(Math.ceil(base64.length / 4) * 4, '='));
+        const latent = new Float32Array(bytes.buffer);
+        const fits = latent.length === size && latent.every(Number.isFinite);
+        return fits ? [{ name: decodeURIComponent(name).slice(0, 80), latent }] : [];
+      } catch {
+        return [];
+      }
+    });
 }

@@ -21,10 +21,18 @@ export function askToken(refused) {
     };
     const submit = (/** @type {Event} */ event) => (event.preventDefault(), take());
     const words = refused ? 'The server did not take that token.' : 'This server answers only who has its token.';
-    const dialog = h('dialog', { class: 'ask', 'aria-labelledby': 'ask-title', oncancel: leave },
-      h('form', { onsubmit: submit },
-        h('h2', { id: 'ask-title' }, 'Token wanted'), h('p', null, words), token,
-        h('div', { class: 'row' }, button('Continue', take, { class: 'primary' }), button('Cancel', leave))));
+    const dialog = h(
+      'dialog',
+      { class: 'ask', 'aria-labelledby': 'ask-title', oncancel: leave },
+      h(
+        'form',
+        { onsubmit: submit },
+        h('h2', { id: 'ask-title' }, 'Token wanted'),
+        h('p', null, words),
+        token,
+        h('div', { class: 'row' }, button('Continue', take, { class: 'primary' }), button('Cancel', leave)),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
     token.input.focus();

@@ -22,11 +22,15 @@ export function contoursOf(points, bounds) {
   const cells = Int32Array.from({ length: points.length / 2 }, (_, row) => cellOf(row));
   for (const cell of cells) if (cell >= 0) heights[cell]++;
   for (let pass = 0; pass < 3; pass++) heights = blurred(blurred(heights, 1, CELLS), CELLS, 1);
-  const atPoints = Float32Array.from(cells.filter((cell) => cell >= 0), (cell) => heights[cell]).sort();
+  const atPoints = Float32Array.from(
+    cells.filter((cell) => cell >= 0),
+    (cell) => heights[cell],
+  ).sort();
   return LEVELS.map((share) => {
     const level = atPoints[Math.floor(share * atPoints.length)] ?? 1;
     return lines(heights, level, (column, line) => [
-      bounds.left + (column + 0.5) * width, bounds.bottom + (line + 0.5) * height,
+      bounds.left + (column + 0.5) * width,
+      bounds.bottom + (line + 0.5) * height,
     ]);
   });
 }
@@ -61,7 +65,12 @@ function lines(heights, level, place) {
   for (let line = 0; line + 1 < CELLS; line++) {
     for (let column = 0; column + 1 < CELLS; column++) {
       /** @type {[number, number][]} */
-      const corners = [[column, line], [column + 1, line], [column + 1, line + 1], [column, line + 1]];
+      const corners = [
+        [column, line],
+        [column + 1, line],
+        [column + 1, line + 1],
+        [column, line + 1],
+      ];
       const crossings = corners.flatMap((from, side) => {
         const to = corners[(side + 1) % 4];
         const [a, b] = [at(...from), at(...to)];

@@ -3,7 +3,7 @@
  * points, Z of latents.
  */
 
-import { inverse, nearest } from '../core/inverse.js';
+import { inverse } from '../core/inverse.js';
 import { floats, latentSize } from '../core/tensors.js';
 
 /** Points of a plane through samples, fewer of large images: they are made for it, and not shown. */
@@ -85,11 +85,13 @@ async function planeMap(context, signal, wanted) {
   const { channels, height, width } = model.image;
   const rows = Math.min(SAMPLED, Math.max(FEWEST, Math.floor(MOST_IMAGE_BYTES / (channels * height * width))));
   const each = Math.max(1, Math.min(Number(model.maxRows), Math.ceil(rows / sources.length)));
-  const parts = await Promise.all(sources.map(async (source) => {
-    const message = { model: context.ref(model), count: each, seed: '1', includeLatents: true, ...source };
-    const said = await context.service.call('Sample', { ...message, imageFormat: 'IMAGE_FORMAT_UINT8' }, { signal });
-    return floats(said.latents);
-  }));
+  const parts = await Promise.all(
+    sources.map(async (source) => {
+      const message = { model: context.ref(model), count: each, seed: '1', includeLatents: true, ...source };
+      const said = await context.service.call('Sample', { ...message, imageFormat: 'IMAGE_FORMAT_UINT8' }, { signal });
+      return floats(said.latents);
+    }),
+  );
   const latents = joined(parts);
   const { mean, variance } = moments(latents, size);
   const order = [...variance.keys()].sort((a, b) => variance[b] - variance[a]);
@@ -101,7 +103,12 @@ async function planeMap(context, signal, wanted) {
     points[row * 2 + 1] = size === 1 ? 0 : latents[row * size + up];
   }
   return {
-    points, latents, labels: [], labelOf: [], quantile: new Float32Array(0), isSampled: true,
+    points,
+    latents,
+    labels: [],
+    labelOf: [],
+    quantile: new Float32Array(0),
+    isSampled: true,
     pools: pools.map(({ name }) => name),
     poolOf: pools.length ? Array.from({ length: count }, (_, row) => Math.floor(row / each)) : [],
     axes: [across, up],
@@ -155,20 +162,4 @@ function nearestPlace(points, latents, latent) {
     if (square < least) [best, least] = [row, square];
   }
   return [points[best * 2], points[best * 2 + 1]];
-}
-
-/**
- * What is known of the surroundings of a place, in words.
- * @param {LatentMap} map
- * @param {number} x
- * @param {number} y
- * @param {number} reach the distance that is still near
- */
-export function wordsOfPlace(map, x, y, reach) {
-  const { indices, squares } = nearest(map.points, x, y, 1);
-  if (!indices.length) return '';
-  if (Math.sqrt(squares[0]) > reach) return 'Far from the data';
-  const [label, pool] = [map.labels[map.labelOf[indices[0]]], map.pools[map.poolOf[indices[0]]]];
-  const named = label !== undefined ? `label ${label}` : pool !== undefined ? `pool ${pool}` : '';
-  return named ? `Among the data, nearest ${named}` : 'Among the data';
 }

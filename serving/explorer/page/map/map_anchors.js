@@ -14,7 +14,9 @@ export const LARGEST = 1e18;
 
 /** @param {Anchor[]} anchors */
 export const anchorsToText = (anchors) =>
-  anchors.map(({ name, x, y }) => [encodeURIComponent(name).replaceAll('~', '%7E'), short(x), short(y)].join('~')).join(',');
+  anchors
+    .map(({ name, x, y }) => [encodeURIComponent(name).replaceAll('~', '%7E'), short(x), short(y)].join('~'))
+    .join(',');
 
 /** @param {number} value */
 export const short = (value) => Number(value.toPrecision(6));
@@ -25,15 +27,18 @@ export const short = (value) => Number(value.toPrecision(6));
  * @returns {Anchor[]}
  */
 export function anchorsFromText(text) {
-  return (text ?? '').split(',').slice(0, MOST_ANCHORS).flatMap((part) => {
-    const [name, x, y] = part.split('~');
-    if (!x || !y || ![x, y].every((value) => Math.abs(Number(value)) <= LARGEST)) return [];
-    try {
-      return [{ name: decodeURIComponent(name).slice(0, 80), x: Number(x), y: Number(y) }];
-    } catch {
-      return [];
-    }
-  });
+  return (text ?? '')
+    .split(',')
+    .slice(0, MOST_ANCHORS)
+    .flatMap((part) => {
+      const [name, x, y] = part.split('~');
+      if (!x || !y || ![x, y].every((value) => Math.abs(Number(value)) <= LARGEST)) return [];
+      try {
+        return [{ name: decodeURIComponent(name).slice(0, 80), x: Number(x), y: Number(y) }];
+      } catch {
+        return [];
+      }
+    });
 }
 
 /**
@@ -45,12 +50,20 @@ export function anchorsFromText(text) {
 export function anchorList(context, map, anchors, changed) {
   const latest = new Latest();
   const list = h('ol', { class: 'anchors' });
-  const hint = h('p', { class: 'muted small' },
-    'Click the map, or press Enter on it, to set an anchor. Two or more make a walk.');
-  const walk = button('Walk between them', () => context.address.go('walk', {
-    points: pointsToText(anchors.map(({ name, x, y }) => ({ name, latent: map.latentAt(x, y) }))),
-    at: null,
-  }), { class: 'primary' });
+  const hint = h(
+    'p',
+    { class: 'muted small' },
+    'Click the map, or press Enter on it, to set an anchor. Two or more make a walk.',
+  );
+  const walk = button(
+    'Walk between them',
+    () =>
+      context.address.go('walk', {
+        points: pointsToText(anchors.map(({ name, x, y }) => ({ name, latent: map.latentAt(x, y) }))),
+        at: null,
+      }),
+    { class: 'primary' },
+  );
   const clear = button('Remove all', () => (anchors.splice(0), update()));
 
   /** @param {boolean} [isSame] only a name is another one */
@@ -78,7 +91,14 @@ export function anchorList(context, map, anchors, changed) {
   }
 
   update();
-  const element = h('section', { class: 'panel' }, h('h2', null, 'Anchors'), list, hint, h('div', { class: 'row' }, walk, clear));
+  const element = h(
+    'section',
+    { class: 'panel' },
+    h('h2', null, 'Anchors'),
+    list,
+    hint,
+    h('div', { class: 'row' }, walk, clear),
+  );
   return { element, update, close: () => latest.stop() };
 }
 
@@ -89,13 +109,19 @@ export function anchorList(context, map, anchors, changed) {
  * @param {Anchor[]} anchors
  */
 function itemOf(anchor, at, update, anchors) {
-  const name = h('input', { type: 'text', value: anchor.name, maxLength: 40, 'aria-label': `Name of anchor ${at + 1}` });
+  const name = h('input', {
+    type: 'text',
+    value: anchor.name,
+    maxLength: 40,
+    'aria-label': `Name of anchor ${at + 1}`,
+  });
   name.addEventListener('input', () => {
     anchor.name = name.value;
     update(true);
   });
   const remove = button('×', () => (anchors.splice(at, 1), update()), {
-    class: 'quiet', 'aria-label': `Remove anchor ${at + 1}`,
+    class: 'quiet',
+    'aria-label': `Remove anchor ${at + 1}`,
   });
   return h('li', null, h('img', { class: 'picture', alt: `Image at anchor ${at + 1}` }), name, remove);
 }

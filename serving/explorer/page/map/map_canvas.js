@@ -13,7 +13,11 @@ const TRAIL = 400;
 
 export class MapCanvas {
   element = h('canvas', {
-    class: 'map', tabindex: '0', role: 'application', 'aria-roledescription': 'map', 'aria-describedby': 'map-keys',
+    class: 'map',
+    tabindex: '0',
+    role: 'application',
+    'aria-roledescription': 'map',
+    'aria-describedby': 'map-keys',
   });
   camera;
   layer;
@@ -39,7 +43,12 @@ export class MapCanvas {
   #size = [1, 1];
   #theme = colours();
   /** Where the probe went, when, and whether a pointer led it. */
-  onprobe = (/** @type {number} */ _x, /** @type {number} */ _y, /** @type {number} */ _at, /** @type {boolean} */ _led) => {};
+  onprobe = (
+    /** @type {number} */ _x,
+    /** @type {number} */ _y,
+    /** @type {number} */ _at,
+    /** @type {boolean} */ _led,
+  ) => {};
   onanchor = (/** @type {number} */ _x, /** @type {number} */ _y) => {};
   onlook = () => {};
 
@@ -242,11 +251,19 @@ export class MapCanvas {
    */
   #paintProbe(brush, theme) {
     const [left, top] = this.camera.toScreen(this.probe.x, this.probe.y);
-    for (const [colour, thickness] of /** @type {[string, number][]} */ ([[theme.ground, 5], [theme.accent, 2.5]])) {
+    for (const [colour, thickness] of /** @type {[string, number][]} */ ([
+      [theme.ground, 5],
+      [theme.accent, 2.5],
+    ])) {
       brush.strokeStyle = colour;
       brush.lineWidth = thickness;
       brush.beginPath();
-      for (const [right, down] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      for (const [right, down] of [
+        [1, 0],
+        [-1, 0],
+        [0, 1],
+        [0, -1],
+      ]) {
         brush.moveTo(left + right * 4, top + down * 4);
         brush.lineTo(left + right * 13, top + down * 13);
       }

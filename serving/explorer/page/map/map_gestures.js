@@ -28,12 +28,16 @@ export function listen(element, wishes, moves) {
   element.addEventListener('pointerup', (event) => hands.release(event));
   element.addEventListener('pointercancel', (event) => hands.release(event));
   element.addEventListener('contextmenu', (event) => event.preventDefault());
-  element.addEventListener('wheel', (event) => {
-    event.preventDefault();
-    const { left, top } = placeIn(element, event);
-    const lines = event.deltaMode === 0 ? event.deltaY / 100 : event.deltaY / 3;
-    wishes.zoom(Math.exp(-Math.max(-3, Math.min(3, lines)) * 0.22), left, top);
-  }, { passive: false });
+  element.addEventListener(
+    'wheel',
+    (event) => {
+      event.preventDefault();
+      const { left, top } = placeIn(element, event);
+      const lines = event.deltaMode === 0 ? event.deltaY / 100 : event.deltaY / 3;
+      wishes.zoom(Math.exp(-Math.max(-3, Math.min(3, lines)) * 0.22), left, top);
+    },
+    { passive: false },
+  );
   element.addEventListener('keydown', (event) => {
     if (!event.ctrlKey && !event.metaKey && !event.altKey && key(event, wishes)) event.preventDefault();
   });

@@ -2,15 +2,34 @@
 
 /** After Okabe and Ito (2008), widened to ten; the second of each pair is for dark ground. */
 const KINDS = [
-  ['#0072b2', '#58aee8'], ['#d55e00', '#ff8a4c'], ['#009e73', '#35cfa2'], ['#c05a94', '#f09ac9'],
-  ['#b58900', '#f2c744'], ['#6a4fb3', '#b79df2'], ['#2aa6d6', '#a5def7'], ['#7d8700', '#cfd64f'],
-  ['#8c4a2f', '#d8a184'], ['#4d5766', '#c3ccd9'],
+  ['#0072b2', '#58aee8'],
+  ['#d55e00', '#ff8a4c'],
+  ['#009e73', '#35cfa2'],
+  ['#c05a94', '#f09ac9'],
+  ['#b58900', '#f2c744'],
+  ['#6a4fb3', '#b79df2'],
+  ['#2aa6d6', '#a5def7'],
+  ['#7d8700', '#cfd64f'],
+  ['#8c4a2f', '#d8a184'],
+  ['#4d5766', '#c3ccd9'],
 ];
 const OTHER = ['#9aa5b3', '#5d6877'];
 /** From usual to unusual, by lightness alone. */
 const RAMP = [
-  [[168, 205, 226], [90, 155, 200], [30, 100, 160], [70, 20, 90], [40, 0, 20]],
-  [[42, 62, 92], [44, 104, 140], [70, 160, 150], [190, 205, 110], [255, 240, 170]],
+  [
+    [168, 205, 226],
+    [90, 155, 200],
+    [30, 100, 160],
+    [70, 20, 90],
+    [40, 0, 20],
+  ],
+  [
+    [42, 62, 92],
+    [44, 104, 140],
+    [70, 160, 150],
+    [190, 205, 110],
+    [255, 240, 170],
+  ],
 ];
 export const RAMP_STEPS = 24;
 
@@ -41,7 +60,13 @@ export function colourOfStep(step) {
 export function colours() {
   const style = getComputedStyle(document.documentElement);
   const named = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
-  return { ground: named('surface'), text: named('text'), muted: named('muted'), line: named('line'), accent: named('accent') };
+  return {
+    ground: named('surface'),
+    text: named('text'),
+    muted: named('muted'),
+    line: named('line'),
+    accent: named('accent'),
+  };
 }
 
 /**
@@ -68,7 +93,10 @@ export function colouringOf(map, by) {
   const counts = names.map(() => 0);
   for (const index of of) if (index >= 0) counts[index]++;
   // The kinds with the most points have colours of their own, in the order of their names.
-  const most = [...names.keys()].filter((i) => counts[i]).sort((a, b) => counts[b] - counts[a]).slice(0, KINDS.length);
+  const most = [...names.keys()]
+    .filter((i) => counts[i])
+    .sort((a, b) => counts[b] - counts[a])
+    .slice(0, KINDS.length);
   const shown = most.sort((a, b) => a - b);
   const kind = names.map((_, index) => (shown.includes(index) ? shown.indexOf(index) : shown.length));
   const kindOf = Int32Array.from({ length: count }, (_, row) => kind[of[row]] ?? shown.length);
@@ -79,4 +107,20 @@ export function colouringOf(map, by) {
     counts: [...shown.map((index) => counts[index]), ...(others ? [others] : [])],
     colour: (index) => (index < shown.length ? colourOfKind(index) : OTHER[ground()]),
   };
+}
+
+/**
+ * What a map can be coloured by: the value of each way, and its title.
+ * @param {import('./latent_map.js').LatentMap} map
+ * @returns {[string, string][]}
+ */
+export function waysToColour(map) {
+  /** @type {[string, string, boolean][]} */
+  const ways = [
+    ['label', 'Label', map.labelOf.some((label) => label >= 0)],
+    ['pool', 'Pool', map.poolOf.some((pool) => pool >= 0)],
+    ['score', 'How unusual', map.quantile.length > 0],
+    ['none', 'Nothing', true],
+  ];
+  return ways.flatMap(([way, title, isThere]) => (isThere ? [[way, title]] : []));
 }

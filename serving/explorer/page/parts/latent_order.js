@@ -26,10 +26,18 @@ export const SILENT = 0.01;
 export async function orderOfLatents({ service, model, ref }, signal) {
   const size = latentSize(model);
   const pool = (model.pools ?? []).find(({ aggregate }) => aggregate)?.name;
-  const said = await service.call('Sample', {
-    model: ref(model), count: String(Math.min(SAMPLES, Number(model.maxRows))), seed: '1', imageFormat: imageFormat(model),
-    includeLatents: true, ...(pool ? { pool } : {}),
-  }, { signal });
+  const said = await service.call(
+    'Sample',
+    {
+      model: ref(model),
+      count: String(Math.min(SAMPLES, Number(model.maxRows))),
+      seed: '1',
+      imageFormat: imageFormat(model),
+      includeLatents: true,
+      ...(pool ? { pool } : {}),
+    },
+    { signal },
+  );
   const posterior = await service.call('Encode', { model: ref(model), images: said.images }, { signal });
   const [means, logVar] = [floats(posterior.mean), floats(posterior.logVar)];
   const { mean, variance } = moments(floats(said.latents), size);

@@ -81,6 +81,10 @@ export function rowsOf(images) {
   const bytes = atob(tensor.data);
   const each = bytes.length / Math.max(1, rows);
   return Array.from({ length: rows }, (_, row) => ({
-    tensor: { dtype: tensor.dtype, shape: ['1', ...shape.map(String)], data: btoa(bytes.slice(row * each, (row + 1) * each)) },
+    tensor: {
+      dtype: tensor.dtype,
+      shape: ['1', ...shape.map(String)],
+      data: btoa(bytes.slice(row * each, (row + 1) * each)),
+    },
   }));
 }

@@ -21,7 +21,11 @@ export class WalkFrames {
   #large = h('img', { class: 'picture big', alt: '' });
   #strip = h('div', { class: 'strip', 'aria-hidden': 'true' });
   #slider = slider({
-    label: 'Way', min: 0, max: 1, step: 1, value: 0,
+    label: 'Way',
+    min: 0,
+    max: 1,
+    step: 1,
+    value: 0,
     format: () => this.#words(),
     oninput: (at) => {
       this.stop();
@@ -64,12 +68,14 @@ export class WalkFrames {
     this.#slider.input.max = String(this.#urls.length - 1);
     const every = Math.max(1, Math.ceil((this.#urls.length - 1) / (MOST_IN_STRIP - 1)));
     const shown = this.#urls.map((src, frame) => ({ src, frame })).filter(({ frame }) => frame % every === 0);
-    this.#strip.replaceChildren(...shown.map(({ src, frame }) => {
-      const image = h('img', { class: 'picture', src, alt: '' });
-      image.dataset.at = String(frame);
-      image.classList.toggle('point', frame % steps === 0);
-      return image;
-    }));
+    this.#strip.replaceChildren(
+      ...shown.map(({ src, frame }) => {
+        const image = h('img', { class: 'picture', src, alt: '' });
+        image.dataset.at = String(frame);
+        image.classList.toggle('point', frame % steps === 0);
+        return image;
+      }),
+    );
     this.show(at);
   }
 
@@ -102,12 +108,15 @@ export class WalkFrames {
   #start() {
     this.#play.textContent = '❚❚ Pause';
     this.#play.setAttribute('aria-pressed', 'true');
-    this.#playing = setInterval(() => {
-      const last = this.#urls.length - 1;
-      if (this.#at >= last) this.#forward = -1;
-      if (this.#at <= 0) this.#forward = 1;
-      this.show(this.#at + this.#forward);
-    }, prefersStill() ? CALM_MS : FRAME_MS);
+    this.#playing = setInterval(
+      () => {
+        const last = this.#urls.length - 1;
+        if (this.#at >= last) this.#forward = -1;
+        if (this.#at <= 0) this.#forward = 1;
+        this.show(this.#at + this.#forward);
+      },
+      prefersStill() ? CALM_MS : FRAME_MS,
+    );
   }
 
   stop() {

@@ -20,8 +20,12 @@ const TEMPERATURE = 0.7;
  */
 export async function sampled({ service, model, ref }, pool, seed, signal) {
   const message = {
-    model: ref(model), count: '1', temperature: TEMPERATURE, includeLatents: true,
-    ...(pool ? { pool } : {}), ...(seed === null ? {} : { seed: String(seed) }),
+    model: ref(model),
+    count: '1',
+    temperature: TEMPERATURE,
+    includeLatents: true,
+    ...(pool ? { pool } : {}),
+    ...(seed === null ? {} : { seed: String(seed) }),
   };
   const said = await service.call('Sample', message, { signal });
   return { name: pool || 'prior', latent: floats(said.latents) };
@@ -41,9 +45,11 @@ export async function encoded({ service, model, ref }, file) {
 
 /** The pools of a model that a user can choose from; the first is the prior. */
 /** @param {Model} model */
-export const sourcesOf = (model) => /** @type {[string, string][]} */ ([
-  ['', 'the prior'], ...(model.pools ?? []).map(({ name }) => [name, `pool ${name}`]),
-]);
+export const sourcesOf = (model) =>
+  /** @type {[string, string][]} */ ([
+    ['', 'the prior'],
+    ...(model.pools ?? []).map(({ name }) => [name, `pool ${name}`]),
+  ]);
 
 /**
  * @param {Context} context
@@ -85,9 +91,22 @@ export function pointList(context, points, changed) {
   };
 
   const source = select({ label: 'From', options: sourcesOf(context.model) });
-  const element = h('section', { class: 'panel' }, h('h2', null, 'Points'), list,
-    h('div', { class: 'row' }, source, button('Add a sample', add(() => sampled(context, source.input.value, null)))),
-    filePicker('Add an image', (file) => add(() => encoded(context, file))()));
+  const element = h(
+    'section',
+    { class: 'panel' },
+    h('h2', null, 'Points'),
+    list,
+    h(
+      'div',
+      { class: 'row' },
+      source,
+      button(
+        'Add a sample',
+        add(() => sampled(context, source.input.value, null)),
+      ),
+    ),
+    filePicker('Add an image', (file) => add(() => encoded(context, file))()),
+  );
   return { element, update, close: () => latest.stop() };
 }
 
@@ -112,10 +131,23 @@ export function filePicker(label, take) {
  * @param {() => void} update
  */
 function itemOf(point, at, points, update) {
-  const tool = (/** @type {string} */ text, /** @type {string} */ words, /** @type {() => void} */ act, isOff = false) =>
-    button(text, () => (act(), update()), { class: 'quiet', 'aria-label': `${words} point ${at + 1}, ${point.name}`, disabled: isOff });
-  return h('li', null,
-    h('img', { class: 'picture', alt: `Image at point ${at + 1}` }), h('span', { class: 'name' }, point.name),
+  const tool = (
+    /** @type {string} */ text,
+    /** @type {string} */ words,
+    /** @type {() => void} */ act,
+    isOff = false,
+  ) =>
+    button(text, () => (act(), update()), {
+      class: 'quiet',
+      'aria-label': `${words} point ${at + 1}, ${point.name}`,
+      disabled: isOff,
+    });
+  return h(
+    'li',
+    null,
+    h('img', { class: 'picture', alt: `Image at point ${at + 1}` }),
+    h('span', { class: 'name' }, point.name),
     tool('↑', 'Earlier:', () => points.splice(at - 1, 0, ...points.splice(at, 1)), at === 0),
-    tool('×', 'Remove', () => points.splice(at, 1), points.length <= 2));
+    tool('×', 'Remove', () => points.splice(at, 1), points.length <= 2),
+  );
 }

@@ -1,16 +1,16 @@
 /** The map of a model's latent space: any place of it is decoded, live. */
 
 import { button, h, select } from '../core/elements.js';
-import { nearest } from '../core/inverse.js';
 import { pointsFromText, pointsToText } from '../core/points.js';
 import { latentSize } from '../core/tensors.js';
-import { loadMap, wordsOfPlace } from '../map/latent_map.js';
+import { loadMap } from '../map/latent_map.js';
 import { LiveDecoder } from '../parts/live_decoder.js';
 import { anchorList, anchorsFromText, anchorsToText, LARGEST, MOST_ANCHORS, short } from '../map/map_anchors.js';
 import { boundsOf } from '../map/map_camera.js';
 import { MapCanvas } from '../map/map_canvas.js';
 import { legendOf } from '../map/map_legend.js';
-import { colouringOf, onTheme } from '../map/palette.js';
+import { middleOf, nameOfPlace, reachOf, wordsOfMap, wordsOfPlace } from '../map/map_places.js';
+import { colouringOf, onTheme, waysToColour } from '../map/palette.js';
 
 const KEYS = 'Arrow keys move the cross, with Shift further; Enter sets an anchor; plus and minus zoom, 0 shows all.';
 const QUIET_MS = 500;
@@ -94,11 +94,19 @@ class MapView {
       this.#context.say(`Anchor ${canvas.anchors.length} set.`);
     };
     this.#root.replaceChildren(
-      h('div', { class: 'columns' },
-        h('section', { class: 'panel map-panel', 'aria-label': 'Map' },
-          ...this.#controls(map, canvas, ways, by), wordsOfMap(map),
-          h('p', { class: 'muted small', id: 'map-keys' }, 'Point at the map to decode a place, drag to walk. ', KEYS)),
-        h('div', { class: 'column' }, this.#probePanel(map, canvas), anchors.element)));
+      h(
+        'div',
+        { class: 'columns' },
+        h(
+          'section',
+          { class: 'panel map-panel', 'aria-label': 'Map' },
+          ...this.#controls(map, canvas, ways, by),
+          wordsOfMap(map),
+          h('p', { class: 'muted small', id: 'map-keys' }, 'Point at the map to decode a place, drag to walk. ', KEYS),
+        ),
+        h('div', { class: 'column' }, this.#probePanel(map, canvas), anchors.element),
+      ),
+    );
   }
 
   /**
@@ -108,7 +116,9 @@ class MapView {
   #restore(canvas) {
     const { address } = this.#context;
     const numbers = (/** @type {string} */ key) =>
-      (address.get(key) ?? '').split(',').map((text) => (text && Math.abs(Number(text)) <= LARGEST ? Number(text) : NaN));
+      (address.get(key) ?? '')
+        .split(',')
+        .map((text) => (text && Math.abs(Number(text)) <= LARGEST ? Number(text) : NaN));
     const [[x, y], [left, top, zoom]] = [numbers('probe'), numbers('look')];
     if (Number.isFinite(x) && Number.isFinite(y)) canvas.probe = { x, y };
     if ([left, top, zoom].every(Number.isFinite)) canvas.camera.look(left, top, zoom);
@@ -173,45 +183,77 @@ class MapView {
     const colour = (/** @type {string} */ way) => {
       const colouring = colouringOf(map, way);
       canvas.layer.colour(colouring);
-      legend.replaceChildren(legendOf(colouring, (kind) => {
-        canvas.layer.colour(colouring, kind);
-        canvas.redraw();
-      }));
+      legend.replaceChildren(
+        legendOf(colouring, (kind) => {
+          canvas.layer.colour(colouring, kind);
+          canvas.redraw();
+        }),
+      );
       canvas.redraw();
     };
-    const chooser = select({ label: 'Colour by', options: ways, value: by, onchange: (way) => {
-      address.set({ colour: way });
-      colour(way);
-    } });
+    const chooser = select({
+      label: 'Colour by',
+      options: ways,
+      value: by,
+      onchange: (way) => {
+        address.set({ colour: way });
+        colour(way);
+      },
+    });
     this.#closing.push(onTheme(() => colour(chooser.input.value)));
     colour(by);
-    const hand = button('Move', () => {
-      canvas.moves = !canvas.moves;
-      hand.setAttribute('aria-pressed', String(canvas.moves));
-      canvas.element.classList.toggle('moves', canvas.moves);
-    }, { 'aria-pressed': 'false', title: 'Drag moves the map instead of the cross' });
-    const bar = h('div', { class: 'row spread' },
+    const hand = button(
+      'Move',
+      () => {
+        canvas.moves = !canvas.moves;
+        hand.setAttribute('aria-pressed', String(canvas.moves));
+        canvas.element.classList.toggle('moves', canvas.moves);
+      },
+      { 'aria-pressed': 'false', title: 'Drag moves the map instead of the cross' },
+    );
+    const bar = h(
+      'div',
+      { class: 'row spread' },
       h('div', { class: 'row' }, chooser, ...(map.isSampled ? this.#axes(map) : [])),
-      h('div', { class: 'row tools', role: 'group', 'aria-label': 'View of the map' },
-        hand, button('−', () => canvas.zoom(1 / 1.5), { 'aria-label': 'Zoom out' }),
-        button('+', () => canvas.zoom(1.5), { 'aria-label': 'Zoom in' }), button('All', () => canvas.reset())));
+      h(
+        'div',
+        { class: 'row tools', role: 'group', 'aria-label': 'View of the map' },
+        hand,
+        button('−', () => canvas.zoom(1 / 1.5), { 'aria-label': 'Zoom out' }),
+        button('+', () => canvas.zoom(1.5), { 'aria-label': 'Zoom in' }),
+        button('All', () => canvas.reset()),
+      ),
+    );
     return [bar, canvas.element, legend];
   }
 
   /** @param {import('../map/latent_map.js').LatentMap} map */
   #axes(map) {
     const size = latentSize(this.#context.model);
-    const options = Array.from({ length: Math.min(size, MOST_AXES) }, (_, at) => /** @type {[string, string]} */ ([String(at), `latent ${at + 1}`]));
+    const options = Array.from(
+      { length: Math.min(size, MOST_AXES) },
+      (_, at) => /** @type {[string, string]} */ ([String(at), `latent ${at + 1}`]),
+    );
     const axes = map.axes ?? [0, 0];
-    return ['Across', 'Up'].map((label, side) => select({
-      label, options, value: String(axes[side]), onchange: (value) => {
-        axes[side] = Number(value);
-        this.#context.address.set({ axes: axes.map((axis) => axis + 1).join('-'), probe: null, look: null, anchors: null });
-        this.close();
-        this.#loading = new AbortController();
-        void this.start();
-      },
-    }));
+    return ['Across', 'Up'].map((label, side) =>
+      select({
+        label,
+        options,
+        value: String(axes[side]),
+        onchange: (value) => {
+          axes[side] = Number(value);
+          this.#context.address.set({
+            axes: axes.map((axis) => axis + 1).join('-'),
+            probe: null,
+            look: null,
+            anchors: null,
+          });
+          this.close();
+          this.#loading = new AbortController();
+          void this.start();
+        },
+      }),
+    );
   }
 
   /**
@@ -224,67 +266,18 @@ class MapView {
       const start = pointsToText([{ name: 'a place on the map', latent: map.latentAt(x, y) }]);
       this.#context.address.go('vary', { start, at: null });
     });
-    return h('section', { class: 'panel probe' }, h('h2', null, 'At the cross'), this.#picture, this.#where,
-      h('div', { class: 'row' }, button('Set anchor', () => canvas.onanchor(canvas.probe.x, canvas.probe.y)), vary));
+    return h(
+      'section',
+      { class: 'panel probe' },
+      h('h2', null, 'At the cross'),
+      this.#picture,
+      this.#where,
+      h(
+        'div',
+        { class: 'row' },
+        button('Set anchor', () => canvas.onanchor(canvas.probe.x, canvas.probe.y)),
+        vary,
+      ),
+    );
   }
-}
-
-/**
- * @param {import('../map/latent_map.js').LatentMap} map
- * @returns {[string, string][]}
- */
-function waysToColour(map) {
-  /** @type {[string, string, boolean][]} */
-  const ways = [
-    ['label', 'Label', map.labelOf.some((label) => label >= 0)],
-    ['pool', 'Pool', map.poolOf.some((pool) => pool >= 0)],
-    ['score', 'How unusual', map.quantile.length > 0],
-    ['none', 'Nothing', true],
-  ];
-  return ways.flatMap(([way, title, isThere]) => (isThere ? [[way, title]] : []));
-}
-
-/** @param {import('../map/latent_map.js').LatentMap} map */
-function wordsOfMap(map) {
-  if (map.isSampled) {
-    const words = map.pools.length ? 'samples of its pools' : 'samples of its prior';
-    return h('p', { class: 'muted small' }, 'The bundle of this model holds no map. ',
-      `Shown are ${words}, along two of its latents; the others stay at their mean. Choose others above.`);
-  }
-  const words = map.axes
-    ? 'The model has two latents: this is its latent space itself.'
-    : 'Each point is an image that the model was not trained on. What lies close together is alike; far distances are not to scale.';
-  return h('p', { class: 'muted small' }, words);
-}
-
-/**
- * How far from the nearest point a place is still among the data: a few times the usual distance of neighbours.
- * @param {import('../map/latent_map.js').LatentMap} map
- */
-function reachOf({ points }) {
-  const count = points.length / 2;
-  const rows = Array.from({ length: Math.min(count, 150) }, (_, at) => Math.floor((at * count) / Math.min(count, 150)));
-  const distances = rows.map((row) => Math.sqrt(nearest(points, points[row * 2], points[row * 2 + 1], 2).squares.at(-1) ?? 0));
-  return 4 * (distances.sort((a, b) => a - b)[distances.length >> 1] ?? 0);
-}
-
-/**
- * @param {import('../map/latent_map.js').LatentMap} map
- * @param {number} x
- * @param {number} y
- * @param {number} count of the anchors there are
- */
-function nameOfPlace(map, x, y, count) {
-  const [row] = nearest(map.points, x, y, 1).indices;
-  return map.labels[map.labelOf[row]] ?? map.pools[map.poolOf[row]] ?? `Point ${count + 1}`;
-}
-
-/**
- * A point among the others: the nearest to the medians.
- * @param {import('../map/latent_map.js').LatentMap} map
- */
-function middleOf({ points }) {
-  const median = (/** @type {number} */ axis) => points.filter((_, at) => at % 2 === axis).sort()[points.length >> 2];
-  const [row] = nearest(points, median(0), median(1), 1).indices;
-  return [points[row * 2], points[row * 2 + 1]];
 }

@@ -72,7 +72,8 @@ class VaryView {
       this.#known = await orderOfLatents(this.#context, this.#loading.signal);
       this.#start = given ?? (await this.#middleOf(pool));
     } catch (error) {
-      if (!this.#loading.signal.aborted) this.#root.replaceChildren(h('p', { class: 'empty' }, 'The latents cannot be shown.'));
+      if (!this.#loading.signal.aborted)
+        this.#root.replaceChildren(h('p', { class: 'empty' }, 'The latents cannot be shown.'));
       return fail(error);
     }
     if (this.#loading.signal.aborted) return;
@@ -105,9 +106,18 @@ class VaryView {
   /** @param {string} from */
   #layOut(from) {
     const { model, address } = this.#context;
-    const options = sourcesOf(model).map(([pool, text]) => /** @type {[string, string]} */ ([pool, `the middle of ${text}`]));
-    const source = select({ label: 'Start from', options, value: from, onchange: (pool) =>
-      void (pool === GIVEN ? this.#begin(async () => this.#given, null) : this.#begin(() => this.#middleOf(pool), pool)) });
+    const options = sourcesOf(model).map(
+      ([pool, text]) => /** @type {[string, string]} */ ([pool, `the middle of ${text}`]),
+    );
+    const source = select({
+      label: 'Start from',
+      options,
+      value: from,
+      onchange: (pool) =>
+        void (pool === GIVEN
+          ? this.#begin(async () => this.#given, null)
+          : this.#begin(() => this.#middleOf(pool), pool)),
+    });
     const offer = (/** @type {Point} */ given) => {
       this.#given = given;
       [...source.input.options].find(({ value }) => value === GIVEN)?.remove();
@@ -115,18 +125,42 @@ class VaryView {
       return given;
     };
     if (from === GIVEN) offer(this.#start);
-    const picker = filePicker('Start from an image', (file) =>
-      void this.#begin(async () => offer(await encoded(this.#context, file)), null));
+    const picker = filePicker(
+      'Start from an image',
+      (file) => void this.#begin(async () => offer(await encoded(this.#context, file)), null),
+    );
     const reset = button('Reset', () => this.#take(this.#start));
-    const walk = button('Walk from the start to here', () => address.go('walk', {
-      points: pointsToText([this.#start, { name: 'varied', latent: this.#latent }]), at: null,
-    }));
-    this.#root.replaceChildren(h('div', { class: 'columns vary-columns' },
-      h('section', { class: 'panel', 'aria-label': 'Latents' }, this.#words(), this.#sliders),
-      h('div', { class: 'column stays' }, h('section', { class: 'panel probe' }, h('h2', null, 'Image'), this.#picture,
-        h('div', { class: 'row' }, reset, walk)),
-      h('section', { class: 'panel' }, h('h2', null, 'Start'),
-        h('div', { class: 'row middle' }, h('div', { class: 'thumb' }, this.#from), source), picker))));
+    const walk = button('Walk from the start to here', () =>
+      address.go('walk', {
+        points: pointsToText([this.#start, { name: 'varied', latent: this.#latent }]),
+        at: null,
+      }),
+    );
+    this.#root.replaceChildren(
+      h(
+        'div',
+        { class: 'columns vary-columns' },
+        h('section', { class: 'panel', 'aria-label': 'Latents' }, this.#words(), this.#sliders),
+        h(
+          'div',
+          { class: 'column stays' },
+          h(
+            'section',
+            { class: 'panel probe' },
+            h('h2', null, 'Image'),
+            this.#picture,
+            h('div', { class: 'row' }, reset, walk),
+          ),
+          h(
+            'section',
+            { class: 'panel' },
+            h('h2', null, 'Start'),
+            h('div', { class: 'row middle' }, h('div', { class: 'thumb' }, this.#from), source),
+            picker,
+          ),
+        ),
+      ),
+    );
   }
 
   /**
@@ -148,9 +182,11 @@ class VaryView {
 
   #words() {
     const shape = this.#context.model.latentShape;
-    const grid = shape.length === 3
-      ? ` The latents of this model are a grid, ${shape[0]} channels of ${shape[1]} × ${shape[2]}: each slider moves one channel at one place of the image.`
-      : '';
+    const grid =
+      shape.length === 3
+        ? ` The latents of this model are a grid, ${shape[0]} channels of ${shape[1]} × ${shape[2]}: ` +
+          'each slider moves one channel at one place of the image.'
+        : '';
     const how = Number.isNaN(this.#known.kl[0])
       ? 'This model has no posterior: its latents are ordered by how much they vary.'
       : 'Ordered by what each latent tells of an image, its KL divergence from the prior in nats.';
@@ -165,8 +201,10 @@ class VaryView {
     const rows = order.slice(0, this.#count).map((index) => {
       const reach = REACH * spread[index];
       const bar = slider({
-        label: nameOfLatent(index, model), value: this.#latent[index],
-        min: Math.min(mean[index] - reach, this.#latent[index]), max: Math.max(mean[index] + reach, this.#latent[index]),
+        label: nameOfLatent(index, model),
+        value: this.#latent[index],
+        min: Math.min(mean[index] - reach, this.#latent[index]),
+        max: Math.max(mean[index] + reach, this.#latent[index]),
         oninput: (value) => this.#move(index, value),
       });
       bar.input.addEventListener('change', () => void this.#picturesOfEnds());
@@ -176,11 +214,13 @@ class VaryView {
       return h('div', { class: 'latent' }, low, h('div', null, bar, h('small', null, told)), high);
     });
     const rest = order.length - this.#count;
-    const more = rest > 0 && button(`Show ${Math.min(rest, SHOWN)} more of ${rest}`, () => {
-      this.#count += SHOWN;
-      this.#fill();
-      void this.#picturesOfEnds();
-    });
+    const more =
+      rest > 0 &&
+      button(`Show ${Math.min(rest, SHOWN)} more of ${rest}`, () => {
+        this.#count += SHOWN;
+        this.#fill();
+        void this.#picturesOfEnds();
+      });
     this.#sliders.replaceChildren(...rows, ...(more ? [more] : []));
   }
 
@@ -219,11 +259,13 @@ class VaryView {
   /** What each slider would make at its ends, and the start. */
   async #picturesOfEnds() {
     const { mean, spread } = this.#known;
-    const ends = this.#rows.flatMap(({ index }) => [-REACH, REACH].map((reach) => {
-      const latent = this.#latent.slice();
-      latent[index] = mean[index] + reach * spread[index];
-      return latent;
-    }));
+    const ends = this.#rows.flatMap(({ index }) =>
+      [-REACH, REACH].map((reach) => {
+        const latent = this.#latent.slice();
+        latent[index] = mean[index] + reach * spread[index];
+        return latent;
+      }),
+    );
     const rows = [...this.#rows];
     try {
       const images = await this.#ends.run((signal) => decodeAll(this.#context, [this.#start.latent, ...ends], signal));

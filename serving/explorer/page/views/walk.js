@@ -12,7 +12,10 @@ const STEPS = 16;
 const MOST_STEPS = 60;
 const DELAY_MS = 80;
 /** @type {[string, string][]} */
-const PATHS = [['linear', 'Straight'], ['spherical', 'Spherical']];
+const PATHS = [
+  ['linear', 'Straight'],
+  ['spherical', 'Spherical'],
+];
 
 /** @type {View} */
 export const view = {
@@ -50,13 +53,21 @@ class WalkView {
     this.#context = context;
     this.#wanted = Number(address.get('at')) || 0;
     this.#path = select({
-      label: 'Path', options: PATHS, value: address.get('path') ?? 'linear', onchange: () => this.#walk(),
+      label: 'Path',
+      options: PATHS,
+      value: address.get('path') ?? 'linear',
+      onchange: () => this.#walk(),
       hint: 'Straight is shortest. Spherical keeps the distance from the middle, where the prior has its mass.',
     });
     const steps = Math.round(Number(address.get('steps'))) || STEPS;
     this.#steps = slider({
-      label: 'Steps from point to point', min: 1, max: MOST_STEPS, step: 1, value: steps,
-      format: String, oninput: () => this.#walk(),
+      label: 'Steps from point to point',
+      min: 1,
+      max: MOST_STEPS,
+      step: 1,
+      value: steps,
+      format: String,
+      oninput: () => this.#walk(),
     });
     this.#frames.onmove = (at) => address.set({ at });
   }
@@ -82,10 +93,19 @@ class WalkView {
     this.#list = list;
     const gif = button('Download GIF', () => this.#download());
     this.#frames.controls.append(gif);
-    this.#root.replaceChildren(h('div', { class: 'columns' },
-      h('section', { class: 'panel', 'aria-label': 'Walk' }, this.#frames.element, this.#frames.controls),
-      h('div', { class: 'column' }, list.element,
-        h('section', { class: 'panel' }, h('h2', null, 'Way'), this.#path, this.#steps))));
+    this.#root.replaceChildren(
+      h(
+        'div',
+        { class: 'columns' },
+        h('section', { class: 'panel', 'aria-label': 'Walk' }, this.#frames.element, this.#frames.controls),
+        h(
+          'div',
+          { class: 'column' },
+          list.element,
+          h('section', { class: 'panel' }, h('h2', null, 'Way'), this.#path, this.#steps),
+        ),
+      ),
+    );
     list.update();
   }
 
@@ -111,7 +131,9 @@ class WalkView {
     const values = new Float32Array(this.#points.length * size);
     for (const [row, { latent }] of this.#points.entries()) values.set(latent, row * size);
     return {
-      model: ref(model), latents: latentTensor(values, model), steps: String(this.#stepsAllowed()),
+      model: ref(model),
+      latents: latentTensor(values, model),
+      steps: String(this.#stepsAllowed()),
       path: this.#path.input.value === 'spherical' ? 'INTERPOLATION_PATH_SPHERICAL' : 'INTERPOLATION_PATH_LINEAR',
     };
   }
@@ -119,7 +141,9 @@ class WalkView {
   async #walk() {
     const { address, service, model, fail } = this.#context;
     address.set({
-      points: pointsToText(this.#points), path: this.#path.input.value, steps: this.#steps.input.value,
+      points: pointsToText(this.#points),
+      path: this.#path.input.value,
+      steps: this.#steps.input.value,
     });
     const [steps, names] = [this.#stepsAllowed(), this.#points.map(({ name }) => name)];
     const share = this.#frames.count > 1 ? this.#frames.at / (this.#frames.count - 1) : null;
@@ -140,7 +164,11 @@ class WalkView {
     const { service, model, say, fail } = this.#context;
     say('Asking for the GIF…');
     try {
-      const blob = await service.walkGif(this.#message(), { delayMs: DELAY_MS, bounce: true, signal: this.#loading.signal });
+      const blob = await service.walkGif(this.#message(), {
+        delayMs: DELAY_MS,
+        bounce: true,
+        signal: this.#loading.signal,
+      });
       download(blob, `${model.model.name}-walk.gif`);
       say(`The GIF has ${Math.ceil(blob.size / 1024)} KB.`);
     } catch (error) {
