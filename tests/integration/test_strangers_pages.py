@@ -2,9 +2,12 @@
 
 import asyncio
 import base64
+import ssl
 
 import httpx
 import pytest
+import trustme
+from h2 import events
 
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
@@ -104,8 +107,6 @@ async def test_two_names(server):
 )
 async def test_http2(server, fields, status):
     """:authority is its Host; where both are there and differ, it is no HTTP/2."""
-    from h2 import events
-
     async with await Raw.open(server) as raw:
         second = RawHttp2(raw)
         second.h2.config.validate_outbound_headers = False
@@ -162,6 +163,23 @@ async def test_where_strangers_cannot_call(settings, tmp_path):
         async with httpx.AsyncClient(trust_env=False) as client:
             url = f"http://127.0.0.1:{port}/v2/health/live"
             assert (await client.get(url, headers={"host": "vae.example"})).status_code == 200
+
+
+async def test_with_tls_the_certificate_says_who_we_are(settings, tmp_path):
+    """No browser takes it for a stranger's name, so ours may be any."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("vae.example", "127.0.0.1")
+    paths = {"tls_certificate": tmp_path / "chain.pem", "tls_key": tmp_path / "key.pem"}
+    issued.private_key_pem.write_to_path(paths["tls_key"])
+    paths["tls_certificate"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with (
+        running(settings.model_copy(update=paths)) as server,
+        httpx.AsyncClient(verify=context, trust_env=False) as client,
+    ):
+        url = f"https://{server.http_address}/"
+        assert (await client.get(url, headers={"host": "vae.example"})).status_code == 200
 
 
 async def test_names_asked_for_elsewhere_hold_there(settings):
