@@ -13,28 +13,44 @@ from tests.support.process import serving
 from training.__main__ import main
 from training.data import Split
 from training.evaluate.latents.planes import mapped
-from training.export import export_bundle
+from training.evaluate.measured_run import measured_run
+from training.export import export_bundle, export_run
 from training.models.codec import ImageEncoder
 from training.pools import posterior
-from training.runs import load_run
+from training.runs import Run, load_run
 
-TINY = ["--network", "mlp", "--width", "24", "--latent", "6", "--batch-size", "32", "--no-tensorboard"]
+TRAINED = [
+    "--network",
+    "mlp",
+    "--width",
+    "64",
+    "--latent",
+    "6",
+    "--batch-size",
+    "32",
+    "--steps",
+    "1500",
+    "--warmup",
+    "0",
+]
+HELD_OUT = ["--val-fraction", "0.3", "--threads", "1", "--no-tensorboard"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """A VAE of the digits, briefly trained, with many images held out."""
+    """A VAE of the digits, trained for seconds, with many images held out."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert main(["fit", "--run", str(folder), *TINY, "--steps", "600", "--val-fraction", "0.3"]) == 0
+    assert main(["fit", "--run", str(folder), *TRAINED, *HELD_OUT]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
 def repository(run, tmp_path_factory) -> Path:
-    """Exported with labels, without a map, and with pools that were found."""
+    """Exported as it is, and without a map."""
     root = tmp_path_factory.mktemp("models")
-    for options in ([], ["--no-projection"], ["--pools", "mixture"]):
-        assert main(["export", "--run", str(run), "--repository", str(root), "--name", "d", *options]) == 0
+    export_run(measured_run(Run(run), load_run(run)), repository=root, name="d")
+    where = ["--run", str(run), "--repository", str(root), "--name", "d"]
+    assert main(["export", *where, "--no-projection"]) == 0
     return root
 
 
@@ -53,7 +69,7 @@ def test_points_are_the_validation_images(run, repository):
     image = np.square(points.latents[:, None] - means).sum(axis=2).argmin(axis=1)
     assert points.labels == tuple("0123456789")
     np.testing.assert_array_equal(points.label_of, val.labels.numpy()[image])
-    assert (points.pool_of == points.label_of).mean() > 0.6
+    assert (points.pool_of == points.label_of).mean() > 0.8
     assert np.quantile(points.quantile, [0, 0.5, 1]) == pytest.approx([0, 0.5, 1], abs=0.02)
     np.testing.assert_array_equal(points.points, mapped(points.latents))
 
@@ -62,15 +78,8 @@ def test_it_can_be_left_out(repository):
     """`--no-projection`: no such file, the rest is the same."""
     without, nothing = sealed(repository, 2)
     assert nothing is None
-    assert set(sealed(repository, 1)[0].manifest.files) - set(without.manifest.files) == {PROJECTION}
-
-
-def test_found_pools_and_labels_are_kept_apart(repository):
-    """Pools that were found are told by their own index, the labels of the data beside them."""
-    found, points = sealed(repository, 3)
-    named = {found.manifest.pools[index].name for index in points.pool_of}
-    assert named <= {pool.name for pool in found.manifest.pools if not pool.aggregate}
-    assert points.labels == tuple("0123456789")
+    files = {file for file in sealed(repository, 1)[0].manifest.files if not file.startswith("report/")}
+    assert files - set(without.manifest.files) == {PROJECTION}
 
 
 def test_any_place_is_an_image_of_what_lies_there(run, repository):
@@ -85,10 +94,10 @@ def test_any_place_is_an_image_of_what_lies_there(run, repository):
         places = (found.points + found.points[neighbour]) / 2
         images = client.decode("d", found.latents_at(places), version=1).images
         again = client.encode("d", images, version=1).mean
-    assert offers == {1: True, 2: False, 3: True}
+    assert offers == {1: True, 2: False}
     alike = np.square(again[:, None] - found.latents).sum(axis=2).argmin(axis=1)
     near = np.square(places[:, None] - found.points).sum(axis=2).argsort(axis=1)[:, :16]
-    assert (near == alike[:, None]).any(axis=1).mean() > 0.5
+    assert (near == alike[:, None]).any(axis=1).mean() > 0.9
 
 
 def test_modules_of_other_libraries_have_a_map(tmp_path):
