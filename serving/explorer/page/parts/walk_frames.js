@@ -33,7 +33,7 @@ export class WalkFrames {
       this.onmove(at);
     },
   });
-  #play = button('▶ Play', () => (this.#playing ? this.stop() : this.#start()), { 'aria-pressed': 'false' });
+  #play = button('▶ Play', () => (this.#playing ? this.stop() : this.#start()));
   /** Told when the user moved to a frame. */
   onmove = (/** @type {number} */ _at) => {};
 
@@ -86,9 +86,12 @@ export class WalkFrames {
     this.#large.src = this.#urls[this.#at];
     this.#slider.show(this.#at);
     this.#large.alt = this.#words();
+    const every = this.#every();
     for (const image of this.#strip.querySelectorAll('img')) {
       const frame = Number(image.dataset.at);
-      image.classList.toggle('now', frame <= this.#at && this.#at < frame + Math.max(1, this.#every()));
+      const isNow = frame <= this.#at && this.#at < frame + every;
+      image.classList.toggle('now', isNow);
+      if (isNow) this.#strip.scrollLeft = image.offsetLeft - this.#strip.clientWidth / 2;
     }
   }
 
@@ -107,7 +110,6 @@ export class WalkFrames {
 
   #start() {
     this.#play.textContent = '❚❚ Pause';
-    this.#play.setAttribute('aria-pressed', 'true');
     this.#playing = setInterval(
       () => {
         const last = this.#urls.length - 1;
@@ -123,6 +125,5 @@ export class WalkFrames {
     clearInterval(this.#playing);
     this.#playing = undefined;
     this.#play.textContent = '▶ Play';
-    this.#play.setAttribute('aria-pressed', 'false');
   }
 }
