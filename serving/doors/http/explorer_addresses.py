@@ -38,6 +38,8 @@ _FRESH_S = 0.25
 """For so long a page of metrics is given to whoever asks: they are for eyes."""
 _METRICS_WORK = 1_000_000
 """Writing them, in steps of arithmetic on a value."""
+_MOST_DRAWN = 2
+"""Walks that are made into pictures at once: each holds up to some 60 MB."""
 _FRAME_WORK, _GIF_WORK = 5, 20
 """Choosing a pixel's colour, and writing it, in the same."""
 _POLICY = (
@@ -94,6 +96,7 @@ class Explorer:
         self._frame, self._interpolate, self._bodies = frame, interpolate, bodies
         self._codec, self._limit, self._background = _ToGif(codec), limit, background
         self._metrics = _Metrics(metrics_text, background)
+        self._at_once = asyncio.Semaphore(_MOST_DRAWN)
 
     def resources(self, page: Mapping[str, PageFile]) -> dict[str, Resource]:
         """What there is, by path."""
@@ -135,6 +138,11 @@ class Explorer:
         tensor = pb.InterpolateResponse.FromString(serialised).images.tensor
         images = np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape)
         scale = animation.chosen_scale(images.shape, shown)
+        async with self._at_once:
+            return await self._drawn(images, scale, shown)
+
+    async def _drawn(self, images: animation.Pixels, scale: int, shown: Animation) -> bytes:
+        """A few milliseconds for a usual walk, up to a second for the longest."""
         pixels = images[0].size * scale**2
         (palette,) = await self._background.pieces(1, images.size, lambda _: animation.palette_of(images))
         parts = await self._background.pieces(
