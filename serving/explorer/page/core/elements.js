@@ -2,6 +2,8 @@
 
 let made = 0;
 
+const FOCUSABLE = /** @type {'button'} */ ('button:enabled, input');
+
 /** @param {string} stem */
 export const uniqueId = (stem) => `${stem}-${++made}`;
 
@@ -115,6 +117,18 @@ export function tick({ label, checked = false, onchange }) {
   const box = h('label', { class: 'tick' }, input, ' ', label);
   return Object.assign(box, { input });
 }
+
+/**
+ * Puts the focus where it was in a list that was made anew: on a keyboard it would be lost.
+ * @param {Element | null} list
+ * @param {number} at the item
+ */
+export const refocus = (list, at) =>
+  [...(list?.children ?? [])]
+    .slice(0, at + 1)
+    .at(-1)
+    ?.querySelector(FOCUSABLE)
+    ?.focus();
 
 /**
  * Hands a file to the user.

@@ -1,10 +1,9 @@
 /** The list of a map's anchors: named, pictured, and sent to Walk. */
 
-import { button, h } from '../core/elements.js';
-import { pngUrls } from '../core/pictures.js';
+import { button, h, refocus } from '../core/elements.js';
 import { pointsToText } from '../core/points.js';
 import { Latest } from '../core/latest.js';
-import { decodeAll } from '../parts/live_decoder.js';
+import { pictureItems } from '../parts/live_decoder.js';
 
 export const MOST_ANCHORS = 12;
 /** A coordinate of a map is never larger; squares of distances are finite then. */
@@ -74,20 +73,8 @@ export function anchorList(context, map, anchors, changed) {
     hint.hidden = anchors.length > 1;
     walk.disabled = anchors.length < 2;
     clear.hidden = !anchors.length;
-    if (anchors.length) void picture();
-  }
-
-  async function picture() {
-    const places = anchors.map(({ x, y }) => map.latentAt(x, y));
-    try {
-      const images = await latest.run((signal) => decodeAll(context, places, signal));
-      for (const [at, image] of (images ?? []).entries()) {
-        const shown = list.children[at]?.querySelector('img');
-        if (shown) shown.src = pngUrls(image)[0];
-      }
-    } catch (error) {
-      context.fail(error);
-    }
+    const latents = anchors.map(({ x, y }) => map.latentAt(x, y));
+    void pictureItems(context, latest, list, latents);
   }
 
   update();
@@ -119,9 +106,13 @@ function itemOf(anchor, at, update, anchors) {
     anchor.name = name.value;
     update(true);
   });
-  const remove = button('×', () => (anchors.splice(at, 1), update()), {
-    class: 'quiet',
-    'aria-label': `Remove anchor ${at + 1}`,
-  });
-  return h('li', null, h('img', { class: 'picture', alt: `Image at anchor ${at + 1}` }), name, remove);
+  const take = () => {
+    const list = item.parentElement;
+    anchors.splice(at, 1);
+    update();
+    refocus(list, at);
+  };
+  const remove = button('×', take, { class: 'quiet', 'aria-label': `Remove anchor ${at + 1}` });
+  const item = h('li', null, h('img', { class: 'picture', alt: `Image at anchor ${at + 1}` }), name, remove);
+  return item;
 }

@@ -1,7 +1,7 @@
 /** Decodes the newest latent of many, for pictures that follow a hand. */
 
 import { Latest } from '../core/latest.js';
-import { drawImage, imageFormat } from '../core/pictures.js';
+import { drawImage, imageFormat, pngUrls } from '../core/pictures.js';
 import { latentTensor } from '../core/tensors.js';
 
 /** Of a picture; smaller ones are faster as they are than as PNG files. */
@@ -67,6 +67,26 @@ export async function decodeAll({ service, model, ref }, latents, signal) {
     found.push(...rowsOf(said.images));
   }
   return found;
+}
+
+/**
+ * Shows the image of each latent in the first picture of each item of a list. Errors are told.
+ * @param {Context} context
+ * @param {Latest} latest one a list: the newest of its pictures are wanted
+ * @param {HTMLElement} list
+ * @param {Float32Array[]} latents
+ */
+export async function pictureItems(context, latest, list, latents) {
+  if (!latents.length) return;
+  try {
+    const images = await latest.run((signal) => decodeAll(context, latents, signal));
+    for (const [at, image] of (images ?? []).entries()) {
+      const shown = list.children[at]?.querySelector('img');
+      if (shown) shown.src = pngUrls(image)[0];
+    }
+  } catch (error) {
+    context.fail(error);
+  }
 }
 
 /**

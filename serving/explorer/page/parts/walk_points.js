@@ -1,10 +1,10 @@
 /** The points of a walk: where they come from, and in which order they are passed. */
 
-import { button, h, select, uniqueId } from '../core/elements.js';
-import { imagesOfFile, pngUrls } from '../core/pictures.js';
+import { button, h, refocus, select, uniqueId } from '../core/elements.js';
+import { imagesOfFile } from '../core/pictures.js';
 import { floats } from '../core/tensors.js';
 import { Latest } from '../core/latest.js';
-import { decodeAll } from './live_decoder.js';
+import { pictureItems } from './live_decoder.js';
 
 export const MOST_WALKED = 12;
 /** Of samples: below 1, so that they are typical of their pool. */
@@ -62,22 +62,9 @@ export function pointList(context, points, changed) {
   const update = () => {
     list.replaceChildren(...points.map((point, at) => itemOf(point, at, points, update)));
     changed();
-    void picture();
-  };
-
-  async function picture() {
-    if (!points.length) return;
     const latents = points.map(({ latent }) => latent);
-    try {
-      const images = await latest.run((signal) => decodeAll(context, latents, signal));
-      for (const [at, image] of (images ?? []).entries()) {
-        const shown = list.children[at]?.querySelector('img');
-        if (shown) shown.src = pngUrls(image)[0];
-      }
-    } catch (error) {
-      context.fail(error);
-    }
-  }
+    void pictureItems(context, latest, list, latents);
+  };
 
   const add = (/** @type {() => Promise<Point>} */ make) => async () => {
     if (points.length >= MOST_WALKED) return context.say(`A walk passes at most ${MOST_WALKED} points.`);
@@ -137,12 +124,17 @@ function itemOf(point, at, points, update) {
     /** @type {() => void} */ act,
     isOff = false,
   ) =>
-    button(text, () => (act(), update()), {
-      class: 'quiet',
-      'aria-label': `${words} point ${at + 1}, ${point.name}`,
-      disabled: isOff,
-    });
-  return h(
+    button(
+      text,
+      () => {
+        const list = item.parentElement;
+        act();
+        update();
+        refocus(list, at);
+      },
+      { class: 'quiet', 'aria-label': `${words} point ${at + 1}, ${point.name}`, disabled: isOff },
+    );
+  const item = h(
     'li',
     null,
     h('img', { class: 'picture', alt: `Image at point ${at + 1}` }),
@@ -150,4 +142,5 @@ function itemOf(point, at, points, update) {
     tool('↑', 'Earlier:', () => points.splice(at - 1, 0, ...points.splice(at, 1)), at === 0),
     tool('×', 'Remove', () => points.splice(at, 1), points.length <= 2),
   );
+  return item;
 }

@@ -105,8 +105,7 @@ class VaryView {
 
   /** @param {string} from */
   #layOut(from) {
-    const { model, address } = this.#context;
-    const options = sourcesOf(model).map(
+    const options = sourcesOf(this.#context.model).map(
       ([pool, text]) => /** @type {[string, string]} */ ([pool, `the middle of ${text}`]),
     );
     const source = select({
@@ -129,38 +128,33 @@ class VaryView {
       'Start from an image',
       (file) => void this.#begin(async () => offer(await encoded(this.#context, file)), null),
     );
-    const reset = button('Reset', () => this.#take(this.#start));
-    const walk = button('Walk from the start to here', () =>
-      address.go('walk', {
-        points: pointsToText([this.#start, { name: 'varied', latent: this.#latent }]),
-        at: null,
-      }),
+    const start = h(
+      'section',
+      { class: 'panel' },
+      h('h2', null, 'Start'),
+      h('div', { class: 'row middle' }, h('div', { class: 'thumb' }, this.#from), source),
+      picker,
     );
     this.#root.replaceChildren(
       h(
         'div',
         { class: 'columns vary-columns' },
         h('section', { class: 'panel', 'aria-label': 'Latents' }, this.#words(), this.#sliders),
-        h(
-          'div',
-          { class: 'column stays' },
-          h(
-            'section',
-            { class: 'panel probe' },
-            h('h2', null, 'Image'),
-            this.#picture,
-            h('div', { class: 'row' }, reset, walk),
-          ),
-          h(
-            'section',
-            { class: 'panel' },
-            h('h2', null, 'Start'),
-            h('div', { class: 'row middle' }, h('div', { class: 'thumb' }, this.#from), source),
-            picker,
-          ),
-        ),
+        h('div', { class: 'column stays' }, this.#image(), start),
       ),
     );
+  }
+
+  #image() {
+    const reset = button('Reset', () => this.#take(this.#start));
+    const walk = button('Walk from the start to here', () =>
+      this.#context.address.go('walk', {
+        points: pointsToText([this.#start, { name: 'varied', latent: this.#latent }]),
+        at: null,
+      }),
+    );
+    const buttons = h('div', { class: 'row' }, reset, walk);
+    return h('section', { class: 'panel probe' }, h('h2', null, 'Image'), this.#picture, buttons);
   }
 
   /**
