@@ -66,7 +66,9 @@ GARBAGE = {
         b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
     ),
     "a negative length": b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
-    "a length without end": b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: " + b"9" * 400 + b"\r\n\r\n",
+    "a length without end": b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: "
+    + b"9" * 400
+    + b"\r\n\r\n",
     "a folded header": b"GET / HTTP/1.1\r\nhost: localhost\r\na: b\r\n c\r\n\r\n",
     "a header without name": b"GET / HTTP/1.1\r\n: b\r\n\r\n",
     "nul": b"GET / HTTP/1.1\r\nhost: \0\r\n\r\n",
@@ -91,7 +93,8 @@ HEADS = {
     "a header without end": b"GET / HTTP/1.1\r\na: " + b"b" * 1_000_000,
     "an address without end": b"GET /" + b"a" * 1_000_000,
     "trailers without end": (
-        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 20_000
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+        + b"a: b\r\n" * 20_000
     ),
 }
 
@@ -165,7 +168,9 @@ async def test_a_body_byte_by_byte(server, raw):
         await raw.send(bytes([byte]))
     assert (await raw.answer())[2] == wanted
     chunks = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in SAMPLE) + b"0\r\n\r\n"
-    head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = (
+        f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     await raw.send(head.encode() + chunks)
     assert (await raw.answer())[2] == wanted
 

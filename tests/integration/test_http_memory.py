@@ -62,12 +62,15 @@ async def test_a_body_is_gone_once_it_was_answered(server, bodies, version, mess
 async def test_a_body_that_nobody_wants_is_dropped(server):
     """Of a GET, which needs no token: what comes is not kept, and the connection ends."""
     async with await Raw.open(server) as raw:
-        await raw.send(b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n")
+        await raw.send(
+            b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n"
+        )
         assert (await raw.answer())[0] == 200
         assert await raw.rest() == b""
     async with await Raw.open(server) as raw:
         await raw.send(
-            b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 400000\r\n\r\n" + bytes(400_000)
+            b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 400000\r\n\r\n"
+            + bytes(400_000)
         )
         assert (await raw.answer())[0] == 200
 
@@ -110,7 +113,9 @@ async def test_a_trailer_without_end(server):
 
 async def test_bad_chunks_are_told(server):
     """400; the request before them has its answer first."""
-    head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = (
+        f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     async with await Raw.open(server) as raw:
         await raw.send(post(SERVICE + "Sample", SAMPLE, PROTO) + head.encode() + b"zz\r\n")
         answers = (await raw.rest()).split(b"HTTP/1.1 ")[1:]
