@@ -11,9 +11,9 @@ TRITON := .venv-triton
 TRITON_INSTALLED := $(TRITON)/.installed
 BUF_PACKAGE := @bufbuild/buf@1.75.0
 
-include bench.mk clients.mk deploy.mk
+include bench.mk clients.mk deploy.mk explorer.mk
 
-.PHONY: help setup demo test test-slow check protos buf clean
+.PHONY: help setup demo demo-open test test-slow check protos buf clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -31,8 +31,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## Train on digits, export, serve, call, draw demo/*.png
 	$(BIN)/python -m demo
 
+demo-open: $(INSTALLED)  ## Keep the demo's model served, for your browser, until Ctrl-C
+	$(BIN)/python -m demo --open
+
 test: $(INSTALLED) $(TRITON_INSTALLED)  ## Run the tests, but for the slow ones
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile --ignore tests/triton
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile --ignore tests/triton --ignore tests/explorer
 	PYTHONPATH=$(CURDIR)/$(TRITON) $(BIN)/python -m pytest tests/triton
 
 # Clients of others, before .venv on the path of their tests: they want another gRPC than the server is pinned to.
@@ -44,7 +47,7 @@ $(TRITON_INSTALLED): $(INSTALLED) tests/triton/requirements.txt
 test-slow: $(INSTALLED)  ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
 
-check: $(INSTALLED) buf  ## Lint, format, types, import rules, size limits, fresh generated code
+check: $(INSTALLED) buf explorer-types  ## Lint, format, types, import rules, size limits, fresh generated code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -61,6 +64,6 @@ protos: $(INSTALLED)  ## Generate serving/pb from protos
 	$(BIN)/python protos/generate.py
 
 clean:  ## Back to a fresh checkout; of runs and models only the demo's go
-	rm -rf .venv $(TRITON) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf .venv $(TRITON) $(CLIENTS) $(EXPLORER) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	rm -rf runs/demo models/digits demo/*.png demo/*.log
 	find training serving demo benchmarks tests protos -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,26 +1,35 @@
-"""``python -m demo``, or ``make demo``."""
+"""``python -m demo``, or ``make demo``; with ``--open``, ``make demo-open``."""
 
+import argparse
 import sys
 import time
 
-from demo import calls, judging, pictures, programs
+from demo import calls, judging, opened, pictures, programs
 from demo.programs import NAME, DemoError
 from demo.scrape import moved, scrape
 from serving.client import Client, VaeError
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Train, export, serve, call, look.")
+    parser.add_argument("--open", action="store_true", help="serve the model for a browser, until Ctrl-C")
+    opens = parser.parse_args(arguments).open
     started = time.perf_counter()
     try:
+        if opens:
+            opened.keep_open()
+            return 0
         _demo()
     except (DemoError, VaeError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo: interrupted; `make demo` goes on where it stopped", file=sys.stderr)
+        again = "make demo-open" if opens else "make demo"
+        print(f"demo: interrupted; `{again}` goes on where it stopped", file=sys.stderr)
         return 130
     print(f"\nDone in {time.perf_counter() - started:.0f} s.")
+    print("To move in its latent space yourself: `make demo-open`, then http://127.0.0.1:8080/ in a browser.")
     return 0
 
 
@@ -35,7 +44,7 @@ def _demo() -> None:
     dataset = judging.load_digits()
     test_images = dataset.test.images.numpy()
     _step("2. Serve it, and call it through the client")
-    with programs.serving() as server, Client(server.grpc_address) as client:
+    with programs.serving(*programs.on_free_ports()) as server, Client(server.grpc_address) as client:
         before = scrape(server.metrics_address)
         answers = calls.ask(client, NAME, test_images)
         is_the_same = calls.is_the_same_by_http(client, server.http_address, NAME)

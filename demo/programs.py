@@ -27,6 +27,7 @@ class DemoError(Exception):
 class Server:
     """A running ``vae-serve``."""
 
+    process: subprocess.Popen[str]
     grpc_address: str
     metrics_address: str
     http_address: str
@@ -55,12 +56,15 @@ def _run(module: str, *arguments: str) -> None:
         raise DemoError(f"python -m {module} {arguments[0]} ended with exit code {status}")
 
 
+def on_free_ports() -> list[str]:
+    """Flags for ``serving``."""
+    return [f"--{door}=127.0.0.1:0" for door in ("address", "http-address", "metrics-address")]
+
+
 @contextlib.contextmanager
-def serving() -> Iterator[Server]:
-    """``vae-serve`` on free ports; stopped by SIGTERM, and its exit code checked."""
-    free = "127.0.0.1:0"
-    addresses = [f"--{door}={free}" for door in ("address", "http-address", "metrics-address")]
-    command = ["-m", "serving", "--repository", str(REPOSITORY), *addresses]
+def serving(*flags: str) -> Iterator[Server]:
+    """``vae-serve``, stopped by SIGTERM, and its exit code checked."""
+    command = ["-m", "serving", "--repository", str(REPOSITORY), *flags]
     print(f"$ python {' '.join(command)}", flush=True)
     with SERVER_LOG.open("w") as log:
         process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=log, text=True)
@@ -70,13 +74,19 @@ def serving() -> Iterator[Server]:
             line = process.stdout.readline().strip()
             ready = _READY.search(line)
             if ready is None:
-                raise DemoError(f"the server did not start, see {SERVER_LOG}")
-            print(line)
-            yield Server(*ready.groups())
+                raise DemoError(f"the server did not start: {_last_words()}")
+            print(line, flush=True)
+            yield Server(process, *ready.groups())
         finally:
             status = _stop(process)
     if status != 0:
         raise DemoError(f"the server ended with exit code {status}, see {SERVER_LOG}")
+
+
+def _last_words() -> str:
+    """What a server said last."""
+    lines = SERVER_LOG.read_text().splitlines()
+    return lines[-1] if lines else f"it said nothing, see {SERVER_LOG}"
 
 
 def _stop(process: subprocess.Popen[str]) -> int:

@@ -31,7 +31,6 @@ from serving.host.cpus import available_cpus
 from serving.host.descriptors import connections_that_fit
 from serving.host.memory import limit_bytes
 from serving.metrics.endpoint import metrics_server
-from serving.metrics.http_refusals import HttpRefusals
 from serving.metrics.registry import Metrics
 from serving.models.memory_budget import Room
 from serving.models.model import Limits, Model, load_model
@@ -145,8 +144,7 @@ async def running(
         repository = _repository(settings, provider, executors, metrics, health)
         frame = await _frame(settings, repository, metrics, stack)
         methods = _methods(settings, repository, metrics, background, frame, health)
-        refused = HttpRefusals(metrics.registry)
-        doors = Doors(settings, frame, methods, health, background, refused, connections=connections)
+        doors = Doors(settings, frame, methods, health, background, metrics, connections=connections)
         secrets = await abandonable(partial(Secrets, settings, doors.renew))
         if secrets.pem:
             metrics.watch_certificate(secrets.seconds_left)

@@ -31,6 +31,7 @@ _REMOVED = {
 }
 """Settings of earlier versions, and what became of them."""
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
 _LARGEST_FILE = 1 << 20
 """Bytes of a certificate, a key or a token; a device has no end."""
 
@@ -73,6 +74,15 @@ class Settings(BaseSettings):
         (),
         description="origins whose pages may call over HTTP, with commas between, such as "
         "https://example.org; * allows all",
+    )
+    http_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="names that HTTP requests may call this server by, besides localhost and IP addresses, "
+        "with commas between; * any; default: any, but none on loopback without TLS and token",
+    )
+    explorer: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="the page to explore models with, at / of the HTTP door; auto: where that is on loopback",
     )
     metrics_address: Address = Field(
         "127.0.0.1:9464", description="where Prometheus metrics are served (HTTP)"
@@ -154,9 +164,9 @@ class Settings(BaseSettings):
         """A word, because an empty flag or variable is one that is not set."""
         return "" if given == "off" else given
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "http_hosts", mode="before")
     @classmethod
-    def _origins(cls, given: object) -> object:
+    def _listed(cls, given: object) -> object:
         return (
             tuple(part.strip() for part in given.split(",") if part.strip())
             if isinstance(given, str)
@@ -170,6 +180,14 @@ class Settings(BaseSettings):
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError("want origins as browsers send them, scheme://host[:port], or *")
         return origins
+
+    @field_validator("http_hosts")
+    @classmethod
+    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name != "*" and not _HOST.fullmatch(name):
+                raise ValueError("want names without scheme and port, in small letters, or *")
+        return names
 
     @model_validator(mode="after")
     def _tls_complete(self) -> Self:

@@ -67,6 +67,18 @@ def test_modules_are_small():
     assert not found, "\n".join(found)
 
 
+def test_scripts_are_small():
+    """A file of the explorer's page has at most 300 lines, like a module."""
+    files = [
+        path
+        for path in (ROOT / "serving/explorer").rglob("*")
+        if path.suffix in (".css", ".html", ".js", ".ts")
+    ]
+    assert len(files) > 10
+    found = [line for path in files for line in too_long(path, MAX_MODULE)]
+    assert not found, "\n".join(found)
+
+
 def test_functions_are_small():
     """A function has at most 50 lines, docstring included."""
     found = [line for path in modules(*CODE) for line in long_functions(path)]

@@ -49,7 +49,7 @@ async def by_grpc(port: int, codes: Counter[str], ended: asyncio.Event) -> None:
 
 async def by_http(port: int, codes: Counter[str], ended: asyncio.Event) -> None:
     """The same; a connection that ends without a byte of an answer is UNAVAILABLE, as gRPC says it."""
-    head = f"POST {_PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/proto\r\n"
+    head = f"POST {_PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/proto\r\n"
     request = head.encode() + b"content-length: %d\r\n\r\n" % len(_SAMPLE) + _SAMPLE
     while not ended.is_set():
         try:

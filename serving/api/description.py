@@ -1,11 +1,16 @@
-"""What GetModel and ListModels say of a model and of its versions."""
+"""What GetModel, ListModels and GetLatentMap say of a model and of its versions."""
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
 
+from serving.bundle import PROJECTION
+from serving.errors import NotOffered
 from serving.models.model import Model
 from serving.models.version_states import VersionState
 from serving.pb.vae.v1 import models_pb2
+from serving.pb.vae.v1 import vae_service_pb2 as pb
+from serving.wire import replies
 
 
 def describe(model: Model) -> models_pb2.Model:
@@ -38,6 +43,8 @@ def describe(model: Model) -> models_pb2.Model:
         max_rows=model.max_rows,
         dataset=manifest.training.dataset,
         offers_score=model.scorer is not None,
+        offers_latent_map=model.projection is not None,
+        gates=[models_pb2.Gate(**gate.model_dump()) for gate in manifest.training.gates],
     )
 
 
@@ -50,4 +57,30 @@ def describe_version(state: VersionState) -> models_pb2.ModelVersion:
         digest=state.digest,
         memory_bytes=state.memory_bytes,
         is_default=state.is_default,
+    )
+
+
+def latent_map(model: Model) -> bytes:
+    """The response to GetLatentMap, serialised. Raises NotOffered for a model without a map."""
+    found = model.projection
+    if found is None:
+        raise NotOffered(
+            PROJECTION,
+            f"model {model.name}: its bundle has no map of its latent space; want it exported anew",
+        )
+
+    def indices(of: NDArray[np.int32] | None) -> list[int]:
+        return [] if of is None else of.tolist()
+
+    known = pb.GetLatentMapResponse(
+        labels=found.labels, label_of=indices(found.label_of), pool_of=indices(found.pool_of)
+    )
+    return replies.join(
+        replies.served_model(model.name, model.version, model.digest),
+        replies.tensor(pb.GetLatentMapResponse.POINTS_FIELD_NUMBER, found.points),
+        replies.tensor(pb.GetLatentMapResponse.LATENTS_FIELD_NUMBER, found.latents),
+        (known.SerializeToString(),),
+        ()
+        if found.quantile is None
+        else replies.tensor(pb.GetLatentMapResponse.QUANTILE_FIELD_NUMBER, found.quantile),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.api import pictures, sampling
-from serving.api.description import describe, describe_version
+from serving.api.description import describe, describe_version, latent_map
 from serving.api.frame import Call
 from serving.api.leases import Lease
 from serving.errors import InvalidInput, ShuttingDown
@@ -185,6 +185,9 @@ class VaeService:
         model = self._repository.resolve(request.model.name, request.model.version)
         versions = [describe_version(state) for state in self._repository.versions(model.name)]
         return pb.GetModelResponse(model=describe(model), versions=versions).SerializeToString()
+
+    async def GetLatentMap(self, request: pb.GetLatentMapRequest, call: Call) -> bytes:
+        return latent_map(self._repository.resolve(request.model.name, request.model.version))
 
     async def _sampled(
         self,

@@ -88,7 +88,9 @@ def _details(error: errors.ServingError) -> list[Message]:
             )
         case errors.NotOffered():
             missing = error_details_pb2.PreconditionFailure.Violation(
-                type="GRAPH", subject=error.missing, description=str(error)
+                type="GRAPH" if error.missing.endswith(".onnx") else "FILE",
+                subject=error.missing,
+                description=str(error),
             )
             details.append(error_details_pb2.PreconditionFailure(violations=[missing]))
         case errors.Overloaded():

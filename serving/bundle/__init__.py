@@ -33,12 +33,14 @@ from serving.bundle.manifest import (
     TrainingSummary,
     is_model_name,
 )
+from serving.bundle.projection import PROJECTION, Projection, read_projection
 from serving.bundle.sealed_files import BundleError, UnreadableBundle
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
     "MOST_POOLS",
+    "PROJECTION",
     "ROLES",
     "STANDARD_DOMAINS",
     "Bundle",
@@ -54,6 +56,7 @@ __all__ = [
     "PoolEntry",
     "Pools",
     "Precision",
+    "Projection",
     "Reference",
     "Role",
     "TrainingSummary",
@@ -62,6 +65,7 @@ __all__ = [
     "is_model_name",
     "is_random",
     "read",
+    "read_projection",
     "seal",
     "target_path",
     "tensors_of",

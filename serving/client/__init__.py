@@ -7,6 +7,8 @@ from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClien
 from serving.client.failures import VaeError
 from serving.client.results import (
     Decoded,
+    Gate,
+    LatentMap,
     Metric,
     Model,
     ModelVersion,
@@ -26,6 +28,8 @@ __all__ = [
     "Client",
     "Decoded",
     "Format",
+    "Gate",
+    "LatentMap",
     "Metric",
     "Model",
     "ModelVersion",

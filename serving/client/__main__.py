@@ -1,4 +1,4 @@
-"""``vae-client``: sample, encode, decode, reconstruct, score and models from the command line.
+"""``vae-client``: sample, encode, decode, reconstruct, score, map and models from the command line.
 
 Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files, told in a line.
 """
@@ -11,28 +11,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from serving.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Client, Format, VaeError, files
+from serving.client import Client, Format, VaeError, files
+from serving.client.arguments import Parser, add_command, add_connection, add_images, add_out
 from serving.client.printed_tables import print_table, print_versions, print_versions_as_json
 from serving.client.result_size import gathered
 from serving.wire import images as formats
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
-        """Unlike argparse's own, not silent where it cannot be written."""
-        print(self.format_help(), end="", file=file)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -181,6 +168,24 @@ def _score(client: Client, options: argparse.Namespace) -> None:
     _done(options.out, f"{len(images)} scores, {scores.samples} samples each", scores.model.name)
 
 
+def _map(client: Client, options: argparse.Namespace) -> None:
+    found = client.latent_map(**_which(options))
+    pools = (
+        client.model(options.model, version=found.model.version).pools if found.pool_of is not None else ()
+    )
+    content = {
+        "points": found.points,
+        "latents": found.latents,
+        "label_of": found.label_of,
+        "labels": np.array(found.labels) if found.labels else None,
+        "pool_of": found.pool_of,
+        "pools": np.array([pool.name for pool in pools]) if pools else None,
+        "quantile": found.quantile,
+    }
+    files.write_arrays(options.out, content)
+    _done(options.out, f"{len(found.points)} points", found.model.name)
+
+
 def _models(client: Client, options: argparse.Namespace) -> None:
     show = print_versions_as_json if options.json else print_versions
     show(client.versions())
@@ -199,101 +204,47 @@ def _done(out: Path, what: str, model: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="vae-client", description="Call a vaeserve server.")
+    parser = Parser(prog="vae-client", description="Call a vaeserve server.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    sample = _add(commands, "sample", _sample, "draw new images")
+    sample = add_command(commands, "sample", _sample, "draw new images")
     sample.add_argument("--count", type=int, default=64, help="number of images (default: 64)")
     sample.add_argument("--seed", type=int, help="gives the same images again (default: drawn by the server)")
     sample.add_argument("--first-row", type=int, default=0, help="row of the seed to begin with (default: 0)")
     sample.add_argument("--stream", action="store_true", help="in one streamed call instead of several")
     sample.add_argument("--pool", help="pool to sample from (default: the prior)")
     sample.add_argument("--temperature", type=float, help="below 1 gives more typical images (default: 1)")
-    _add_out(sample, ".png", ".npz")
+    add_out(sample, ".png", ".npz")
 
-    encode = _add(commands, "encode", _encode, "posteriors and pool probabilities of images")
-    _add_images(encode)
+    encode = add_command(commands, "encode", _encode, "posteriors and pool probabilities of images")
+    add_images(encode)
     encode.add_argument("--latents", action="store_true", help="also one sample of each posterior")
     encode.add_argument("--seed", type=int, help="seed of these samples (default: drawn by the server)")
-    _add_out(encode, ".npz")
+    add_out(encode, ".npz")
 
-    decode = _add(commands, "decode", _decode, "images of latents")
+    decode = add_command(commands, "decode", _decode, "images of latents")
     decode.add_argument("latents", type=Path, help=".npy, or .npz with the array latents or mean")
-    _add_out(decode, ".png", ".npz")
+    add_out(decode, ".png", ".npz")
 
-    reconstruct = _add(commands, "reconstruct", _reconstruct, "images encoded and decoded again")
-    _add_images(reconstruct)
-    _add_out(reconstruct, ".png", ".npz")
+    reconstruct = add_command(commands, "reconstruct", _reconstruct, "images encoded and decoded again")
+    add_images(reconstruct)
+    add_out(reconstruct, ".png", ".npz")
 
-    score = _add(commands, "score", _score, "how well the model explains images, in nats")
-    _add_images(score)
+    score = add_command(commands, "score", _score, "how well the model explains images, in nats")
+    add_images(score)
     score.add_argument("--samples", type=int, default=16, help="of each posterior (default: 16)")
     score.add_argument("--seed", type=int, help="seed of these samples (default: drawn by the server)")
-    _add_out(score, ".npz", required=False)
+    add_out(score, ".npz", required=False)
+
+    latent_map = add_command(commands, "map", _map, "map of the latent space in two dimensions")
+    add_out(latent_map, ".npz")
 
     known = "every version that the server knows of, its state and the reason of it"
     models = commands.add_parser("models", help=known, description=f"{known.capitalize()}.")
     models.set_defaults(command=_models)
     models.add_argument("--json", action="store_true", help="everything that is known, as JSON")
-    _add_connection(models)
+    add_connection(models)
     return parser
-
-
-def _add(
-    commands: "argparse._SubParsersAction[_Parser]", name: str, command: object, text: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-    parser.set_defaults(command=command)
-    parser.add_argument("--model", default="", help="name of the model (default: the only one there is)")
-    parser.add_argument("--version", type=_whole, default=0, help="of it (default: the highest in service)")
-    _add_connection(parser)
-    return parser
-
-
-def _add_connection(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("connection; a bearer token is taken from VAE_TOKEN")
-    address = os.environ.get("VAE_ADDRESS", DEFAULT_ADDRESS)
-    group.add_argument(
-        "--address",
-        default=address,
-        help=f"host:port for gRPC, http://host:port for HTTP, or VAE_ADDRESS (default: {address})",
-    )
-    group.add_argument("--tls", action="store_true", help="encrypt the connection; https:// implies it")
-    group.add_argument(
-        "--root-certificate", type=Path, help="PEM file to verify the server with; implies --tls"
-    )
-    group.add_argument(
-        "--timeout", type=float, default=DEFAULT_TIMEOUT_S, help="seconds a call (default: 30)"
-    )
-
-
-def _add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "images", type=Path, nargs="+", help="image files or folders of them, or one .npy or .npz file"
-    )
-    parser.add_argument("--fit", action="store_true", help="scale and crop image files of another size")
-
-
-def _add_out(parser: argparse.ArgumentParser, *suffixes: str, required: bool = True) -> None:
-    def out(value: str) -> Path:
-        path = Path(value)
-        if path.suffix not in suffixes:
-            raise argparse.ArgumentTypeError(
-                f"want a file name that ends in {' or '.join(suffixes)}, came {value}"
-            )
-        return path
-
-    kinds = "a grid as .png, or arrays as .npz" if ".png" in suffixes else "arrays as .npz"
-    unless = "" if required else " (default: print them)"
-    parser.add_argument("--out", type=out, required=required, help=f"file to write: {kinds}{unless}")
-    if ".png" in suffixes:
-        parser.add_argument("--columns", type=_whole, help="columns of the grid")
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"want a whole number from 1, came {text}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -45,3 +45,15 @@ class Listing:
         """One model: its shapes, pools and figures."""
         response = yield Call("GetModel", pb.GetModelRequest(model=requests.ref(model, version)))
         return messages.from_model(response.model)
+
+    def latent_map(self, model: str = "", *, version: int = 0) -> Operation[results.LatentMap]:
+        """A map of the model's latent space in two dimensions, any place of which can be decoded.
+
+        >>> found = client.latent_map("digits")
+        >>> images = client.decode("digits", found.latents_at(np.array([[0.0, 1.5]]))).images
+
+        Raises:
+            VaeError: from the server, FAILED_PRECONDITION of a bundle without a map.
+        """
+        response = yield Call("GetLatentMap", pb.GetLatentMapRequest(model=requests.ref(model, version)))
+        return messages.from_latent_map(response)

@@ -114,6 +114,21 @@ def from_scores(responses: Sequence[vae_service_pb2.ScoreResponse]) -> results.S
     )
 
 
+def from_latent_map(response: vae_service_pb2.GetLatentMapResponse) -> results.LatentMap:
+    def indices(of: Sequence[int]) -> results.Integers | None:
+        return np.array(of, np.int32) if of else None
+
+    return results.LatentMap(
+        model=from_served(response.model),
+        points=from_tensors([response.points]),
+        latents=from_tensors([response.latents]),
+        labels=list(response.labels),
+        label_of=indices(response.label_of),
+        pool_of=indices(response.pool_of),
+        quantile=from_tensors([response.quantile]) if response.HasField("quantile") else None,
+    )
+
+
 def from_served(message: models_pb2.ServedModel) -> results.ServedModel:
     return results.ServedModel(message.name, message.version, message.digest)
 
@@ -138,6 +153,8 @@ def from_model(message: models_pb2.Model) -> results.Model:
         max_rows=message.max_rows,
         dataset=message.dataset,
         offers_score=message.offers_score,
+        offers_latent_map=message.offers_latent_map,
+        gates=tuple(results.Gate(g.name, g.wanted, g.came, g.passed, g.forced) for g in message.gates),
     )
 
 

@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int32]
 Images = NDArray[Any]
+
+_NEAREST = 8
+"""Points of a map that a place of it lies between."""
+_PLACES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,54 @@ class Reconstructions:
     """[N, *latent_shape], the posterior means, if they were asked for."""
 
 
+@dataclass(frozen=True, eq=False)
+class LatentMap:
+    """A map of the latent space in two dimensions: where images lie that the model was not trained on.
+
+    N is the number of points, Z of latents: the product of the model's latent shape.
+    """
+
+    model: ServedModel
+    points: Floats
+    """[N, 2]; of a model with two latents these are the latents, with more their axes mean nothing."""
+    latents: Floats
+    """[N, Z] of the same points."""
+    labels: list[str]
+    """Names that the images have, each once."""
+    label_of: Integers | None
+    """[N] index into ``labels``, -1 where it is not known; None without labels."""
+    pool_of: Integers | None
+    """[N] index into the model's pools, -1 where it is not known; None without pools."""
+    quantile: Floats | None
+    """[N] place of each point's score among the validation images, 0 to 1, if the bundle has scores."""
+
+    def latents_at(self, places: NDArray[Any]) -> Floats:
+        """The latents of any places of the map, [M, 2] → [M, Z], to be decoded.
+
+        They are the mean of the 8 nearest points' latents, weighted by 1 / distance² (Shepard 1968), and
+        exact at a point. Of a model with two latents a place is its own latent.
+
+        Raises:
+            ValueError: other shapes.
+        """
+        if places.ndim != 2 or places.shape[1] != 2:
+            raise ValueError(f"places: want [M, 2], came {list(places.shape)}")
+        if np.array_equal(self.points, self.latents):
+            return places.astype(np.float32)
+        parts = range(0, max(1, len(places)), _PLACES_AT_ONCE)
+        return np.concatenate([self._weighted(places[first : first + _PLACES_AT_ONCE]) for first in parts])
+
+    def _weighted(self, places: NDArray[Any]) -> Floats:
+        squares = np.square(places[:, None].astype(np.float64) - self.points).sum(axis=2)  # [M, N]
+        chosen = np.argsort(squares, axis=1, kind="stable")[:, :_NEAREST]
+        near = np.take_along_axis(squares, chosen, axis=1)
+        weight = np.zeros_like(near)
+        weight[:, 0] = 1.0
+        np.divide(near[:, :1], near, out=weight, where=near > 0)  # a sum that is finite, however near
+        weight /= weight.sum(axis=1, keepdims=True)
+        return np.asarray(np.einsum("mk,mkz->mz", weight, self.latents[chosen]), np.float32)
+
+
 @dataclass(frozen=True)
 class Pool:
     """A kind of data that can be sampled from."""
@@ -120,6 +173,19 @@ class Metric:
 
     value: float
     standard_error: float | None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A check that a model had to pass before its bundle was sealed."""
+
+    name: str
+    wanted: str
+    """The condition, in words."""
+    came: str
+    passed: bool
+    forced: bool
+    """True if it did not pass, and the bundle was sealed all the same."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +213,9 @@ class Model:
     dataset: str
     offers_score: bool
     """Whether ``score`` can be called."""
+    offers_latent_map: bool = False
+    """Whether ``latent_map`` can be called."""
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from serving.doors.http import door as http_door
 from serving.doors.secrets import Secrets
 from serving.doors.standard_services import Health
 from serving.host.background import Background
-from serving.metrics.http_refusals import HttpRefusals
+from serving.metrics.registry import Metrics
 from serving.settings import Settings
 
 _CLOSE_S = 3.0
@@ -26,7 +26,7 @@ class Doors:
         methods: Sequence[Method],
         health: Health,
         background: Background,
-        refusals: HttpRefusals,
+        metrics: Metrics,
         *,
         connections: int,
     ) -> None:
@@ -34,7 +34,7 @@ class Doors:
         self._settings = settings
         self._frame = frame
         self._grpc = grpc_door.new_server(settings, connections, frame, methods, health)
-        self._http = http_door.new_listener(settings, connections, frame, methods, background, refusals)
+        self._http = http_door.new_listener(settings, connections, frame, methods, background, metrics)
 
     async def open(self, secrets: Secrets) -> tuple[str, str]:
         """The addresses of gRPC and of HTTP, with the ports that are really bound. Raises StartupError."""

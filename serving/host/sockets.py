@@ -1,5 +1,6 @@
 """Addresses to listen on: whether they are well formed, and why one cannot be had."""
 
+import ipaddress
 import socket
 
 _HIGHEST_PORT = 65_535
@@ -70,3 +71,18 @@ def listen(address: str, backlog: int, *, shared: bool) -> tuple[list[socket.soc
             one.close()
         raise
     return listening, f"{address.rpartition(':')[0]}:{port}"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches it: every address of its host, "localhost" say, is loopback."""
+    host, port = parse(address)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return False
+    return all(_is_loopback(ipaddress.ip_address(str(where[0]).partition("%")[0])) for *_, where in found)
+
+
+def _is_loopback(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (inner or address).is_loopback

@@ -94,9 +94,14 @@ class Metrics:
 
     def page(self) -> Any:
         """A WSGI application that shows them all."""
-        return make_wsgi_app(
-            self.registry if self._worker is None else _OfWorker(self.registry, self._worker)
-        )
+        return make_wsgi_app(self._shown())
+
+    def text(self) -> bytes:
+        """The same, in the format that it has unless another is asked for."""
+        return prometheus.generate_latest(self._shown())
+
+    def _shown(self) -> Any:
+        return self.registry if self._worker is None else _OfWorker(self.registry, self._worker)
 
     def _requests(self) -> None:
         r, call, model = self.registry, ("model", "method"), ("model",)

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.bundle import Bundle, BundleError, Pools, Reference, Role, check_graph_file, read
+from serving.bundle import (
+    Bundle,
+    BundleError,
+    Pools,
+    Projection,
+    Reference,
+    Role,
+    check_graph_file,
+    read,
+    read_projection,
+)
 from serving.latent.pool_set import PoolSet
 from serving.models.first_run import Queue, queues_of, run, try_out, try_pools
 from serving.models.golden import prove_parity
@@ -48,6 +58,7 @@ class Loaded:
     """By queue: encoder, decoder, on a GPU pixels, and prior, score, score_single if the bundle has them."""
     pools: PoolSet | None
     reference: Reference | None
+    projection: Projection | None
     memory_bytes: int
     """That loading it and running one batch at a time took; at least the size of the graphs' files."""
 
@@ -111,9 +122,10 @@ def _loaded(
     pools = _pools(bundle, latents)
     if pools:
         try_pools(pools, manifest, sessions["decoder"], rows_at_once["decoder"])
+    projection = read_projection(bundle, latents=latents)
     weights = sum(manifest.files[graph.file].size for graph in manifest.graphs.values())
     taken = max(budget.taken_bytes(), weights)
-    return Loaded(bundle, graphs, pools, _reference(bundle, latents), taken)
+    return Loaded(bundle, graphs, pools, _reference(bundle, latents), projection, taken)
 
 
 def _session(bundle: Bundle, role: Role, provider: Provider, max_batch_rows: int, turn: Turn) -> Session:

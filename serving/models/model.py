@@ -75,6 +75,8 @@ class Model:
         self.latents = math.prod(self.manifest.latent_shape)
         """Z, the number of latents of a row."""
         self.pools = loaded.pools
+        self.projection = loaded.projection
+        """The map of its latent space; None for a bundle without one."""
         room = limits.max_message_bytes - _HEADER_BYTES
         self.max_rows = min(limits.max_rows, max(1, room // row_bytes(self.manifest)))
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift

@@ -21,7 +21,7 @@ LINE = """curl -d '{"count": 4, "imageFormat": "IMAGE_FORMAT_PNG"}' localhost:80
 SERVICE = "/vae.v1.VaeService/"
 AS_JSON = ("-H", "content-type: application/json")
 AS_STREAM = ("-H", "content-type: application/connect+json")
-READS = ("ListModels", "GetModel")
+READS = ("ListModels", "GetModel", "GetLatentMap")
 SAID = b"\n%{http_code} %{http_version}"
 """After the body: the status and the version of HTTP that was spoken."""
 

@@ -31,6 +31,7 @@ NEIGHBOURHOOD = {"latent": from_array(np.zeros((1, toy.LATENTS), np.float32)), "
 REQUESTS = {
     "list": pb.ListModelsRequest(),
     "get": pb.GetModelRequest(),
+    "map": pb.GetLatentMapRequest(model={"name": "scoring"}),
     **{f"sample {form}": pb.SampleRequest(count=7, seed=3, image_format=form) for form in FORMATS},
     "sample pool": pb.SampleRequest(count=7, seed=3, pool="one", include_latents=True),
     "sample near": pb.SampleRequest(count=7, seed=3, neighbourhood=NEIGHBOURHOOD, first_row=2),
@@ -45,6 +46,7 @@ REQUESTS = {
     "no such pool": pb.SampleRequest(count=1, pool="x"),
     "count 0": pb.SampleRequest(count=0),
     "no score": pb.ScoreRequest(images=IMAGES, seed=5),
+    "no map": pb.GetLatentMapRequest(),
     "no images": pb.EncodeRequest(),
 }
 
@@ -54,7 +56,7 @@ def repository(tmp_path):
     """Two models; requests that name none are for the first, by the fixture below."""
     root = tmp_path / "models"
     toy.make_bundle(root)
-    toy.make_bundle(root, name="scoring", with_score=True)
+    toy.make_bundle(root, name="scoring", with_score=True, projection=toy.projection())
     return root
 
 

@@ -63,13 +63,15 @@ async def nothing_is_left(server):
 
 GARBAGE = {
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
     "length and chunks": (
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
     ),
-    "a negative length": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
-    "a length without end": b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: " + b"9" * 400 + b"\r\n\r\n",
-    "a folded header": b"GET / HTTP/1.1\r\nhost: x\r\na: b\r\n c\r\n\r\n",
+    "a negative length": b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+    "a length without end": b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: "
+    + b"9" * 400
+    + b"\r\n\r\n",
+    "a folded header": b"GET / HTTP/1.1\r\nhost: localhost\r\na: b\r\n c\r\n\r\n",
     "a header without name": b"GET / HTTP/1.1\r\n: b\r\n\r\n",
     "nul": b"GET / HTTP/1.1\r\nhost: \0\r\n\r\n",
     "HTTP/9": b"GET / HTTP/9.9\r\n\r\n",
@@ -93,7 +95,8 @@ HEADS = {
     "a header without end": b"GET / HTTP/1.1\r\na: " + b"b" * 1_000_000,
     "an address without end": b"GET /" + b"a" * 1_000_000,
     "trailers without end": (
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 20_000
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+        + b"a: b\r\n" * 20_000
     ),
 }
 
@@ -167,7 +170,9 @@ async def test_a_body_byte_by_byte(server, raw):
         await raw.send(bytes([byte]))
     assert (await raw.answer())[2] == wanted
     chunks = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in SAMPLE) + b"0\r\n\r\n"
-    head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: x\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = (
+        f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     await raw.send(head.encode() + chunks)
     assert (await raw.answer())[2] == wanted
 
@@ -326,7 +331,7 @@ class TestHttp2:
     async def test_headers_are_bounded(self, server, second):
         """A list beyond the limit that was announced ends the connection."""
         number = second.h2.get_next_available_stream_id()
-        fields = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
+        fields = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "localhost")]
         second.h2.send_headers(number, [*fields, *[(f"a{n}", "b" * 1000) for n in range(100)]])
         await second.flush()
         assert await second.until(events.ConnectionTerminated)

@@ -64,12 +64,15 @@ async def test_a_body_is_gone_once_it_was_answered(server, bodies, version, mess
 async def test_a_body_that_nobody_wants_is_dropped(server):
     """Of a GET, which needs no token: what comes is not kept, and the connection ends."""
     async with await Raw.open(server) as raw:
-        await raw.send(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n")
+        await raw.send(
+            b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000000\r\n\r\n"
+        )
         assert (await raw.answer())[0] == 200
         assert await raw.rest() == b""
     async with await Raw.open(server) as raw:
         await raw.send(
-            b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\ncontent-length: 400000\r\n\r\n" + bytes(400_000)
+            b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 400000\r\n\r\n"
+            + bytes(400_000)
         )
         assert (await raw.answer())[0] == 200
 
@@ -89,7 +92,7 @@ async def test_what_comes_after_a_refusal_is_not_kept(settings, monkeypatch):
         running(settings.model_copy(update={"max_message_mib": 1})) as server,
         await Raw.open(server) as raw,
     ):
-        head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: x\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+        head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
         await raw.send(head.encode())
         for _ in range(64):
             await raw.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
@@ -101,7 +104,7 @@ async def test_what_comes_after_a_refusal_is_not_kept(settings, monkeypatch):
 async def test_a_trailer_without_end(server):
     """431 after some kilobytes, whatever is being answered."""
     async with await Raw.open(server) as raw:
-        head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: x\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+        head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
         await raw.send(head.encode() + b"1\r\n\x08\r\n0\r\na: ")
         for _ in range(100):
             try:
@@ -113,7 +116,9 @@ async def test_a_trailer_without_end(server):
 
 async def test_bad_chunks_are_told(server):
     """400; the request before them has its answer first."""
-    head = f"POST {SERVICE}Sample HTTP/1.1\r\nhost: x\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = (
+        f"POST {SERVICE}Sample HTTP/1.1\r\nhost: localhost\r\n{PROTO}\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     async with await Raw.open(server) as raw:
         await raw.send(post(SERVICE + "Sample", SAMPLE, PROTO) + head.encode() + b"zz\r\n")
         answers = (await raw.rest()).split(b"HTTP/1.1 ")[1:]
@@ -138,7 +143,7 @@ async def test_hosts(server, said, status):
 async def test_an_upgrade_that_is_not_offered(server):
     """The request is answered, and the connection said to end."""
     async with await Raw.open(server) as raw:
-        await raw.send(b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        await raw.send(b"GET /v2 HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
         status, headers, _ = await raw.answer()
         assert (status, headers["connection"]) == (200, "close")
 

@@ -22,10 +22,11 @@ SCALE = 0.3611
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """A few colour images of one kind and of another."""
+    """Colour images of one kind and of another, as many as make a map."""
     path = tmp_path_factory.mktemp("photos") / "images.npz"
     pixels = np.round((EXPECTED["image"] + 1) * 127.5).astype(np.uint8)
-    np.savez(path, images=pixels, labels=np.array(["cat", "dog", "cat", "dog"]))
+    labels = np.array(["cat", "dog", "cat", "dog"] * 6)
+    np.savez(path, images=np.tile(pixels, (6, 1, 1, 1)), labels=labels)
     return path
 
 
@@ -71,3 +72,16 @@ def test_pools_lie_among_the_scaled_means(client):
     """At temperature 0, a pool's sample is the mean of its images' latents, as callers see them."""
     drawn = client.sample("kl", 1, pool="cat", temperature=0.0, latents=True)
     np.testing.assert_allclose(drawn.latents[0], EXPECTED["scaled_mean"][::2].mean(axis=0), atol=0.02)
+
+
+def test_the_map_is_of_scaled_means(client):
+    """Where the images of the import lie, with their labels and pools, as Decode takes latents."""
+    found = client.latent_map("kl")
+    means = EXPECTED["scaled_mean"].reshape(4, -1)
+    image = np.square(found.latents[:, None] - means).sum(axis=2).argmin(axis=1)
+    np.testing.assert_allclose(found.latents, means[image], atol=0.05)
+    assert found.points.shape == (24, 2)
+    names = [found.labels[label] for label in found.label_of]
+    assert names == [("cat", "dog")[index % 2] for index in image]
+    pools = client.model("kl").pools
+    assert [pools[index].name for index in found.pool_of] == names

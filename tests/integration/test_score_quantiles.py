@@ -10,7 +10,7 @@ from serving.client import Client
 from tests.support.process import serving
 from training.__main__ import main
 from training.data import to_unit
-from training.export.score import Score, score_quantiles
+from training.export.score import Score, held_out_scores
 from training.runs import load_run
 
 LEARNS_BY_HEART = [
@@ -56,9 +56,9 @@ def test_a_twentieth_of_held_out_images_lies_above_95_percent(run, repository):
     assert 0.01 < (scores.quantile > 0.95).mean() < 0.1
     assert abs(scores.quantile.mean() - 0.5) < 0.06
     score = Score(model.encoder, model.decoder, model.likelihood, model.prior)
-    of_training = score_quantiles(score, data.train.images, model.latent_shape)
+    of_training = held_out_scores(score, data.train.images, model.latent_shape).quantiles
     assert (np.interp(scores.nelbo, of_training, np.linspace(0, 1, len(of_training))) > 0.95).mean() > 0.1
-    of_validation = score_quantiles(score, data.val.images, model.latent_shape)
+    of_validation = held_out_scores(score, data.val.images, model.latent_shape).quantiles
     reference = Reference.from_bytes(
         read(repository / "digits/1").content("reference.safetensors"), latents=16
     )

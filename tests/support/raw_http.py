@@ -57,7 +57,7 @@ class Raw:
 def post(path: str, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
     """A request; ``length`` is what it says of its body."""
     said = len(body) if length is None else length
-    lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {said}", *headers]
+    lines = [f"POST {path} HTTP/1.1", "host: localhost", f"content-length: {said}", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
@@ -90,7 +90,7 @@ class RawHttp2:
             ":method": "POST",
             ":path": path,
             ":scheme": "http",
-            ":authority": "x",
+            ":authority": "localhost",
             "content-type": kind,
             **{name.replace("_", "-"): value for name, value in more.items()},
         }

@@ -70,6 +70,7 @@ def make_bundle(
     with_score: bool = False,
     with_flow: bool = False,
     quantiles: Rows | None = None,
+    projection: bundle.Projection | None = None,
 ) -> bundle.Bundle:
     """Seal a bundle; ``golden_error`` spoils the golden outputs by that much."""
     optional = {"score": _score, "prior": _prior}
@@ -81,8 +82,26 @@ def make_bundle(
         "reference.safetensors": _reference(quantiles).to_bytes(),
         "golden.safetensors": _golden(seed, image_shape, golden_error),
         **{f"{role}.onnx": optional[role](seed, image_shape) for role in roles},
+        **({} if projection is None else {bundle.PROJECTION: projection.to_bytes()}),
     }
     return bundle.seal(repository / name / str(version), _body(name, version, image_shape, roles), files)
+
+
+def projection(count: int = 12, *, plain: bool = False) -> bundle.Projection:
+    """A map of so many points; a plain one has neither labels nor pools nor scores."""
+    rng = np.random.default_rng(count)
+    latents = rng.normal(size=(count, LATENTS)).astype(np.float32)
+    points = latents[:, :2].copy()
+    if plain:
+        return bundle.Projection(points, latents)
+    return bundle.Projection(
+        points,
+        latents,
+        labels=("zéro", "one"),
+        label_of=np.arange(count, dtype=np.int32) % 3 - 1,
+        pool_of=(latents[:, 0] < 0).astype(np.int32),
+        quantile=np.linspace(0, 1, count, dtype=np.float32),
+    )
 
 
 def _graph(file: str, inputs: tuple[str, ...], *outputs: str) -> bundle.Graph:

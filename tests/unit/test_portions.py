@@ -11,7 +11,7 @@ from training.data import Split
 from training.evaluate import estimate
 from training.evaluate.latents.aggregate_posterior import _posterior
 from training.evaluate.samples.sample_quality import look_at_decoded
-from training.export.score import Score, score_quantiles
+from training.export.score import Score, held_out_scores
 from training.fit.losses import objective
 from training.fit.minibatches import Stream, generator
 from training.fit.step import validate
@@ -105,7 +105,7 @@ def test_large_images_are_looked_at_few_at_a_time():
     images = torch.rand(5, *LARGE)
     posterior(made.encoder, images)
     _posterior(made, images)
-    score_quantiles(Score(made.encoder, made.decoder, made.likelihood, made.prior), images, (3,))
+    held_out_scores(Score(made.encoder, made.decoder, made.likelihood, made.prior), images, (3,))
 
     class Judge:
         def look(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from training.export import Facts, Score, export_bundle
 from training.export.gates import Admission, parity_gate
 from training.export.graphs import to_onnx
 from training.export.parity import score_parity
-from training.export.score import score_quantiles
+from training.export.score import held_out_scores
 from training.fit.losses import elbo
 from training.models.flow import RealNVP
 from training.models.likelihoods import Bernoulli, Gaussian
@@ -90,10 +90,10 @@ def test_quantiles_are_those_of_the_held_out_images():
     images = torch.randint(
         0, 256, (300, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
     )
-    quantiles = score_quantiles(score, images, LATENT_SHAPE)
+    quantiles = held_out_scores(score, images, LATENT_SHAPE).quantiles
     assert (quantiles.shape, quantiles.dtype) == ((1001,), np.float32)
     assert (np.diff(quantiles) >= 0).all()
-    np.testing.assert_array_equal(score_quantiles(score, images, LATENT_SHAPE), quantiles)
+    np.testing.assert_array_equal(held_out_scores(score, images, LATENT_SHAPE).quantiles, quantiles)
     with torch.inference_mode():
         distortion, rate, _ = score(images / 255, torch.randn(300, 4, *LATENT_SHAPE))
     assert 0.4 < (distortion + rate < quantiles[500]).float().mean() < 0.6
@@ -103,9 +103,9 @@ def test_quantiles_are_those_of_the_held_out_images():
 def test_of_few_held_out_images_there_are_no_quantiles(count, caplog):
     """Of fewer than 20 none lies above the quantile 0.95; that they are left out is said."""
     score = of(KINDS["gaussian, flow"]())
-    assert score_quantiles(score, None if count is None else torch.rand(count, *SHAPE), LATENT_SHAPE) is None
+    assert held_out_scores(score, None if count is None else torch.rand(count, *SHAPE), LATENT_SHAPE) is None
     assert f"want at least 20 validation images, came {count or 0}" in caplog.text
-    assert score_quantiles(score, torch.rand(20, *SHAPE), LATENT_SHAPE) is not None
+    assert held_out_scores(score, torch.rand(20, *SHAPE), LATENT_SHAPE) is not None
 
 
 def test_reference_without_quantiles_is_read():

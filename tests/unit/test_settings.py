@@ -34,6 +34,16 @@ def test_every_setting_is_described():
         (["--address", "a b:1"], r"--address .*want host:port"),
         (["--metrics-address", "127.0.0.1:65536"], r"--metrics-address .*want a port from 0 to 65535"),
         (["--metrics-address", "[::1]"], r"--metrics-address .*want host:port"),
+        (["--explorer", "maybe"], r"--explorer \(VAE_EXPLORER\): .*'off'.* came 'maybe'"),
+        (
+            ["--http-hosts", "http://a.org"],
+            r"--http-hosts \(VAE_HTTP_HOSTS\): want names without scheme and port",
+        ),
+        (
+            ["--http-hosts", "a.org:8080"],
+            r"--http-hosts \(VAE_HTTP_HOSTS\): want names without scheme and port",
+        ),
+        (["--http-hosts", "A.org"], r"--http-hosts \(VAE_HTTP_HOSTS\): want .* in small letters"),
         (["--tls-key", "key.pem"], "tls_certificate and tls_key: want both"),
     ],
 )
@@ -67,6 +77,13 @@ def test_off_closes_the_http_door(monkeypatch):
     assert from_command_line([]).http_address == ""
     monkeypatch.setenv("VAE_HTTP_ADDRESS", "")
     assert from_command_line([]).http_address == Settings().http_address
+
+
+def test_names_are_listed_with_commas(monkeypatch):
+    """By flag and by variable, as origins are."""
+    assert from_command_line(["--http-hosts", "a.org, b"]).http_hosts == ("a.org", "b")
+    monkeypatch.setenv("VAE_HTTP_HOSTS", "*")
+    assert from_command_line([]).http_hosts == ("*",)
 
 
 def test_a_setting_that_is_gone_is_refused_with_what_became_of_it(monkeypatch):

@@ -48,6 +48,13 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="of the decoder; int8 for CPUs, float16 for GPUs, admitted if they cost at most 0.5 nats of "
         "−ELBO; metrics and --require are of the float32 decoder (default: float32)",
     )
+    parser.add_argument(
+        "--no-projection",
+        dest="projection",
+        action="store_false",
+        help="leave out where validation images lie in the latent space (projection.safetensors): then the "
+        "explorer and GetLatentMap have no map of it",
+    )
     parser.set_defaults(command=run)
 
 
@@ -70,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         require=args.require,
         force=args.force,
         precision=args.precision,
+        projection=args.projection,
     )
     print(describe(measured.metrics))
     print(describe_bundle(bundle))
@@ -79,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 def describe_bundle(bundle: "Bundle") -> str:
     """A few lines for the terminal."""
+    from serving.bundle import PROJECTION
+
     manifest = bundle.manifest
     size = sum(entry.size for entry in manifest.files.values())
     lines = [f"sealed    {bundle.root}", f"digest    sha256 {bundle.digest}"]
@@ -91,6 +101,8 @@ def describe_bundle(bundle: "Bundle") -> str:
         relative += "" if graph.precision == "float32" else f", in {graph.precision}"
         lines.append(f"parity    {role}: within {worst:.1e} of PyTorch{relative}, batches {batches}")
     lines.append(f"pools     {', '.join(pool.name for pool in manifest.pools) or 'none'}")
+    if PROJECTION in manifest.files:
+        lines.append(f"map       {PROJECTION}: where held-out images lie; --no-projection leaves it out")
     for gate in manifest.training.gates:
         if gate.forced:
             lines.append(f"FORCED    gate {gate.name}: want {gate.wanted}, came {gate.came}")

@@ -65,6 +65,13 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         default=None,
         help="colour of the images of a --data folder (default: as they are)",
     )
+    files.add_argument(
+        "--no-projection",
+        dest="projection",
+        action="store_false",
+        default=True,
+        help="leave out where the images of --data lie in the latent space (projection.safetensors)",
+    )
     _add_facts(parser.add_argument_group("what the files do not say"))
     parser.set_defaults(command=run)
 
@@ -117,7 +124,12 @@ def run(args: argparse.Namespace) -> int:
     free_target(args.repository, args.name, args.version)  # a bad name is refused before any work is done
     dataset = None if args.data is None else _dataset(args.data, foreign, args.channels)
     bundle = import_onnx(
-        foreign, repository=args.repository, name=args.name, version=args.version, dataset=dataset
+        foreign,
+        repository=args.repository,
+        name=args.name,
+        version=args.version,
+        dataset=dataset,
+        projection=args.projection,
     )
     print(describe_bundle(bundle))
     for gate in bundle.manifest.training.gates:

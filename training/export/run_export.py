@@ -22,7 +22,7 @@ def check_request(repository: Path, name: str, version: int | None, require: Seq
         Requirement.parse(text)
 
 
-def export_run(
+def export_run(  # noqa: PLR0913 (all but two are options of one export, by keyword)
     measured: MeasuredRun,
     *,
     repository: Path,
@@ -32,6 +32,7 @@ def export_run(
     require: Sequence[str] = (),
     force: bool = False,
     precision: Precision = "float32",
+    projection: bool = True,
 ) -> Bundle:
     """Seal the averaged weights of a run with its pools, metrics and report; see ``export_bundle``."""
     model, dataset = measured.loaded.model, measured.dataset
@@ -44,7 +45,7 @@ def export_run(
         name=name,
         version=version,
         images=dataset.train.images,
-        held_out=dataset.val.images,
+        held_out=dataset.val,
         labels=dataset.train.labels,
         label_names=dataset.label_names,
         facts=_facts(measured),
@@ -53,6 +54,7 @@ def export_run(
         require=require,
         force=force,
         precision=precision,
+        projection=projection,
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -77,11 +78,31 @@ class Score(nn.Module):
         return -log_prob.mean(dim=0), rate, (log_prob - estimates).transpose(0, 1)
 
 
+class HeldOutScores(NamedTuple):
+    """What a score says of images that the model was not trained on."""
+
+    rows: NDArray[np.int64]
+    """[n] of the images."""
+    nelbo: NDArray[np.float32]
+    """[n] nats."""
+
+    @property
+    def quantiles(self) -> NDArray[np.float32]:
+        """0, 0.001 … 1 of them: [1001]."""
+        return np.asarray(np.quantile(self.nelbo, np.linspace(0, 1, QUANTILES)), np.float32)
+
+    @property
+    def places(self) -> NDArray[np.float32]:
+        """[n] of each image among all, 0 to 1, as the server reads it off the quantiles."""
+        shares = np.linspace(0, 1, QUANTILES)
+        return np.interp(self.nelbo, self.quantiles, shares).astype(np.float32)
+
+
 @torch.inference_mode()
-def score_quantiles(
+def held_out_scores(
     score: nn.Module, held_out: Tensor | None, latent_shape: Sequence[int]
-) -> NDArray[np.float32] | None:
-    """Quantiles 0, 0.001 … 1 of -ELBO, in nats, over at most 10,000 held-out images [N, C, H, W]: [1001].
+) -> HeldOutScores | None:
+    """-ELBO, in nats, of at most 10,000 held-out images [N, C, H, W].
 
     Of images that the model was not trained on, for it explains those that it was better than any that will
     come; and as they are, not binarised, for that is what a server is shown. None where there are too few of
@@ -109,5 +130,4 @@ def score_quantiles(
     if not scores.isfinite().all():
         broken = int((~scores.isfinite()).sum())
         raise TrainingError(f"score: want finite nats, came {broken} of {len(scores)} images without")
-    quantiles = np.quantile(scores.numpy(), np.linspace(0, 1, QUANTILES))
-    return np.asarray(quantiles, np.float32)
+    return HeldOutScores(chosen.numpy(), scores.numpy())

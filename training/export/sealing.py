@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from serving.bundle import (
     MOST_POOLS,
+    PROJECTION,
     Bundle,
     BundleError,
     Gate,
@@ -22,20 +23,23 @@ from serving.bundle import (
     ManifestBody,
     Metric,
     Precision,
+    Projection,
     TrainingSummary,
     seal,
     target_path,
 )
 from serving.bundle.manifest import Name
 from training.config import LARGEST_COUNT
+from training.data import Split
 from training.evaluate import Figure
+from training.evaluate.latents.held_out_map import held_out_map
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given, check_held_out
 from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
 from training.export.networks import Networks, Role, golden
 from training.export.precision import graphs_of
 from training.export.provenance import git_commit, versions
 from training.export.requirements import Requirement
-from training.export.score import score_quantiles
+from training.export.score import held_out_scores
 from training.pools import Latents, fit_latents
 from training.training_error import TrainingError
 
@@ -74,7 +78,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     name: str,
     version: int | None = None,
     images: Tensor,
-    held_out: Tensor | None = None,
+    held_out: Tensor | Split | None = None,
     labels: Tensor | None = None,
     label_names: Sequence[str] = (),
     facts: Facts = UNKNOWN,
@@ -83,6 +87,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     require: Sequence[str] = (),
     force: bool = False,
     precision: Precision = "float32",
+    projection: bool = True,
 ) -> Bundle:
     """Export, prove, seal and read back ``<repository>/<name>/<version>/``, by default the next version.
 
@@ -92,12 +97,12 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         prior: of a learned prior, noise [B, *latent_shape] ~ N(0, I) → latent; left out, it is N(0, I).
         score: (image, noise [B, k, *latent_shape]) → nats; ``training.export.Score`` is one.
         images: [N, C, H, W] the training images, uint8 or float32 in [0, 1]; statistics are of them.
-        held_out: [M, C, H, W] others, not trained on: the quantiles of ``score`` are of these, if 20 or more.
+        held_out: [M, C, H, W] others, not trained on, or a Split: score quantiles and map are of 20 or more.
         labels: [N] int64 index into ``label_names``; left out, a mixture looks for kinds (``find_kinds``).
-        latents: ``fit_latents`` of the above, where it is at hand.
-        report: file name to content, kept in the bundle under ``report/``.
+        latents, report: ``fit_latents`` of these, if at hand; file name to content, kept under ``report/``.
         require, force: gates on ``facts.metrics``, see ``Requirement``; seal though one fails, and record it.
         precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
+        projection: whether to tell where held-out images lie: see ``held_out_map``.
 
     Raises:
         TrainingError: a bad name or version, modules that do not fit, a failed gate; nothing is left behind.
@@ -110,22 +115,21 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         latents = _sealable(latents or fit_latents(networks.encoder, images, labels, label_names))
         admission.decide(*_gates(facts, latents, require))  # before the work of exporting
         exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
-        latents = latents if score is None else _with_quantiles(latents, score, held_out)
-    files = exported.contents | _tensor_files(latents, rows) | _pictures(report or {})
+        latents, drawn = _with_held_out(networks, held_out, label_names, latents, projection=projection)
     manifest = _manifest(target, facts, images, exported.graphs, latents, admission.decide())
-    return seal_bundle(target, manifest, files)
+    return seal_bundle(target, manifest, exported.contents | _files(latents, rows, drawn, report or {}))
 
 
 def _networks(
     images: Tensor,
-    held_out: Tensor | None,
+    held_out: Tensor | Split | None,
     *,
     encoder: nn.Module,
     decoder: nn.Module,
     prior: nn.Module | None,
     score: nn.Module | None,
 ) -> Networks:
-    check_held_out(held_out, images)
+    check_held_out(held_out.images if isinstance(held_out, Split) else held_out, images)
     check_given(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
     return Networks(EncoderAdapter(encoder), DecoderAdapter(decoder), prior, score)
 
@@ -179,21 +183,40 @@ def seal_bundle(target: Path, body: ManifestBody, files: Mapping[str, bytes]) ->
         raise TrainingError(f"--repository: {target} cannot be written: {exc.strerror}") from exc
 
 
-def _with_quantiles(latents: Latents, score: nn.Module, held_out: Tensor | None) -> Latents:
-    quantiles = score_quantiles(score, held_out, latents.shape)
-    return replace(latents, reference=replace(latents.reference, score_quantiles=quantiles))
+def _with_held_out(
+    networks: Networks,
+    held_out: Tensor | Split | None,
+    label_names: Sequence[str],
+    latents: Latents,
+    *,
+    projection: bool,
+) -> tuple[Latents, Projection | None]:
+    """What images say that were not trained on: the score's quantiles, and the map if it is wanted."""
+    known = held_out if isinstance(held_out, Split) or held_out is None else Split(held_out, None)
+    scores = None
+    if networks.score is not None:
+        images = None if known is None else known.images
+        scores = held_out_scores(networks.score, images, latents.shape)
+        quantiles = None if scores is None else scores.quantiles
+        latents = replace(latents, reference=replace(latents.reference, score_quantiles=quantiles))
+    if known is None or not projection:
+        return latents, None
+    scored = None if scores is None else (scores.rows, scores.places)
+    return latents, held_out_map(networks.encoder, known, label_names, latents, scored=scored)
 
 
-def _pictures(report: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {f"report/{file}": content for file, content in report.items()}
-
-
-def _tensor_files(latents: Latents, golden_rows: dict[str, Tensor]) -> dict[str, bytes]:
-    return {
+def _files(
+    latents: Latents, golden_rows: dict[str, Tensor], drawn: Projection | None, report: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """All but the graphs."""
+    files = {
         "pools.safetensors": latents.pools.to_bytes(),
         "reference.safetensors": latents.reference.to_bytes(),
         "golden.safetensors": save(golden_rows),
     }
+    if drawn is not None:
+        files[PROJECTION] = drawn.to_bytes()
+    return files | {f"report/{file}": content for file, content in report.items()}
 
 
 def _manifest(

@@ -56,13 +56,16 @@ def import_onnx(
     name: str,
     version: int | None = None,
     dataset: Dataset | None = None,
+    projection: bool = True,
 ) -> Bundle:
     """Bring into form, prove, seal and read back ``<repository>/<name>/<version>/``.
 
     Args:
         version: left out, the one after the highest that is there.
         dataset: images of the kind that the model was trained on: pools, reference statistics and golden
-            rows are made of all its splits; left out, there are no pools and the golden rows are noise.
+            rows are made of all its splits, and a map of the latent space; left out, there are no pools and
+            the golden rows are noise.
+        projection: whether to tell where the images lie: see ``training.evaluate.latents.held_out_map``.
 
     Raises:
         TrainingError: one line that names the graph or option, what was wanted and what came. Nothing is
@@ -77,7 +80,7 @@ def import_onnx(
     pools: tuple[PoolEntry, ...] = ()
     if dataset is not None:
         encode = runner(imported.contents["encoder"], "encoder")
-        pools, tensors = fit_foreign_latents(encode, dataset, foreign)
+        pools, tensors = fit_foreign_latents(encode, dataset, foreign, projection=projection)
         files |= tensors
     summary = _summary(imported, dataset, gates)
     return seal_bundle(target, _manifest(target, foreign, imported, summary, pools), files)

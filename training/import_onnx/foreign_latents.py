@@ -1,16 +1,20 @@
 """Pools and reference statistics of a foreign encoder on the user's images."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from serving.bundle import PoolEntry
+from serving.bundle import PROJECTION, PoolEntry
 from training.data import Dataset, to_unit
+from training.evaluate.latents.held_out_map import labels_of_map, projection_of, rows_of_map
 from training.import_onnx.equivalence import Compute
 from training.import_onnx.foreign_model import ForeignModel
 from training.pools import Posterior, fit_pools, reference
+from training.pools.labelled import Fitted
+from training.pools.moments import Floats
 from training.training_error import TrainingError
 
 MAX_LATENTS = 2048
@@ -19,12 +23,12 @@ BATCH_ROWS = 16
 
 
 def fit_foreign_latents(
-    encode: Compute, dataset: Dataset, foreign: ForeignModel
+    encode: Compute, dataset: Dataset, foreign: ForeignModel, *, projection: bool = True
 ) -> tuple[tuple[PoolEntry, ...], dict[str, bytes]]:
-    """The pools and the files ``pools.safetensors`` and ``reference.safetensors``.
+    """The pools and the files ``pools.safetensors``, ``reference.safetensors`` and, if wanted, the map's.
 
-    Pools live where callers sample, in scaled latents; the reference is of the latents that the graphs
-    know, for there the server watches the drift.
+    Pools and map live where callers sample, in scaled latents; the reference is of the latents that the
+    graphs know, for there the server watches the drift.
 
     Args:
         encode: the sealed encoder.
@@ -40,7 +44,21 @@ def fit_foreign_latents(
         "pools.safetensors": pools.to_bytes(),
         "reference.safetensors": reference(posterior).to_bytes(),
     }
+    if projection:
+        files |= _map_file(scaled, labels, dataset.label_names, (entries, pools))
     return entries, files
+
+
+def _map_file(
+    mean: Floats, given: Tensor | None, label_names: Sequence[str], fitted: Fitted
+) -> dict[str, bytes]:
+    """Where the images lie; nothing where there can be no map."""
+    labels = labels_of_map(given, len(mean), label_names)
+    rows = rows_of_map(labels, *mean.shape)
+    if rows is None:
+        return {}
+    found = projection_of(mean[rows], None if labels is None else labels[rows], label_names, fitted)
+    return {} if found is None else {PROJECTION: found.to_bytes()}
 
 
 def _posterior(encode: Compute, images: Tensor, foreign: ForeignModel) -> Posterior:

@@ -38,14 +38,14 @@ class ConnectMethod:
 
     async def post(self, exchange: Exchange) -> None:
         """A unary call."""
-        call = _call(exchange, self._bodies, self._codec, self._limit)
-        call.problem = call.problem or _problem(exchange, "content-encoding")
+        call = call_of(exchange, self._bodies, self._codec, self._limit)
+        call.problem = call.problem or compression(exchange, "content-encoding")
         await self._answered(exchange, call)
 
     async def get(self, exchange: Exchange) -> None:
         """The same, of a method without side effects; its request is in the address."""
         codec = _Given(self._codec)
-        call = _call(exchange, self._bodies, codec, self._limit)
+        call = call_of(exchange, self._bodies, codec, self._limit)
         try:
             call.wants_body, codec.message = False, _message_of(exchange.query)
         except ServingError as exc:
@@ -63,8 +63,8 @@ class ConnectMethod:
 
     async def stream(self, exchange: Exchange) -> None:
         """A call with one request and several responses; whatever becomes of it, the status is 200."""
-        call = _call(exchange, self._bodies, _Enveloped(self._codec), self._limit)
-        call.problem = call.problem or _problem(exchange, "connect-content-encoding")
+        call = call_of(exchange, self._bodies, _Enveloped(self._codec), self._limit)
+        call.problem = call.problem or compression(exchange, "connect-content-encoding")
 
         async def send(message: bytes) -> None:
             if not exchange.has_answer:
@@ -86,7 +86,7 @@ def by_encoding(forms: Mapping[str, ConnectMethod]) -> Callable[[Exchange], Awai
     """GET of a method, in the form of messages that the address names. Raises InvalidInput."""
 
     async def get(exchange: Exchange) -> None:
-        encoding = _fields(exchange.query).get("encoding", "")
+        encoding = fields_of(exchange.query).get("encoding", "")
         if encoding not in forms:
             wanted = " or ".join(forms)
             raise InvalidInput("encoding", f"want {wanted}, came {quoted(encoding)}")
@@ -121,7 +121,8 @@ class _Given:
         return await self._codec.request(self.message)
 
 
-def _call(exchange: Exchange, bodies: Bodies, codec: Codec, limit: int) -> HttpCall:
+def call_of(exchange: Exchange, bodies: Bodies, codec: Codec, limit: int) -> HttpCall:
+    """What the Connect protocol says of a call besides its message."""
     text = exchange.headers.get("connect-timeout-ms")
     problem: ServingError | None = None
     timeout_s: float | None = None
@@ -141,8 +142,8 @@ def _call(exchange: Exchange, bodies: Bodies, codec: Codec, limit: int) -> HttpC
     return call
 
 
-def _problem(exchange: Exchange, header: str) -> ServingError | None:
-    """Compressed requests are refused: 2 MB of gzip became 2.3 GiB."""
+def compression(exchange: Exchange, header: str) -> ServingError | None:
+    """What is wrong with it. Compressed requests are refused: 2 MB of gzip became 2.3 GiB."""
     coding = exchange.headers.get(header, "identity")
     if coding == "identity":
         return None
@@ -151,7 +152,7 @@ def _problem(exchange: Exchange, header: str) -> ServingError | None:
 
 def _message_of(query: str) -> bytes:
     """Raises InvalidInput."""
-    wanted = _fields(query)
+    wanted = fields_of(query)
     if wanted.get("connect", "v1") != "v1":
         raise InvalidInput("connect", f"want v1, came {quoted(wanted['connect'])}")
     if wanted.get("compression", "identity") not in ("identity", ""):
@@ -167,8 +168,8 @@ def _message_of(query: str) -> bytes:
         raise InvalidInput("message", "want base64 for addresses, came something else") from None
 
 
-def _fields(query: str) -> dict[str, str]:
-    """Raises InvalidInput."""
+def fields_of(query: str) -> dict[str, str]:
+    """Of an address, the last of each name. Raises InvalidInput."""
     try:
         fields = parse_qs(
             query, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="surrogateescape"

@@ -14,16 +14,22 @@ from serving.doors.grpc import streams_for
 from serving.doors.http import openapi, rest_openapi
 from serving.doors.http.codecs import Codec, JsonCodec, ProtoCodec
 from serving.doors.http.connect import ConnectMethod, by_encoding
+from serving.doors.http.explorer_addresses import Explorer, wanted_page
 from serving.doors.http.grpc_web import GrpcWebMethod
 from serving.doors.http.http_status import JSON
 from serving.doors.http.rest import Rest
 from serving.doors.http.routes import Endpoint, Resource, Routes
-from serving.doors.http.transport.exchange import Exchange, Refused
+from serving.doors.http.transport.exchange import Exchange
 from serving.doors.http.transport.listener import Listener
+from serving.doors.http.transport.server_names import ServerNames, host_of
 from serving.doors.secrets import Secrets
+from serving.host import sockets
 from serving.host.background import Background
 from serving.host.cpus import available_cpus
+from serving.metrics.http_refusals import HttpRefusals
+from serving.metrics.registry import Metrics
 from serving.oip import schema
+from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.settings import Settings
 
 _TRANSPORT = "http"
@@ -39,9 +45,9 @@ def new_listener(
     frame: Frame,
     methods: Sequence[Method],
     background: Background,
-    refused: Refused,
+    metrics: Metrics,
 ) -> Listener:
-    """Answers these methods; not yet listening."""
+    """Answers these methods; not yet listening. Raises StartupError."""
     limit = settings.max_message_mib << 20
     bodies = Bodies(settings.request_s, limit)
     frame.when_draining(bodies.give_up)
@@ -50,6 +56,11 @@ def new_listener(
     for method in ours:
         resources[method.path] = _resource(method, frame, bodies, limit, settings.max_rows, background)
     resources[_DOCUMENT] = Resource(get=_document(ours, wants_token=settings.auth_token_file is not None))
+    if page := wanted_page(settings):
+        (walk,) = [method for method in ours if method.name == "Interpolate"]
+        codec = JsonCodec(walk.request_type, pb.InterpolateResponse, settings.max_rows, background)
+        explorer = Explorer(frame, walk, codec, bodies, metrics.text, background, limit=limit)
+        resources |= explorer.resources(page)
     rest = Rest(
         [
             (method.name, frame.answer(method, transport=_TRANSPORT))
@@ -60,11 +71,11 @@ def new_listener(
         background,
         limit=limit,
     )
-    routes = Routes(resources, rest.resource, frozenset(settings.cors_origins))
+    routes = Routes(resources, rest.resource, frozenset(settings.cors_origins), _names(settings))
     streams = settings.max_streams or streams_for(available_cpus())
     listener = Listener(
         routes,
-        refused,
+        HttpRefusals(metrics.registry),
         connections=connections,
         max_streams=streams,
         max_age_s=settings.max_connection_age_s,
@@ -72,6 +83,16 @@ def new_listener(
     )
     frame.when_draining(lambda _: listener.retire())
     return listener
+
+
+def _names(settings: Settings) -> ServerNames:
+    """Where nobody but this machine gets in, and who gets in may call, strangers' pages must not get in."""
+    if settings.http_hosts:
+        return ServerNames(settings.http_hosts)
+    is_guarded = settings.auth_token_file is not None or settings.tls_certificate is not None
+    if is_guarded or not settings.http_address or not sockets.is_loopback(settings.http_address):
+        return ServerNames("*")
+    return ServerNames(host_of(origin.rpartition("/")[2]) for origin in settings.cors_origins)
 
 
 def _document(methods: Iterable[Method], *, wants_token: bool) -> Endpoint:

@@ -42,6 +42,8 @@ _REFUSALS = {
     500: "internal",
 }
 """As the metrics call requests that are none of any method."""
+_CODES = {404: "unimplemented", 405: "unimplemented", 415: "invalid_argument", 421: "permission_denied"}
+"""What the Connect protocol calls requests that are none of any method."""
 JSON = "application/json"
 _REST = "/v2"
 """Addresses of Open Inference Protocol, whose errors have a form of their own."""
@@ -99,7 +101,7 @@ async def refuse(exchange: Exchange, error: ServingError, extra: Headers = ()) -
 
 async def refuse_request(exchange: Exchange, status: int, message: str, extra: Headers = ()) -> None:
     """Answer what is no call of any method, with the HTTP status itself."""
-    code = {404: "unimplemented", 405: "unimplemented", 415: "invalid_argument"}.get(status, "unknown")
+    code = _CODES.get(status, "unknown")
     said = {"error": message} if exchange.path.startswith(_REST) else {"code": code, "message": message}
     body = json.dumps(said, ensure_ascii=False).encode()
     exchange.refusal = _REFUSALS.get(status, "other")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from serving.doors.http.http_status import JSON, refuse, refuse_request
 from serving.doors.http.transport.exchange import Exchange
+from serving.doors.http.transport.server_names import ServerNames
 from serving.errors import CallerLeft, ServingError, quoted
 
 log = logging.getLogger(__name__)
@@ -42,16 +43,24 @@ class Routes:
     """Answers every request with what is at its address."""
 
     def __init__(
-        self, resources: Mapping[str, Resource], elsewhere: Elsewhere, origins: frozenset[str]
+        self,
+        resources: Mapping[str, Resource],
+        elsewhere: Elsewhere,
+        origins: frozenset[str],
+        names: ServerNames,
     ) -> None:
         """``elsewhere`` is asked for paths that are not among the ``resources``; ``origins`` may call from
-        pages of theirs, all of them if there is "*"."""
+        pages of theirs, all of them if there is "*"; requests call the server by one of the ``names``."""
         self._resources = resources
         self._elsewhere = elsewhere
         self._origins = origins
+        self._names = names
 
     async def __call__(self, exchange: Exchange) -> None:
         try:
+            if not self._names.takes(exchange.headers.get("host")):
+                await refuse_request(exchange, 421, _stranger(exchange.headers["host"]))
+                return
             resource = self._resources.get(exchange.path) or self._elsewhere(exchange.path)
             if self._origins:
                 exchange.extra = self._cors(exchange.headers.get("origin"))
@@ -104,6 +113,10 @@ class Routes:
             ("access-control-expose-headers", _EXPOSED),
             ("access-control-max-age", _REMEMBER_S),
         )
+
+
+def _stranger(host: str) -> str:
+    return f"host: want localhost, an IP address or a name of --http-hosts, came {quoted(host)}"
 
 
 def _is_from_a_shell(exchange: Exchange, kind: str) -> bool:

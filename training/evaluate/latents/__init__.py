@@ -1,1 +1,1 @@
-"""What latents are good for, and how the aggregate posterior lies to the prior."""
+"""What latents are good for, how the aggregate posterior lies to the prior, and where data lie on a map."""

@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
+from training.evaluate.latents.planes import plane_of_pools
 from training.pools import UNKNOWN, Latents
 from training.report.pictures.canvas import BLUE, INK, chart_png, figure, legend_name, styled
 
@@ -36,7 +37,7 @@ def latent_map(
     *,
     standard_prior: bool = True,
 ) -> bytes:
-    """PNG. Two latents are shown as they are, more in the plane of ``_plane``, one as a histogram.
+    """PNG. Two latents are shown as they are, more in the plane of ``plane_of_pools``, one as a histogram.
 
     Points are at most 6,000 training images, ellipses the pools at 2 standard deviations, the dashed circle
     is N(0, I); ``standard_prior`` says whether to draw it.
@@ -48,7 +49,7 @@ def latent_map(
     with styled():
         if points.shape[1] == 1:
             return _densities(points[:, 0], labels, label_names, colours)
-        centre, axes, name = _plane(points, latents)
+        centre, axes, name = plane_of_pools(points, latents)
         made = figure(8.4, 6.6)
         ax = made.add_axes((0.08, 0.085, 0.9, 0.895), xlabel=f"{name} 1", ylabel=f"{name} 2")
         ax.set_aspect("equal", adjustable="datalim")
@@ -62,22 +63,6 @@ def latent_map(
         _draw_pools(ax, latents.entries, latents.pools, (centre, axes), of_name)
         ax.autoscale_view()
     return chart_png(made)
-
-
-def _plane(points: Doubles, latents: Latents) -> tuple[Doubles, Doubles, str]:
-    """Origin [Z], two orthonormal directions [Z, 2] and what to call them.
-
-    From three labels on they are the principal directions of the pool centres, in which the pools are
-    farthest apart; else those of the posterior means. Being orthonormal they leave N(0, I) a circle.
-    """
-    if points.shape[1] == 2:
-        return np.zeros(2), np.eye(2), "latent"
-    kinds = [i for i, e in enumerate(latents.entries) if not e.aggregate and e.name != UNKNOWN]
-    spread, name = points, "principal direction of the posterior means"
-    if len(kinds) > 2:
-        spread, name = latents.pools.mean[kinds].astype(np.float64), "principal direction of the pool centres"
-    _, directions = np.linalg.eigh(np.cov(spread, rowvar=False))
-    return points.mean(axis=0), directions[:, :-3:-1], name
 
 
 def _draw_pools(

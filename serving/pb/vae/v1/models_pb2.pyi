@@ -81,8 +81,22 @@ class Metric(_message.Message):
     standard_error: float
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., standard_error: _Optional[float] = ...) -> None: ...
 
+class Gate(_message.Message):
+    __slots__ = ("name", "wanted", "came", "passed", "forced")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    CAME_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    wanted: str
+    came: str
+    passed: bool
+    forced: bool
+    def __init__(self, name: _Optional[str] = ..., wanted: _Optional[str] = ..., came: _Optional[str] = ..., passed: bool = ..., forced: bool = ...) -> None: ...
+
 class Model(_message.Message):
-    __slots__ = ("model", "ready", "image", "latent_shape", "kind", "likelihood", "prior", "pools", "metrics", "created", "execution_provider", "max_rows", "dataset", "offers_score")
+    __slots__ = ("model", "ready", "image", "latent_shape", "kind", "likelihood", "prior", "pools", "metrics", "created", "execution_provider", "max_rows", "dataset", "offers_score", "offers_latent_map", "gates")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +111,8 @@ class Model(_message.Message):
     MAX_ROWS_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     OFFERS_SCORE_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_LATENT_MAP_FIELD_NUMBER: _ClassVar[int]
+    GATES_FIELD_NUMBER: _ClassVar[int]
     model: ServedModel
     ready: bool
     image: ImageSpec
@@ -111,7 +127,9 @@ class Model(_message.Message):
     max_rows: int
     dataset: str
     offers_score: bool
-    def __init__(self, model: _Optional[_Union[ServedModel, _Mapping]] = ..., ready: bool = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., latent_shape: _Optional[_Iterable[int]] = ..., kind: _Optional[str] = ..., likelihood: _Optional[str] = ..., prior: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_provider: _Optional[str] = ..., max_rows: _Optional[int] = ..., dataset: _Optional[str] = ..., offers_score: bool = ...) -> None: ...
+    offers_latent_map: bool
+    gates: _containers.RepeatedCompositeFieldContainer[Gate]
+    def __init__(self, model: _Optional[_Union[ServedModel, _Mapping]] = ..., ready: bool = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., latent_shape: _Optional[_Iterable[int]] = ..., kind: _Optional[str] = ..., likelihood: _Optional[str] = ..., prior: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_provider: _Optional[str] = ..., max_rows: _Optional[int] = ..., dataset: _Optional[str] = ..., offers_score: bool = ..., offers_latent_map: bool = ..., gates: _Optional[_Iterable[_Union[Gate, _Mapping]]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("name", "version", "state", "reason", "digest", "memory_bytes", "is_default")

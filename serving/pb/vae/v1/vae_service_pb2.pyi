@@ -245,3 +245,27 @@ class GetModelResponse(_message.Message):
     model: _models_pb2.Model
     versions: _containers.RepeatedCompositeFieldContainer[_models_pb2.ModelVersion]
     def __init__(self, model: _Optional[_Union[_models_pb2.Model, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[_models_pb2.ModelVersion, _Mapping]]] = ...) -> None: ...
+
+class GetLatentMapRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ...) -> None: ...
+
+class GetLatentMapResponse(_message.Message):
+    __slots__ = ("model", "points", "latents", "labels", "label_of", "pool_of", "quantile")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_OF_FIELD_NUMBER: _ClassVar[int]
+    POOL_OF_FIELD_NUMBER: _ClassVar[int]
+    QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    points: _tensors_pb2.Tensor
+    latents: _tensors_pb2.Tensor
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    label_of: _containers.RepeatedScalarFieldContainer[int]
+    pool_of: _containers.RepeatedScalarFieldContainer[int]
+    quantile: _tensors_pb2.Tensor
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., points: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., label_of: _Optional[_Iterable[int]] = ..., pool_of: _Optional[_Iterable[int]] = ..., quantile: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...

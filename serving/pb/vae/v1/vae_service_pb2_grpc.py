@@ -88,6 +88,11 @@ class VaeServiceStub(object):
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=vae_dot_v1_dot_vae__service__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.GetLatentMap = channel.unary_unary(
+                '/vae.v1.VaeService/GetLatentMap',
+                request_serializer=vae_dot_v1_dot_vae__service__pb2.GetLatentMapRequest.SerializeToString,
+                response_deserializer=vae_dot_v1_dot_vae__service__pb2.GetLatentMapResponse.FromString,
+                _registered_method=True)
 
 
 class VaeServiceServicer(object):
@@ -169,6 +174,15 @@ class VaeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLatentMap(self, request, context):
+        """GetLatentMap gives a map of the latent space in two dimensions: where images
+        lie that the model was not trained on. FAILED_PRECONDITION for a model whose
+        bundle holds none, as Model.offers_latent_map tells.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VaeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -216,6 +230,11 @@ def add_VaeServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=vae_dot_v1_dot_vae__service__pb2.GetModelRequest.FromString,
                     response_serializer=vae_dot_v1_dot_vae__service__pb2.GetModelResponse.SerializeToString,
+            ),
+            'GetLatentMap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLatentMap,
+                    request_deserializer=vae_dot_v1_dot_vae__service__pb2.GetLatentMapRequest.FromString,
+                    response_serializer=vae_dot_v1_dot_vae__service__pb2.GetLatentMapResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -470,6 +489,33 @@ class VaeService(object):
             '/vae.v1.VaeService/GetModel',
             vae_dot_v1_dot_vae__service__pb2.GetModelRequest.SerializeToString,
             vae_dot_v1_dot_vae__service__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLatentMap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vae.v1.VaeService/GetLatentMap',
+            vae_dot_v1_dot_vae__service__pb2.GetLatentMapRequest.SerializeToString,
+            vae_dot_v1_dot_vae__service__pb2.GetLatentMapResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,40 @@
+/** Asks the user for the server's token. */
+
+import { button, entry, h } from './elements.js';
+
+/**
+ * @param {boolean} refused whether the last one was
+ * @returns {Promise<string>} rejects if the user has none
+ */
+export function askToken(refused) {
+  return new Promise((done, failed) => {
+    const token = entry({ label: 'Token', value: '', type: 'password', hint: 'It stays in this tab of the browser.' });
+    token.input.autocomplete = 'off';
+    const take = () => {
+      if (!token.input.value.trim()) return token.input.focus();
+      done(token.input.value.trim());
+      dialog.remove();
+    };
+    const leave = () => {
+      failed(new Error('Without a token the server answers nothing. Reload the page to enter one.'));
+      dialog.remove();
+    };
+    const submit = (/** @type {Event} */ event) => (event.preventDefault(), take());
+    const words = refused ? 'The server did not take that token.' : 'This server answers only who has its token.';
+    const dialog = h(
+      'dialog',
+      { class: 'ask', 'aria-labelledby': 'ask-title', oncancel: leave },
+      h(
+        'form',
+        { onsubmit: submit },
+        h('h2', { id: 'ask-title' }, 'Token wanted'),
+        h('p', null, words),
+        token,
+        h('div', { class: 'row' }, button('Continue', take, { class: 'primary' }), button('Cancel', leave)),
+      ),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+    token.input.focus();
+  });
+}

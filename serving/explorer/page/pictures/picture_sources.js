@@ -1,0 +1,62 @@
+// Where the user's pictures come from: chosen files, dropped ones, the clipboard.
+
+import { h, uniqueId } from '../core/elements.js';
+
+/** A chooser of pictures, which also takes what is dropped onto `target` and what is pasted into the page.
+ * @param {{target: HTMLElement, label: string, hint: string, multiple?: boolean,
+ *   take: (files: File[]) => void}} options */
+export function pictureSources({ target, label, hint, multiple = false, take }) {
+  const until = new AbortController();
+  const { signal } = until;
+  const id = uniqueId('file');
+  const input = h('input', {
+    type: 'file',
+    accept: 'image/*',
+    multiple,
+    id,
+    class: 'hidden-words',
+    'aria-describedby': `${id}-hint`,
+  });
+  input.addEventListener('change', () => {
+    if (input.files?.length) take([...input.files]);
+    input.value = ''; // the same file may be chosen again
+  });
+  /** @param {DataTransfer | null} data */
+  const offered = (data) => {
+    const files = [...(data?.files ?? [])];
+    if (files.length) take(multiple ? files : files.slice(0, 1));
+    return files.length > 0;
+  };
+  document.addEventListener(
+    'paste',
+    (event) => {
+      if (offered(event.clipboardData)) event.preventDefault();
+    },
+    { signal },
+  );
+  let depth = 0;
+  const mark = (/** @type {number} */ change) => {
+    depth = Math.max(0, depth + change);
+    target.classList.toggle('dropping', depth > 0);
+  };
+  target.addEventListener('dragenter', () => mark(1), { signal });
+  target.addEventListener('dragleave', () => mark(-1), { signal });
+  target.addEventListener('dragover', (event) => event.preventDefault(), { signal });
+  target.addEventListener(
+    'drop',
+    (event) => {
+      event.preventDefault();
+      mark(-depth);
+      offered(event.dataTransfer);
+    },
+    { signal },
+  );
+  const element = h(
+    'div',
+    { class: 'file' },
+    input,
+    h('label', { class: 'button', for: id }, label),
+    h('small', { id: `${id}-hint` }, hint),
+  );
+  return { element, close: () => until.abort() };
+}

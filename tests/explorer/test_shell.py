@@ -1,0 +1,85 @@
+"""What all views stand in: the choice of a model, restarts of the server, new versions."""
+
+import shutil
+import socket
+
+import numpy as np
+import pytest
+
+from tests.explorer import moving
+from tests.explorer.looking import fragment_of, wait_for_fragment
+from tests.explorer.trained import DIGITS
+from tests.support import toy
+from tests.support.process import serving
+
+
+@pytest.fixture
+def port():
+    """One that is free; a server that restarts is to be found there again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_another_model_is_chosen(visit):
+    """From the list; the address names it, the view is its own, and back returns."""
+    page = visit("view=map&model=digits").page
+    image = moving.decoded(page)
+    page.get_by_label("Model", exact=True).select_option(label="digits-ae · version 1")
+    wait_for_fragment(page, "model", "digits-ae")
+    assert (moving.decoded(page) != image).any()
+    page.go_back()
+    wait_for_fragment(page, "model", "digits")
+    np.testing.assert_array_equal(moving.decoded(page), image)
+
+
+def test_a_model_that_is_not_there(visit):
+    """An address that names one is told of in words, and the first model is shown."""
+    page = visit("view=map&model=nobody&version=3").page
+    page.locator("#status").filter(has_text="“nobody”, which is not in service").wait_for()
+    moving.map_of(page)
+
+
+def test_views_by_keyboard(visit):
+    """Tab reaches the list of views, Enter opens one, and what a screen reader reads next is its heading."""
+    page = visit("view=map&model=digits").page
+    moving.map_of(page)
+    page.get_by_role("link", name="Walk").focus()
+    page.keyboard.press("Enter")
+    page.locator(".walk-frames img.big[src]").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Walk"
+    assert page.get_by_role("link", name="Walk").get_attribute("aria-current") == "page"
+
+
+def test_the_page_survives_a_restart(visit, browser, repository, port):
+    """While the server is away it is said so; what was wished meanwhile is shown once it is back."""
+    flags = ("--http-address", f"127.0.0.1:{port}")
+    with serving(repository, *flags) as first:
+        page = visit("view=map&model=digits", address=first.http_address).page
+        image = moving.decoded(page)
+        first.terminate()
+        moving.point(page, 0.3, 0.3)
+        page.get_by_role("alert").filter(has_text="The server does not answer").wait_for()
+    moving.point(page, 0.6, 0.6)
+    with serving(repository, *flags):
+        page.locator("#status").filter(has_text="The server is back").wait_for()
+        assert (moving.decoded(page) != image).any()
+        moving.point(page, 0.4, 0.7)
+        moving.decoded(page)
+
+
+def test_a_new_version_is_noticed(visit, browser, repository, tmp_path):
+    """It is said so and the view shows it, at the same place of the map."""
+    root = tmp_path / "models"
+    shutil.copytree(repository / DIGITS, root / DIGITS)
+    with serving(root, "--reload-s", "1") as server:
+        page = visit("view=map&model=digits", address=server.http_address).page
+        moving.point(page, 0.4, 0.4)
+        where = fragment_of(page)["probe"]
+        toy.make_bundle(root, DIGITS, 2, projection=toy.projection(30))
+        page.locator("#status").filter(has_text="digits is served in a new version, 2").wait_for()
+        assert (
+            "version 2" in page.get_by_label("Model", exact=True).inner_text()
+            or "newest (2)" in page.get_by_label("Model", exact=True).inner_text()
+        )
+        assert fragment_of(page)["probe"] == where

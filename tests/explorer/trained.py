@@ -1,0 +1,44 @@
+"""Models to explore, trained briefly: VAE and AE of the digits, and of MNIST if it is here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.patience import SECONDS
+
+DIGITS, DIGITS_AE, MNIST = "digits", "digits-ae", "mnist"
+_STEPS = {DIGITS: 800, DIGITS_AE: 500, MNIST: 300}
+_SLOWLY = 4 * SECONDS
+
+
+def train(repository: Path, runs: Path, data: Path | None) -> None:
+    """``data`` is a folder with ``mnist/``. What is in the repository already is left alone."""
+    _made(repository, runs, DIGITS, "--data", "digits", "--preset", "demo")
+    _made(repository, runs, DIGITS_AE, "--data", "digits", "--preset", "demo", "--model", "ae")
+    if data is not None:
+        where = ("--data", "mnist", "--data-dir", str(data / "mnist"))
+        _made(repository, runs, MNIST, *where, "--preset", "standard")
+
+
+def _made(repository: Path, runs: Path, name: str, *flags: str) -> None:
+    if (repository / name).is_dir():
+        return
+    run = runs / name
+    _vae_train(
+        "fit", *flags, "--run", str(run), "--steps", str(_STEPS[name]), "--no-tensorboard", "--overwrite"
+    )
+    # Such a short training need not be good, and its report is looked at by nobody.
+    _vae_train("export", "--run", str(run), "--repository", str(repository), "--name", name, "--force")
+
+
+def _vae_train(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "training", *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=_SLOWLY,
+        check=False,
+    )
+    assert done.returncode == 0, f"vae-train {arguments[0]}: {done.stderr[-2000:]}"
