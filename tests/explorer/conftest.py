@@ -19,7 +19,6 @@ from tests.explorer import installed, odd_models, trained
 from tests.explorer.browser import Visit, visiting
 from tests.support.process import Server, serving
 
-
 _SLOWLY_S = 3600.0
 """The first test waits until all is trained: some minutes, on a busy machine many."""
 
