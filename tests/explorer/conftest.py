@@ -19,6 +19,15 @@ from tests.explorer import installed, odd_models, trained
 from tests.explorer.browser import Visit, visiting
 from tests.support.process import Server, serving
 
+_SLOWLY_S = 3600.0
+"""The first test waits until all is trained: some minutes, on a busy machine many."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(_SLOWLY_S))
+
 
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path | None:

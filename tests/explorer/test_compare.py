@@ -81,6 +81,10 @@ def test_a_bad_file_among_good_ones(visit):
     page.locator("input[type=file]").set_input_files([good, bad])
     page.get_by_role("alert").filter(has_text="bad.png is no picture").wait_for()
     np.testing.assert_array_equal(wall_of(page, 6, IMAGES), drawn)
+    page.get_by_role("button", name="New seed").click()
+    wait_for_fragment(page, "seed", "(?!4$)[0-9]+")
+    assert not np.array_equal(wall_of(page, 6, IMAGES), drawn)
+    assert page.get_by_role("alert").filter(has_text="bad.png is no picture").count() == 0
 
 
 def test_the_comparison_is_shared_by_its_address(visit):

@@ -111,19 +111,22 @@ def test_an_address_with_another_image(visit, image):
     page.locator("#status").filter(has_text="of another size").wait_for()
 
 
-def test_a_picture_is_pasted(visit, seven):
-    """From the clipboard, wherever the focus is."""
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_a_picture_is_pasted_or_dropped(visit, seven, way):
+    """From the clipboard wherever the focus is, or onto the view."""
     page = visit("view=encode&model=digits").page
     page.get_by_text("Choose a picture, paste one, or draw").wait_for()
     file = base64.b64encode(uploads.png(seven[0, 0])).decode()
     page.evaluate(
-        """text => {
+        """([text, way]) => {
           const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
           const data = new DataTransfer();
           data.items.add(new File([bytes], 'clip.png', {type: 'image/png'}));
-          document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}));
+          const about = {bubbles: true, cancelable: true};
+          if (way === 'paste') document.body.dispatchEvent(new ClipboardEvent('paste', {...about, clipboardData: data}));
+          else document.querySelector('.empty').dispatchEvent(new DragEvent('drop', {...about, dataTransfer: data}));
         }""",
-        file,
+        [file, way],
     )
     np.testing.assert_array_equal(original(page), as_shown(seven)[0])
 

@@ -5,7 +5,8 @@ from serving.client import Client
 from tests.explorer import moving, odd_models
 from tests.explorer.browser import canvas_of, image_of, pixels_of
 from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
-from tests.support import toy
+from tests.explorer.test_walk import packed
+from tests.support import patience, toy
 from tests.support.process import serving
 
 
@@ -208,10 +209,39 @@ def test_an_address_of_nonsense(visit, nonsense):
     assert pixels_of(page.locator("canvas.map")).std() > 0
 
 
+def test_a_point_of_another_view_is_shown(visit, client):
+    """Its own image, with the cross at the place of the map whose latent is the nearest to it."""
+    latent = client.sample("digits", 1, seed=3, pool="6", latents=True).latents
+    found = client.latent_map("digits")
+    nearest = np.square(found.latents - latent).sum(axis=1).argmin()
+    page = visit(f"view=map&model=digits&point={packed(('mine', latent[0]))}").page
+    page.locator("#status").filter(has_text="nearest to mine, and the picture is its own").wait_for()
+    wanted = as_shown(client.decode("digits", latent, format="uint8").images)[0]
+    patience.wait_until(
+        lambda: (
+            page.wait_for_timeout(20)
+            or np.array_equal(canvas_of(page.locator(moving.PICTURE))[..., :3], wanted)
+        )
+    )
+    page.locator("canvas.map").press("Enter")
+    _, x, y = wait_for_fragment(page, "anchors", ".+").split("~")
+    np.testing.assert_allclose([float(x), float(y)], found.points[nearest], rtol=1e-4)
+
+
 def test_fingers(visit):
-    """On a phone a finger walks, and the page is no wider than the screen."""
+    """On a phone a finger walks, two move and zoom, and the page is no wider than the screen."""
     page = visit("view=map&model=digits", phone=True).page
-    page.touchscreen.tap(*moving.place(page, 0.4, 0.4))
+    page.touchscreen.tap(*moving.place(page, 0.4, 0.2))
     wait_for_fragment(page, "anchors", ".+")
     assert moving.decoded(page).max() > 0
+    x, y = moving.place(page, 0.5, 0.2)
+    hand = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 40), ("touchMove", 60), ("touchEnd", None)):
+        fingers = (
+            [] if apart is None else [{"x": x - apart, "y": y, "id": 1}, {"x": x + apart, "y": y, "id": 2}]
+        )
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    zoom = float(wait_for_fragment(page, "look", ".+").split(",")[-1])
+    assert 2 < zoom < 4
+    assert fragment_of(page)["anchors"].count("~") == 2
     assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth")

@@ -83,3 +83,20 @@ def test_a_new_version_is_noticed(visit, browser, repository, tmp_path):
             or "newest (2)" in page.get_by_label("Model", exact=True).inner_text()
         )
         assert fragment_of(page)["probe"] == where
+
+
+def test_who_has_no_token(visit, browser, tmp_path):
+    """What no header can carry is refused in words at once; who cancels is told so, and not asked again."""
+    toy.make_bundle(tmp_path / "models")
+    (tmp_path / "token").write_text("secret")
+    with serving(tmp_path / "models", "--auth-token-file", str(tmp_path / "token")) as server:
+        page = visit("view=map", address=server.http_address).page
+        field = page.get_by_label("Token", exact=True)
+        field.fill("pässword 密码")
+        field.press("Enter")
+        page.get_by_text("letters, digits and signs of ASCII").wait_for()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("alert").filter(has_text="Without a token the server answers nothing").wait_for()
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert page.locator("dialog").count() == 0

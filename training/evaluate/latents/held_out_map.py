@@ -153,7 +153,9 @@ def labels_of_map(given: Tensor | None, count: int, label_names: Sequence[str]) 
     labels: Indices = given.numpy()
     if labels.shape != (count,) or not np.isin(labels, np.arange(len(label_names))).all():
         want = f"one label an image ({count}), an index into {len(label_names)} names"
-        raise TrainingError(f"held_out: want {want}, came {list(labels.shape)}, or others")
+        fits = labels.shape == (count,)
+        came = f"{labels.min()} to {labels.max()}" if fits else f"{list(labels.shape)}"
+        raise TrainingError(f"held_out: want {want}, came {came}")
     size = sum(len(name.encode()) for name in label_names)
     if len(label_names) > MOST_LABELS or size > MOST_LABEL_BYTES:
         most = f"{MOST_LABELS} names of {MOST_LABEL_BYTES} bytes"

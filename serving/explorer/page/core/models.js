@@ -31,7 +31,14 @@ export class Models {
 
   /** Looks again and again; not while nobody sees the page. */
   watch() {
-    const again = () => (document.hidden ? undefined : this.look().catch(() => {}));
+    let isLooking = false;
+    const again = async () => {
+      // While the server is away one look waits for it, and not one for every ten seconds.
+      if (document.hidden || isLooking) return;
+      isLooking = true;
+      await this.look().catch(() => {});
+      isLooking = false;
+    };
     setInterval(again, LOOK_MS);
     document.addEventListener('visibilitychange', again);
   }

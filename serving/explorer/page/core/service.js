@@ -108,9 +108,11 @@ export class HttpService {
    */
   #untilAsked(refused) {
     if (sessionStorage.getItem(TOKEN) !== refused) return Promise.resolve();
-    this.#asking ??= this.#ask(refused !== null)
-      .then((token) => sessionStorage.setItem(TOKEN, token))
-      .finally(() => (this.#asking = null));
+    // Who has none is not asked again: the promise stays, rejected.
+    this.#asking ??= this.#ask(refused !== null).then((token) => {
+      sessionStorage.setItem(TOKEN, token);
+      this.#asking = null;
+    });
     return this.#asking;
   }
 }

@@ -2,6 +2,9 @@
 
 import { button, entry, h } from './elements.js';
 
+/** What a header can carry; others would look like a server that does not answer. */
+const TOKEN = /^[\x20-\x7e]+$/;
+
 /**
  * @param {boolean} refused whether the last one was
  * @returns {Promise<string>} rejects if the user has none
@@ -11,7 +14,10 @@ export function askToken(refused) {
     const token = entry({ label: 'Token', value: '', type: 'password', hint: 'It stays in this tab of the browser.' });
     token.input.autocomplete = 'off';
     const take = () => {
-      if (!token.input.value.trim()) return token.input.focus();
+      if (!TOKEN.test(token.input.value.trim())) {
+        words.textContent = 'A token is one line of letters, digits and signs of ASCII.';
+        return token.input.focus();
+      }
       done(token.input.value.trim());
       dialog.remove();
     };
@@ -20,7 +26,8 @@ export function askToken(refused) {
       dialog.remove();
     };
     const submit = (/** @type {Event} */ event) => (event.preventDefault(), take());
-    const words = refused ? 'The server did not take that token.' : 'This server answers only who has its token.';
+    const why = refused ? 'The server did not take that token.' : 'This server answers only who has its token.';
+    const words = h('p', { role: 'status' }, why);
     const dialog = h(
       'dialog',
       { class: 'ask', 'aria-labelledby': 'ask-title', oncancel: leave },
@@ -28,7 +35,7 @@ export function askToken(refused) {
         'form',
         { onsubmit: submit },
         h('h2', { id: 'ask-title' }, 'Token wanted'),
-        h('p', null, words),
+        words,
         token,
         h('div', { class: 'row' }, button('Continue', take, { class: 'primary' }), button('Cancel', leave)),
       ),

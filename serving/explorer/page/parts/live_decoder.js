@@ -11,6 +11,7 @@ export class LiveDecoder {
   #context;
   #latest = new Latest();
   #format;
+  #hasFailed = false;
 
   /** @param {Context} context */
   constructor(context) {
@@ -35,8 +36,11 @@ export class LiveDecoder {
       });
       if (!said) return false;
       await drawImage(canvas, said.images);
+      if (this.#hasFailed) fail(null);
+      this.#hasFailed = false;
       return true;
     } catch (error) {
+      this.#hasFailed = true;
       fail(error);
       return false;
     }

@@ -19,6 +19,7 @@ import {
 
 const IMAGES = 16;
 const MOST_IMAGES = 100;
+const MOST_BYTES = 5 << 20; // of a request's pixels: as JSON they are a third more, and the server takes 8 MiB
 const WHY =
   'A VAE is trained so that all its data together fill N(0, I): whatever is drawn from there decodes to an image. ' +
   'An autoencoder is free to put its data anywhere: it can reconstruct as well, but most random latents hit places ' +
@@ -37,13 +38,16 @@ class Compare {
   constructor(root, context, others) {
     this.context = context;
     this.others = others;
-    this.most = Math.min(MOST_IMAGES, ...[context.model, ...others].map(({ maxRows }) => Number(maxRows)));
+    const limits = [context.model, ...others].map((model) =>
+      Math.min(Number(model.maxRows), Math.floor(MOST_BYTES / imageSize(model))),
+    );
+    this.most = Math.max(1, Math.min(MOST_IMAGES, ...limits));
     this.ui = this.#controls();
     this.sources = pictureSources({
       target: root,
       label: 'Choose your own pictures',
       multiple: true,
-      take: (files) => this.#takeFiles(files),
+      take: (files) => void this.#takeFiles(files),
       hint: 'Until there are some, images drawn from one of the models are reconstructed.',
     });
     this.latents = h('div', { class: 'sides' });
@@ -82,7 +86,7 @@ class Compare {
       }),
       seed: checkedEntry({ label: 'Seed', value: '', check: seedOf, onchange: (seed) => set({ seed }) }),
       again: button('New seed', () => set({ seed: null }), { class: 'primary' }),
-      own: button('Back to drawn images', () => this.#takeFiles([]), { hidden: true }),
+      own: button('Back to drawn images', () => void this.#takeFiles([]), { hidden: true }),
     };
   }
 
@@ -130,17 +134,29 @@ class Compare {
     return [this.context.model, this.others.find((model) => keyOf(model) === chosen) ?? this.others[0]];
   }
 
-  /** @param {File[]} files */
-  #takeFiles(files) {
-    this.#files = files.slice(0, this.most);
+  /** All of them or, if one is no picture, none. @param {File[]} files */
+  async #takeFiles(files) {
+    const taken = files.slice(0, this.most);
+    try {
+      await filesAs(taken, this.context.model);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    if (this.#until.signal.aborted) return;
+    this.context.fail(null);
+    this.#files = taken;
     this.ui.own.hidden = files.length === 0;
     if (files.length > this.most) this.context.say(`The first ${this.most} of ${files.length} pictures are taken.`);
     void this.#askImages(this.#pair());
   }
 
+  /** @param {unknown} error */
+  #fail(error) {
+    if (!this.#until.signal.aborted) this.context.fail(error);
+  }
+
   #ask() {
-    const pair = this.#pair();
-    void this.#askLatents(pair);
+    void this.#askLatents(this.#pair());
   }
 
   /** @param {[Model, Model]} pair */
@@ -149,7 +165,7 @@ class Compare {
     this.latents.setAttribute('aria-busy', 'true');
     try {
       const found = await this.#latents.run(async (signal) => {
-        const asking = { ...this.context, ref: this.context.ref, service: this.context.service, signal };
+        const asking = { service: this.context.service, ref: this.context.ref, signal };
         const drawn = await fromSameLatents(asking, pair, this.#count(), seed);
         return { ...drawn, judged: await judged(asking, pair, drawn.images) };
       });
@@ -160,10 +176,9 @@ class Compare {
       this.#showLatents(pair, found);
       void this.#askImages(pair);
     } catch (error) {
-      this.context.fail(error);
-    } finally {
-      this.latents.removeAttribute('aria-busy');
+      this.#fail(error);
     }
+    this.latents.removeAttribute('aria-busy');
   }
 
   /** @param {[Model, Model]} pair
@@ -187,12 +202,12 @@ class Compare {
           outputs: await Promise.all(pair.map((model, i) => reconstructed(asking, model, inputs[i]))),
         };
       });
-      if (found) this.#showImages(pair, found);
+      if (!found) return;
+      this.#showImages(pair, found);
     } catch (error) {
-      this.context.fail(error);
-    } finally {
-      this.images.removeAttribute('aria-busy');
+      this.#fail(error);
     }
+    this.images.removeAttribute('aria-busy');
   }
 
   /** The same images as each of the two takes them.

@@ -23,6 +23,7 @@ class Encode {
   /** @type {Uint8Array | null} */
   #pixels = null;
   #made = '';
+  #isPaperChosen = false;
 
   /** @param {HTMLElement} root @param {Context} context */
   constructor(root, context) {
@@ -48,7 +49,10 @@ class Encode {
         ['light', 'light on dark'],
         ['dark', 'dark on light'],
       ],
-      onchange: (value) => this.#setPaper(value === 'dark'),
+      onchange: (value) => {
+        this.#isPaperChosen = true;
+        this.#setPaper(value === 'dark');
+      },
     });
     this.pen = h('input', { type: 'color', value: '#ffffff', oninput: () => this.pad.setInk(this.pen.value) });
     this.empty = h(
@@ -127,7 +131,7 @@ class Encode {
     const message = { model: context.ref(model), count: '1', seed: '0', temperature: 0, imageFormat: UINT8 };
     try {
       const said = await context.service.call('Sample', message, { signal: this.#until.signal });
-      if (!this.pad.isEmpty) return;
+      if (!this.pad.isEmpty || this.#isPaperChosen) return;
       const pixels = /** @type {Uint8Array} */ (fromTensor(said.images.tensor).data);
       const { width, height } = model.image;
       const edge = pixels.slice(0, width * height).filter((_, at) => {
@@ -135,8 +139,8 @@ class Encode {
         return row === 0 || column === 0 || row === height - 1 || column === width - 1;
       });
       this.#setPaper(edge.reduce((sum, value) => sum + value, 0) / edge.length > 127);
-    } catch (error) {
-      context.fail(error);
+    } catch {
+      // It stays dark.
     }
   }
 
@@ -195,14 +199,13 @@ class Encode {
           model.offersScore && call('Score', { ...asked, seed: SEED }, { signal }).catch((error) => ({ error })),
         ]),
       );
-      if (!said) return;
+      if (!said) return; // a newer one is under way
       context.fail(null);
       this.#show(pixels, ...said);
     } catch (error) {
       context.fail(error);
-    } finally {
-      this.shown.removeAttribute('aria-busy');
     }
+    this.shown.removeAttribute('aria-busy');
   }
 
   /** @param {Uint8Array} pixels @param {any} reconstructed @param {any} encoded @param {any} score */

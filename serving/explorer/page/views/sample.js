@@ -227,12 +227,12 @@ class Sample {
             ),
         ]),
       );
-      if (said) this.#show(said[0], said[1], centre);
+      if (!said) return; // a newer one is under way
+      this.#show(said[0], said[1], centre);
     } catch (error) {
       this.context.fail(error);
-    } finally {
-      this.wall.element.removeAttribute('aria-busy');
     }
+    this.wall.element.removeAttribute('aria-busy');
   }
 
   /** @param {any} sampled @param {any} decoded of the centre @param {Point | null} centre */
