@@ -5,13 +5,13 @@ CLIENTS := .venv-clients
 CLIENTS_BIN := $(CLIENTS)/bin
 CLIENTS_LISTED := clients.mk $(addprefix tests/clients/,package-lock.json requirements.txt buf.gen.yaml)
 
-.PHONY: clients-check clients-tools clients-chromium
+.PHONY: clients-check clients-tools clients-chromium clients-libb64
 
 clients-check: $(INSTALLED) clients-tools  ## Call both doors with curl, buf, Node, a browser and Python's Connect client
 	$(BIN)/python -m pytest tests/clients --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # What cannot be installed is said here, and its tests are skipped; it is tried again the next time.
-clients-tools: clients-chromium $(CLIENTS)/.python-installed $(CLIENTS)/.node-installed
+clients-tools: clients-chromium clients-libb64 $(addprefix $(CLIENTS)/,.python-installed .node-installed .perf-installed)
 	@command -v curl >/dev/null || echo 'SKIPPED: tests with curl (it is not installed)'
 
 $(CLIENTS)/.python-installed: $(CLIENTS_LISTED) $(wildcard protos/vae/v1/*.proto) | $(INSTALLED)
@@ -34,3 +34,14 @@ clients-chromium:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 	    apt-get install -qq -y --no-install-recommends chromium >/dev/null; then :; \
 	  else echo 'SKIPPED: tests in a browser (as root: apt-get install chromium)'; fi; fi
+
+# Triton's load generator comes with the wheels of its client up to 2.60; what it links to is no dependency of theirs.
+$(CLIENTS)/.perf-installed: tests/clients/perf_analyzer.txt | $(INSTALLED)
+	@if $(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(CLIENTS)/perf --requirement $<; then touch $@; \
+	else echo 'SKIPPED: tests with perf_analyzer (it cannot be fetched)'; fi
+
+clients-libb64:
+	@if ! ldconfig -p | grep -q libb64.so; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    apt-get install -qq -y --no-install-recommends libb64-0d >/dev/null; then :; \
+	  else echo 'SKIPPED: tests with perf_analyzer (as root: apt-get install libb64-0d)'; fi; fi

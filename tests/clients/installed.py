@@ -46,6 +46,20 @@ def find_python() -> str:
     return str(FOLDER / "bin/python")
 
 
+def find_perf_analyzer() -> tuple[str, dict[str, str]]:
+    """Triton's load generator and the environment that it wants; skips the test where it cannot run."""
+    folder = FOLDER / "perf"
+    program, libraries = folder / "bin/perf_analyzer", folder / "nvidia/cuda_runtime/lib"
+    if not (FOLDER / ".perf-installed").is_file():
+        pytest.skip("perf_analyzer is not installed; `make clients-tools` says how")
+    environment = os.environ | {"LD_LIBRARY_PATH": str(libraries)}
+    linked = subprocess.run(["ldd", program], env=environment, capture_output=True, text=True, check=False)
+    if linked.returncode or "not found" in linked.stdout:
+        pytest.skip("perf_analyzer lacks libraries or is for another machine; `make clients-tools` says how")
+    program.chmod(0o755)
+    return str(program), environment
+
+
 def lay_out(folder: Path) -> None:
     """A project of npm's: the programs, with the packages and the generated code beside them."""
     for name in ("node_modules", "gen"):
