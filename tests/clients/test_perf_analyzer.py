@@ -37,5 +37,6 @@ async def test_perf_analyzer_measures(server, transport, part, tmp_path):
     assert process.returncode == 0, printed
     assert "failed" not in printed.lower(), printed
     server_side = re.search(r"Server:.*?Inference count: (\d+)", printed, re.DOTALL)
-    assert server_side and int(server_side[1]) >= 20, printed
+    assert server_side, printed
+    assert int(server_side[1]) >= 20, printed
     assert re.search(r"Concurrency: 2, throughput: [1-9][\d.]* infer/sec", printed), printed
