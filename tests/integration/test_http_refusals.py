@@ -20,7 +20,7 @@ pytestmark = pytest.mark.both_loops
 
 PROTO = "content-type: application/proto"
 SAMPLE = pb.SampleRequest(count=1, seed=1).SerializeToString()
-LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 def refusals(server):
@@ -38,8 +38,8 @@ async def raw(server):
 
 
 REQUESTS = {
-    "no such address": (b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n", "not_found"),
-    "no such method": (b"PUT /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n", "method_not_allowed"),
+    "no such address": (b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n", "not_found"),
+    "no such method": (b"PUT /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n", "method_not_allowed"),
     "text": (post(SERVICE + "Sample", b"x", "content-type: text/plain"), "media_type"),
     "no host": (b"GET /v2 HTTP/1.1\r\n\r\n", "malformed"),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "malformed"),
@@ -50,11 +50,11 @@ REQUESTS = {
         "malformed",
     ),
     "a query without a form": (
-        f"GET {SERVICE}GetModel?encoding=xml HTTP/1.1\r\nhost: x\r\n\r\n".encode(),
+        f"GET {SERVICE}GetModel?encoding=xml HTTP/1.1\r\nhost: localhost\r\n\r\n".encode(),
         "malformed",
     ),
     "a query of many fields": (
-        f"GET {SERVICE}GetModel?{'a=b&' * 100} HTTP/1.1\r\nhost: x\r\n\r\n".encode(),
+        f"GET {SERVICE}GetModel?{'a=b&' * 100} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode(),
         "malformed",
     ),
     "a long header": (b"GET / HTTP/1.1\r\na: " + b"b" * 40_000 + b"\r\n\r\n", "head_too_large"),
@@ -106,7 +106,7 @@ async def test_headers_that_are_too_many(server, raw):
     """Of HTTP/2."""
     second = RawHttp2(raw)
     await second.start()
-    fields = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
+    fields = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "localhost")]
     second.h2.send_headers(1, [*fields, *[(f"a{n}", "b" * 1000) for n in range(100)]])
     await second.flush()
     await until(lambda: refusals(server) == {"head_too_large": 1})
