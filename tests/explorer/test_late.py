@@ -180,9 +180,9 @@ def test_a_second_model_is_compared_once_it_is_there(visit, tmp_path):
     root = tmp_path / "models"
     toy.make_bundle(root)
     with serving(root, "--reload-s", "1") as server:
-        page = visit("view=compare&count=4", address=server.http_address).page
+        page = visit("view=compare&count=4&model=toy", address=server.http_address).page
         page.get_by_text("Only one model is in service.").wait_for()
-        toy.make_bundle(root, "zebra", seed=3)  # the first of the list is the same
+        toy.make_bundle(root, "zebra", seed=3)
         patience.wait_until(
             lambda: (
                 page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
