@@ -111,7 +111,7 @@ def test_an_image_is_a_point(visit, client, tmp_path):
     )
     (tmp_path / "odd.png").write_bytes(b"not a picture")
     picker.set_input_files(tmp_path / "odd.png")
-    page.get_by_role("alert").filter(has_text="no picture that the browser can read").wait_for()
+    page.get_by_role("alert").filter(has_text="odd.png is no picture that this browser can read").wait_for()
     assert len(walked(page, 3)) == 3
 
 

@@ -161,6 +161,38 @@ async def test_who_leaves_is_forgotten(server, client, monkeypatch):
     assert sum(made) <= 101 // 2  # the piece during which the caller left
 
 
+async def test_walks_that_wait_hold_no_images(server, client, stub, monkeypatch):
+    """While two are made into pictures the others wait as latents: each may have 48 MB of images."""
+    begun, may_end = [], asyncio.Event()
+    loop, real = asyncio.get_running_loop(), animation.frames_of
+
+    def slow(images, scale, palette):
+        begun.append(len(images))
+        asyncio.run_coroutine_threadsafe(may_end.wait(), loop).result(SECONDS)
+        return real(images, scale, palette)
+
+    def decoded() -> float:
+        labels = {"model": "toy", "graph": "decoder"}
+        return server.metrics.registry.get_sample_value("vae_batch_rows_sum", labels) or 0.0
+
+    def waiting() -> float:
+        return (
+            server.metrics.registry.get_sample_value(
+                "vae_inflight_requests", {"model": "toy", "method": "Interpolate"}
+            )
+            or 0.0
+        )
+
+    before = decoded()
+    monkeypatch.setattr("serving.explorer.animation.frames_of", slow)
+    walks = [asyncio.create_task(client.post(f"{WALK}?scale=64", json=a_walk())) for _ in range(6)]
+    await until(lambda: begun and waiting() == 6)
+    await stub.Interpolate(pb.InterpolateRequest(latents=from_array(LATENTS), steps=4))  # behind all of them
+    assert decoded() - before == 3 * 9
+    may_end.set()
+    assert [(await walk).status_code for walk in walks] == [200] * 6
+
+
 async def test_many_walks_at_once(settings):
     """As many calls as may be in progress; the others are told to come again."""
     async with (

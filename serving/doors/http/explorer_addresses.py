@@ -39,7 +39,7 @@ _FRESH_S = 0.25
 _METRICS_WORK = 1_000_000
 """Writing them, in steps of arithmetic on a value."""
 _MOST_DRAWN = 2
-"""Walks that are made into pictures at once: each holds up to some 60 MB."""
+"""Walks that are decoded and made into pictures at once: each holds up to some 60 MB."""
 _FRAME_WORK, _GIF_WORK = 5, 20
 """Choosing a pixel's colour, and writing it, in the same."""
 _POLICY = (
@@ -133,13 +133,12 @@ class Explorer:
         animation.check_steps(request.steps)
         request.image_format = tensors_pb2.IMAGE_FORMAT_UINT8
         request.include_latents = False
-        serialised = await self._interpolate.behave(request, call)
-        assert serialised is not None
-        tensor = pb.InterpolateResponse.FromString(serialised).images.tensor
-        images = np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape)
-        scale = animation.chosen_scale(images.shape, shown)
-        async with self._at_once:
-            return await self._drawn(images, scale, shown)
+        async with self._at_once:  # before there are images: those of all that wait would be held
+            serialised = await self._interpolate.behave(request, call)
+            assert serialised is not None
+            tensor = pb.InterpolateResponse.FromString(serialised).images.tensor
+            images = np.frombuffer(tensor.data, np.uint8).reshape(tensor.shape)
+            return await self._drawn(images, animation.chosen_scale(images.shape, shown), shown)
 
     async def _drawn(self, images: animation.Pixels, scale: int, shown: Animation) -> bytes:
         """A few milliseconds for a usual walk, up to a second for the longest."""

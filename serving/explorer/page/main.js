@@ -19,6 +19,9 @@ const VIEWS = [
   ['service', 'Service', 'What the server does right now'],
 ];
 
+/** Views that are opened anew whichever of the models came or went. */
+const LOOK_AT_ALL = ['compare'];
+
 const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const root = element('view');
 const chooser = /** @type {HTMLSelectElement} */ (element('model'));
@@ -33,6 +36,8 @@ let open = null;
 let opening = 0;
 /** @type {Model | null} */
 let shown = null;
+/** Those that the view was opened with, for a view that looks at all of them. */
+let served = '';
 
 /** @param {{isMoved?: boolean, words?: string}} [why] `isMoved`: the user went there */
 async function show({ isMoved = false, words = '' } = {}) {
@@ -41,6 +46,7 @@ async function show({ isMoved = false, words = '' } = {}) {
   const { model, words: missing } = models.find(address.get('model'), address.get('version'));
   open?.close();
   open = null;
+  served = everyModel();
   address.onchange = null;
   shown = model;
   notices.clear();
@@ -92,16 +98,16 @@ function listModels() {
   chooser.value = JSON.stringify([shown?.model.name, pinned ?? '']);
 }
 
+const everyModel = () => JSON.stringify(models.list.map(({ model }) => model));
+
 /** Models came, went or were replaced: the view is opened anew only if its own model did. */
 function refresh() {
   const { model, words } = models.find(address.get('model'), address.get('version'));
   const [before, after] = [shown?.model, model?.model];
-  if (before?.digest === after?.digest && before?.name === after?.name && before?.version === after?.version) {
-    listModels();
-    return;
-  }
+  const isSame = before?.digest === after?.digest && before?.name === after?.name && before?.version === after?.version;
+  if (isSame && (!LOOK_AT_ALL.includes(address.view) || served === everyModel())) return listModels();
   const news =
-    before?.name === after?.name && after ? `${after.name} is served in a new version, ${after.version}.` : '';
+    !isSame && before?.name === after?.name && after ? `${after.name} is served in a new version, ${after.version}.` : '';
   void show({ words: before ? words || news : '' });
 }
 
@@ -130,6 +136,8 @@ async function start() {
   } catch (error) {
     notices.fail(error);
   }
+  // All views at once: who opens one while the server is away would find none, in some browsers for good.
+  for (const [name] of VIEWS) import(`./views/${name}.js`).catch(() => {});
   models.onchange = refresh;
   models.watch();
 }

@@ -2,8 +2,8 @@
 
 import { fromBase64, toBase64 } from './tensors.js';
 
-/** More is no address that anybody can send. */
-const MOST_LETTERS = 200_000;
+/** Firefox takes addresses of 1 MiB, Chromium of 2 MiB. */
+const MOST_LETTERS = 1_000_000;
 const MOST_POINTS = 64;
 
 /** @param {Float32Array} latent */
@@ -13,9 +13,15 @@ const packed = (latent) =>
     .replaceAll('/', '_')
     .replaceAll('=', '');
 
+/** Half of a letter, as a cut through an emoji leaves it, is none that an address can hold. */
+const HALF = /\p{Surrogate}/gu;
+
+/** @param {string} name */
+export const nameToText = (name) => encodeURIComponent(name.replace(HALF, '\uFFFD')).replaceAll('~', '%7E');
+
 /** @param {Point[]} points */
 export const pointsToText = (points) =>
-  points.map(({ name, latent }) => `${encodeURIComponent(name).replaceAll('~', '%7E')}~${packed(latent)}`).join(',');
+  points.map(({ name, latent }) => `${nameToText(name)}~${packed(latent)}`).join(',');
 
 /**
  * The points that are of this size and finite; others are left out, since anybody may write an address.

@@ -47,13 +47,13 @@ export class HttpService {
    * @param {CallOptions} [options]
    */
   async call(method, message, { signal } = {}) {
-    const response = await this.#fetch(`vae.v1.VaeService/${method}`, message, signal);
-    return response.json();
+    const text = await this.#fetch(`vae.v1.VaeService/${method}`, message, (response) => response.text(), signal);
+    return JSON.parse(text);
   }
 
   /** @param {CallOptions} [options] */
   async metrics({ signal } = {}) {
-    return (await this.#fetch('explorer/metrics', null, signal)).text();
+    return this.#fetch('explorer/metrics', null, (response) => response.text(), signal);
   }
 
   /**
@@ -62,22 +62,27 @@ export class HttpService {
    */
   async walkGif(message, { delayMs = 80, bounce = true, signal } = {}) {
     const path = `explorer/walk.gif?delay_ms=${delayMs}&bounce=${bounce ? 1 : 0}`;
-    return (await this.#fetch(path, message, signal)).blob();
+    return this.#fetch(path, message, (response) => response.blob(), signal);
   }
 
   /**
    * Waits while the server restarts, and asks for a token where one is wanted.
+   * @template T
    * @param {string} path
    * @param {object | null} message nothing for a GET
+   * @param {(response: Response) => Promise<T>} read the answer; a server that ends may end in the middle of it
    * @param {AbortSignal} [signal]
+   * @returns {Promise<T>}
    */
-  async #fetch(path, message, signal) {
+  async #fetch(path, message, read, signal) {
     for (let tries = 1; ; tries++) {
       const token = sessionStorage.getItem(TOKEN);
       const response = await send(path, message, token, signal);
-      if (response?.ok) return response;
-      const error = response && (await errorOf(response));
+      const body = response?.ok ? await read(response).catch(() => null) : null;
+      if (body !== null) return body;
+      const error = response && !response.ok && (await errorOf(response));
       signal?.throwIfAborted();
+      if (response?.ok && tries >= TRIES) throw new ServiceError('unavailable', 'its answers end before they are whole');
       if (!error) await wait(this.#untilBack(), signal);
       else if (error.code === 'unauthenticated') await wait(this.#untilAsked(token), signal);
       else if (tries >= TRIES || !['unavailable', 'resource_exhausted'].includes(error.code)) throw error;

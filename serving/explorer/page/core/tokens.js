@@ -13,17 +13,21 @@ export function askToken(refused) {
   return new Promise((done, failed) => {
     const token = entry({ label: 'Token', value: '', type: 'password', hint: 'It stays in this tab of the browser.' });
     token.input.autocomplete = 'off';
+    const gone = () => {
+      dialog.close(); // gives the focus back
+      dialog.remove();
+    };
     const take = () => {
       if (!TOKEN.test(token.input.value.trim())) {
         words.textContent = 'A token is one line of letters, digits and signs of ASCII.';
         return token.input.focus();
       }
       done(token.input.value.trim());
-      dialog.remove();
+      gone();
     };
     const leave = () => {
       failed(new Error('Without a token the server answers nothing. Reload the page to enter one.'));
-      dialog.remove();
+      gone();
     };
     const submit = (/** @type {Event} */ event) => (event.preventDefault(), take());
     const why = refused ? 'The server did not take that token.' : 'This server answers only who has its token.';

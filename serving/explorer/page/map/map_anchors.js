@@ -1,7 +1,7 @@
 /** The list of a map's anchors: named, pictured, and sent to Walk. */
 
 import { button, h, refocus } from '../core/elements.js';
-import { pointsToText } from '../core/points.js';
+import { nameToText, pointsToText } from '../core/points.js';
 import { Latest } from '../core/latest.js';
 import { pictureItems } from '../parts/live_decoder.js';
 
@@ -14,7 +14,7 @@ export const LARGEST = 1e18;
 /** @param {Anchor[]} anchors */
 export const anchorsToText = (anchors) =>
   anchors
-    .map(({ name, x, y }) => [encodeURIComponent(name).replaceAll('~', '%7E'), short(x), short(y)].join('~'))
+    .map(({ name, x, y }) => [nameToText(name), short(x), short(y)].join('~'))
     .join(',');
 
 /** @param {number} value */

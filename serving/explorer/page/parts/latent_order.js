@@ -5,6 +5,9 @@ import { imageFormat } from '../core/pictures.js';
 import { moments } from '../map/latent_map.js';
 
 const SAMPLES = 64;
+const FEWEST = 2;
+/** Of their pixels: they go to the server again, in one message. */
+const MOST_BYTES = 3 << 20;
 /** A latent that tells less, in nats, has nothing to say of an image. */
 export const SILENT = 0.01;
 
@@ -25,12 +28,14 @@ export const SILENT = 0.01;
  */
 export async function orderOfLatents({ service, model, ref }, signal) {
   const size = latentSize(model);
+  const { channels, height, width } = model.image;
+  const fitting = Math.max(FEWEST, Math.floor(MOST_BYTES / (channels * height * width)));
   const pool = (model.pools ?? []).find(({ aggregate }) => aggregate)?.name;
   const said = await service.call(
     'Sample',
     {
       model: ref(model),
-      count: String(Math.min(SAMPLES, Number(model.maxRows))),
+      count: String(Math.min(SAMPLES, fitting, Number(model.maxRows))),
       seed: '1',
       imageFormat: imageFormat(model),
       includeLatents: true,
@@ -48,7 +53,7 @@ export async function orderOfLatents({ service, model, ref }, signal) {
   if (!hasPosterior) kl.fill(NaN);
   const told = hasPosterior ? kl : variance;
   const order = Array.from({ length: size }, (_, at) => at).sort((a, b) => told[b] - told[a]);
-  const typical = Math.sqrt(Math.max(...variance)) || 1;
+  const typical = Math.sqrt(variance.reduce((most, value) => Math.max(most, value), 0)) || 1;
   return { order, kl, mean, spread: variance.map((value) => Math.max(Math.sqrt(value), 0.05 * typical)) };
 }
 

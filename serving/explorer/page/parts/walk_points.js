@@ -1,9 +1,9 @@
 /** The points of a walk: where they come from, and in which order they are passed. */
 
 import { button, h, refocus, select, uniqueId } from '../core/elements.js';
-import { imagesOfFile } from '../core/pictures.js';
 import { floats } from '../core/tensors.js';
 import { Latest } from '../core/latest.js';
+import { imageOfFile, toImages } from '../pictures/model_image.js';
 import { pictureItems } from './live_decoder.js';
 
 export const MOST_WALKED = 12;
@@ -35,11 +35,12 @@ export async function sampled({ service, model, ref }, pool, seed, signal) {
  * Where the model's encoder puts a picture.
  * @param {Context} context
  * @param {File} file
+ * @param {AbortSignal} signal
  * @returns {Promise<Point>}
  */
-export async function encoded({ service, model, ref }, file) {
-  const images = await imagesOfFile(file, model);
-  const said = await service.call('Encode', { model: ref(model), images });
+export async function encoded({ service, model, ref }, file, signal) {
+  const { pixels } = await imageOfFile(file, model);
+  const said = await service.call('Encode', { model: ref(model), images: toImages(pixels, model) }, { signal });
   return { name: file.name.slice(0, 40), latent: floats(said.mean) };
 }
 
@@ -66,15 +67,23 @@ export function pointList(context, points, changed) {
     void pictureItems(context, latest, list, latents);
   };
 
-  const add = (/** @type {() => Promise<Point>} */ make) => async () => {
-    if (points.length >= MOST_WALKED) return context.say(`A walk passes at most ${MOST_WALKED} points.`);
-    try {
-      points.push(await make());
-      context.fail(null);
-      update();
-    } catch (error) {
-      context.fail(error);
-    }
+  const until = new AbortController();
+  let before = Promise.resolve(); // points come in the order in which they were wished
+  const add = (/** @type {() => Promise<Point>} */ make) => () => {
+    const made = make();
+    made.catch(() => {}); // it is told in its turn
+    before = before.then(async () => {
+      try {
+        const point = await made;
+        if (until.signal.aborted) return; // the address is another view's by now
+        if (points.length >= MOST_WALKED) return context.say(`A walk passes at most ${MOST_WALKED} points.`);
+        points.push(point);
+        context.fail(null);
+        update();
+      } catch (error) {
+        if (!until.signal.aborted) context.fail(error);
+      }
+    });
   };
 
   const source = select({ label: 'From', options: sourcesOf(context.model) });
@@ -89,12 +98,16 @@ export function pointList(context, points, changed) {
       source,
       button(
         'Add a sample',
-        add(() => sampled(context, source.input.value, null)),
+        add(() => sampled(context, source.input.value, null, until.signal)),
       ),
     ),
-    filePicker('Add an image', (file) => add(() => encoded(context, file))()),
+    filePicker('Add an image', (file) => add(() => encoded(context, file, until.signal))()),
   );
-  return { element, update, close: () => latest.stop() };
+  const close = () => {
+    until.abort();
+    latest.stop();
+  };
+  return { element, update, close };
 }
 
 /**

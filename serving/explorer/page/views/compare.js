@@ -33,6 +33,7 @@ class Compare {
   #until = new AbortController();
   /** @type {File[]} */
   #files = [];
+  #taking = 0; // which of the wishes for other pictures is the last
 
   /** @param {HTMLElement} root @param {Context} context @param {Model[]} others */
   constructor(root, context, others) {
@@ -137,12 +138,13 @@ class Compare {
   /** All of them or, if one is no picture, none. @param {File[]} files */
   async #takeFiles(files) {
     const taken = files.slice(0, this.most);
+    const turn = ++this.#taking;
     try {
       await filesAs(taken, this.context.model);
     } catch (error) {
-      return this.#fail(error);
+      return turn === this.#taking ? this.#fail(error) : undefined;
     }
-    if (this.#until.signal.aborted) return;
+    if (this.#until.signal.aborted || turn !== this.#taking) return;
     this.context.fail(null);
     this.#files = taken;
     this.ui.own.hidden = files.length === 0;

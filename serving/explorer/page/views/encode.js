@@ -24,6 +24,8 @@ class Encode {
   #pixels = null;
   #made = '';
   #isPaperChosen = false;
+  /** Which of the images is the last that was wished: large files take longer than small ones. */
+  #taking = 0;
 
   /** @param {HTMLElement} root @param {Context} context */
   constructor(root, context) {
@@ -153,16 +155,18 @@ class Encode {
 
   /** @param {File} file */
   async #takeFile(file) {
+    const turn = ++this.#taking;
+    const isWanted = () => turn === this.#taking && !this.#until.signal.aborted;
     try {
       const { pixels, made } = await imageOfFile(file, this.model);
-      if (!this.#until.signal.aborted) this.#take(pixels, made);
+      if (isWanted()) this.#take(pixels, made);
     } catch (error) {
-      if (!this.#until.signal.aborted) this.context.fail(error);
+      if (isWanted()) this.context.fail(error);
     }
   }
 
   #takeDrawing() {
-    if (this.pad.isEmpty) return;
+    if (this.pad.isEmpty || this.#until.signal.aborted) return;
     const { width, height } = this.model.image;
     this.#take(this.pad.image(), `Your drawing, scaled to ${width} × ${height}.`);
   }
@@ -173,6 +177,7 @@ class Encode {
 
   /** @param {Uint8Array} pixels @param {string} made */
   #take(pixels, made) {
+    this.#taking++;
     this.#pixels = pixels;
     this.#made = made.replace(/( Light and dark swapped\.){2}$/, '');
     this.context.address.set({ image: imageToText(pixels) });
@@ -203,9 +208,18 @@ class Encode {
       context.fail(null);
       this.#show(pixels, ...said);
     } catch (error) {
+      this.#forget();
       context.fail(error);
     }
     this.shown.removeAttribute('aria-busy');
+  }
+
+  /** What was said of the image before stands not beside this one. */
+  #forget() {
+    for (const canvas of [this.reconstruction, this.heat.canvas]) canvas.width = this.model.image.width; // empties it
+    this.heat.canvas.setAttribute('aria-label', 'Where the reconstruction differs');
+    this.heatWords.textContent = '';
+    this.answers.replaceChildren();
   }
 
   /** @param {Uint8Array} pixels @param {any} reconstructed @param {any} encoded @param {any} score */

@@ -38,6 +38,8 @@ class MapView {
   #where = h('p', { class: 'where' });
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #speaking;
+  /** The label of the axis that was changed last. */
+  #focused = '';
 
   /**
    * @param {HTMLElement} root
@@ -235,8 +237,8 @@ class MapView {
       (_, at) => /** @type {[string, string]} */ ([String(at), `latent ${at + 1}`]),
     );
     const axes = map.axes ?? [0, 0];
-    return ['Across', 'Up'].map((label, side) =>
-      select({
+    return ['Across', 'Up'].map((label, side) => {
+      const chooser = select({
         label,
         options,
         value: String(axes[side]),
@@ -250,10 +252,14 @@ class MapView {
           });
           this.close();
           this.#loading = new AbortController();
+          this.#focused = label;
           void this.start();
         },
-      }),
-    );
+      });
+      // It is made anew with the map: on a keyboard the focus would be lost.
+      if (this.#focused === label) requestAnimationFrame(() => chooser.input.focus());
+      return chooser;
+    });
   }
 
   /**

@@ -261,7 +261,11 @@ class Sample {
     this.ui.source.hidden = Boolean(centre);
     this.ui.temperature.hidden = Boolean(centre);
     if (!centre) return this.ui.near.replaceChildren();
-    const leave = button('Leave', () => this.#choose(this.ui.source.input.value), {
+    const left = () => {
+      this.#choose(this.ui.source.input.value);
+      this.ui.source.input.focus(); // the button is gone
+    };
+    const leave = button('Leave', left, {
       'aria-label': 'Leave the neighbourhood',
     });
     this.ui.near.replaceChildren(

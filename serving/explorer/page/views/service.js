@@ -126,7 +126,8 @@ class ServiceView {
   #listChoices(now) {
     const names = modelsIn(now);
     const { input } = this.of;
-    if (input.options.length === names.length + 1) return;
+    if ([...input.options].slice(1).every(({ value }, at) => value === names[at]) && input.options.length > names.length)
+      return;
     const chosen = this.context.address.get('of') ?? input.value;
     input.replaceChildren(
       h('option', { value: ALL }, 'all models'),

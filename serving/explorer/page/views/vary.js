@@ -1,6 +1,6 @@
 /** One slider for each latent, the most telling first: what does it change? */
 
-import { button, h, select, slider } from '../core/elements.js';
+import { button, h, refocus, select, slider } from '../core/elements.js';
 import { Latest } from '../core/latest.js';
 import { pngUrls } from '../core/pictures.js';
 import { pointsFromText, pointsToText } from '../core/points.js';
@@ -42,7 +42,9 @@ class VaryView {
   /** @type {import('../parts/latent_order.js').LatentOrder} */
   #known = { order: [], kl: new Float32Array(0), mean: new Float32Array(0), spread: new Float32Array(0) };
   #count = SHOWN;
-  /** @type {{index: number, low: HTMLImageElement, high: HTMLImageElement}[]} */
+  /** Which of the starts is the last that was wished, since each takes a while. */
+  #beginning = 0;
+  /** @type {{index: number, ends: number[], low: HTMLImageElement, high: HTMLImageElement}[]} */
   #rows = [];
 
   /**
@@ -126,7 +128,7 @@ class VaryView {
     if (from === GIVEN) offer(this.#start);
     const picker = filePicker(
       'Start from an image',
-      (file) => void this.#begin(async () => offer(await encoded(this.#context, file)), null),
+      (file) => void this.#begin(() => encoded(this.#context, file, this.#loading.signal), null, offer),
     );
     const start = h(
       'section',
@@ -161,16 +163,20 @@ class VaryView {
    * Starts anew.
    * @param {() => Promise<Point>} make
    * @param {string | null} pool that it is the middle of; null of a point that the address is to hold
+   * @param {(start: Point) => unknown} [made] told of it, unless a newer start was wished meanwhile
    */
-  async #begin(make, pool) {
+  async #begin(make, pool, made = (/** @type {Point} */ start) => start) {
     const { address, fail } = this.#context;
+    const turn = ++this.#beginning;
     try {
       const start = await make();
+      if (this.#loading.signal.aborted || turn !== this.#beginning) return;
+      made(start);
       address.set({ from: pool || null, start: pool === null ? pointsToText([start]) : null, at: null });
       fail(null);
       this.#take(start);
     } catch (error) {
-      fail(error);
+      if (!this.#loading.signal.aborted) fail(error);
     }
   }
 
@@ -194,16 +200,18 @@ class VaryView {
     this.#rows = [];
     const rows = order.slice(0, this.#count).map((index) => {
       const reach = REACH * spread[index];
+      const at = this.#latent[index];
+      const ends = [Math.min(mean[index] - reach, at), Math.max(mean[index] + reach, at)];
       const bar = slider({
         label: nameOfLatent(index, model),
-        value: this.#latent[index],
-        min: Math.min(mean[index] - reach, this.#latent[index]),
-        max: Math.max(mean[index] + reach, this.#latent[index]),
+        value: at,
+        min: ends[0],
+        max: ends[1],
         oninput: (value) => this.#move(index, value),
       });
       bar.input.addEventListener('change', () => void this.#picturesOfEnds());
       const [low, high] = [h('img', { class: 'picture', alt: '' }), h('img', { class: 'picture', alt: '' })];
-      this.#rows.push({ index, low, high });
+      this.#rows.push({ index, ends, low, high });
       const told = Number.isNaN(kl[index]) ? '' : kl[index] < SILENT ? 'tells nothing' : `${kl[index].toFixed(2)} nats`;
       return h('div', { class: 'latent' }, low, h('div', null, bar, h('small', null, told)), high);
     });
@@ -211,8 +219,10 @@ class VaryView {
     const more =
       rest > 0 &&
       button(`Show ${Math.min(rest, SHOWN)} more of ${rest}`, () => {
+        const shown = this.#count;
         this.#count += SHOWN;
         this.#fill();
+        refocus(this.#sliders, shown); // the button is another one, or gone
         void this.#picturesOfEnds();
       });
     this.#sliders.replaceChildren(...rows, ...(more ? [more] : []));
@@ -252,11 +262,10 @@ class VaryView {
 
   /** What each slider would make at its ends, and the start. */
   async #picturesOfEnds() {
-    const { mean, spread } = this.#known;
-    const ends = this.#rows.flatMap(({ index }) =>
-      [-REACH, REACH].map((reach) => {
+    const ends = this.#rows.flatMap(({ index, ends: values }) =>
+      values.map((value) => {
         const latent = this.#latent.slice();
-        latent[index] = mean[index] + reach * spread[index];
+        latent[index] = value;
         return latent;
       }),
     );
