@@ -31,9 +31,7 @@ def a_walk(latents=LATENTS, steps=4, **more):
 
 @pytest.fixture
 async def client(server):
-    async with httpx.AsyncClient(
-        base_url=http_calls.address(server), timeout=SECONDS, trust_env=False
-    ) as made:
+    async with http_calls.client(server) as made:
         yield made
 
 
@@ -85,12 +83,13 @@ BAD = {
 
 
 @pytest.mark.parametrize(("query", "message", "status", "code"), BAD.values(), ids=BAD)
-async def test_errors_are_those_of_interpolate(client, query, message, status, code):
-    """The same status, the same words, the same details."""
+async def test_errors_are_those_of_interpolate(server, client, query, message, status, code):
+    """The same status, the same words, the same details; counted as calls, and not once more as refused."""
     walk = await client.post(f"{WALK}{query}", json=message)
     plain = await http_calls.connect_json(client, "Interpolate", message)
     assert (walk.status_code, walk.json()["code"]) == (status, code), walk.text
     assert (walk.status_code, walk.content) == (plain.status_code, plain.content)
+    assert http_calls.refusals(server) == {}
 
 
 TOO_MUCH = {
@@ -236,6 +235,7 @@ async def test_a_token_guards_all_but_the_page(settings, tmp_path):
             ):
                 assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
                 assert answer.headers["www-authenticate"] == "Bearer"
+        assert http_calls.refusals(server) == {"other": 3}  # of the metrics; no method counts those
         right = {"authorization": "Bearer secret"}
         assert (await client.get(METRICS, headers=right)).status_code == 200
         assert (await client.post(WALK, json=a_walk(), headers=right)).status_code == 200

@@ -8,11 +8,10 @@ import trustme
 from h2 import events
 
 from serving.doors.http.transport import connection, http2, listener
-from serving.metrics.http_refusals import HTTP_REFUSALS
 from serving.oip import rest_addresses
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
-from tests.support.http_calls import SERVICE
+from tests.support.http_calls import SERVICE, refusals
 from tests.support.patience import until
 from tests.support.raw_http import Raw, RawHttp2, post
 
@@ -21,14 +20,6 @@ pytestmark = pytest.mark.both_loops
 PROTO = "content-type: application/proto"
 SAMPLE = pb.SampleRequest(count=1, seed=1).SerializeToString()
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
-
-
-def refusals(server):
-    """How often, by reason; each reason there is has a series from the start, and there are no others."""
-    (family,) = [found for found in server.metrics.registry.collect() if found.name == "vae_http_refused"]
-    counted = {sample.labels["reason"]: sample.value for sample in family.samples}
-    assert set(counted) == set(HTTP_REFUSALS)
-    return {reason: value for reason, value in counted.items() if value}
 
 
 @pytest.fixture

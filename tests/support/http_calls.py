@@ -7,6 +7,9 @@ from typing import Any
 
 import httpx
 
+from serving.metrics.http_refusals import HTTP_REFUSALS
+from tests.support.patience import SECONDS
+
 PREFIX = struct.Struct(">BI")
 SERVICE = "/vae.v1.VaeService/"
 PROTO = {"content-type": "application/proto"}
@@ -15,6 +18,22 @@ JSON = {"content-type": "application/json"}
 
 def address(server: Any) -> str:
     return f"http://{server.http_address}"
+
+
+def client(server: Any, version: str = "HTTP/1.1") -> httpx.AsyncClient:
+    """Of one version of HTTP, "HTTP/1.1" or "HTTP/2", and no other."""
+    second = version == "HTTP/2"
+    return httpx.AsyncClient(
+        base_url=address(server), http1=not second, http2=second, timeout=SECONDS, trust_env=False
+    )
+
+
+def refusals(server: Any) -> dict[str, float]:
+    """How often, by reason; each reason there is has a series from the start, and there are no others."""
+    (family,) = [found for found in server.metrics.registry.collect() if found.name == "vae_http_refused"]
+    counted = {sample.labels["reason"]: sample.value for sample in family.samples}
+    assert set(counted) == set(HTTP_REFUSALS)
+    return {reason: value for reason, value in counted.items() if value}
 
 
 def envelope(message: bytes, flags: int = 0) -> bytes:

@@ -16,10 +16,10 @@ from serving.api.frame import Call, Frame, Method
 from serving.doors.bodies import Bodies
 from serving.doors.http.codecs import Codec, ProtoCodec
 from serving.doors.http.connect import call_of, compression, fields_of
-from serving.doors.http.http_status import JSON, NO_STORE
+from serving.doors.http.http_status import JSON, NO_STORE, refuse
 from serving.doors.http.routes import Resource
 from serving.doors.http.transport.exchange import Exchange, Headers
-from serving.errors import InvalidInput, StartupError
+from serving.errors import InvalidInput, ServingError, StartupError
 from serving.explorer import animation
 from serving.explorer.animation import Animation, read_animation
 from serving.explorer.page_files import INDEX, PageFile, read_page
@@ -112,7 +112,12 @@ class Explorer:
 
     async def _send_metrics(self, exchange: Exchange) -> None:
         exchange.ignore_body()
-        self._frame.admit(call_of(exchange, self._bodies, ProtoCodec(), self._limit))
+        try:
+            self._frame.admit(call_of(exchange, self._bodies, ProtoCodec(), self._limit))
+        except ServingError as exc:
+            exchange.refusal = "other"
+            await refuse(exchange, exc)
+            return
         text = await self._metrics.text()
         await exchange.respond(HTTPStatus.OK, [("content-type", _METRICS_TEXT), NO_STORE, *SECURITY], text)
 
@@ -126,8 +131,12 @@ class Explorer:
         except InvalidInput as exc:
             call.problem = call.problem or exc
         method = replace(self._interpolate, behave=partial(self._walk, shown))
-        file = await call.answered_by(self._frame.answer(method, transport="http"))
-        await exchange.respond(HTTPStatus.OK, [("content-type", _GIF), NO_STORE, *SECURITY], file)
+        try:
+            file = await call.answered_by(self._frame.answer(method, transport="http"))
+        except ServingError as exc:  # the frame has counted it
+            await refuse(exchange, exc)
+        else:
+            await exchange.respond(HTTPStatus.OK, [("content-type", _GIF), NO_STORE, *SECURITY], file)
 
     async def _walk(self, shown: Animation, request: pb.InterpolateRequest, call: Call) -> bytes:
         animation.check_steps(request.steps)
