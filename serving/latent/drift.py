@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Reference
+from serving.finite import all_finite
 
 Rows = NDArray[np.float32]
 
@@ -74,7 +75,7 @@ class DriftMonitor:
         )
         with np.errstate(over="ignore", invalid="ignore"):
             sums = _sums(mean, log_var)
-            if not np.isfinite(sums).all():
+            if not all_finite(sums):
                 finite = np.isfinite(_kl(mean, log_var)).all(axis=1)
                 mean, log_var = mean[finite], log_var[finite]
                 sums = _sums(mean, log_var)

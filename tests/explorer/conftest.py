@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from serving.client import Client
 from tests.explorer import browser as browsers
 from tests.explorer import installed, odd_models, trained
 from tests.explorer.browser import Visit, visiting
@@ -63,6 +64,13 @@ def odd(browser, tmp_path_factory) -> Iterator[Server]:
     """Of models that no picture fits, or that lack what others have: see ``odd_models``."""
     with serving(odd_models.make(tmp_path_factory.mktemp("odd")), "--max-rows", "50") as started:
         yield started
+
+
+@pytest.fixture
+def client(server) -> Iterator[Client]:
+    """What the page shows, asked for by another way."""
+    with Client(server.grpc_address) as made:
+        yield made
 
 
 @pytest.fixture

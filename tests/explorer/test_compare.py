@@ -1,7 +1,6 @@
 import shutil
 
 import numpy as np
-import pytest
 
 from serving.client import Client
 from tests.explorer import uploads
@@ -10,12 +9,6 @@ from tests.support import toy
 from tests.support.process import serving
 
 LATENTS, IMAGES = "main .sides:not(.three)", "main .sides.three"
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_address) as made:
-        yield made
 
 
 def test_both_decode_the_same_latents(visit, client):

@@ -13,12 +13,6 @@ DIGITS = (1, 8, 8)
 
 
 @pytest.fixture
-def client(server):
-    with Client(server.grpc_address) as made:
-        yield made
-
-
-@pytest.fixture
 def seven(client):
     """A digit as the model of digits makes it: uint8 [1, 1, 8, 8]."""
     return client.sample("digits", 1, pool="7", temperature=0.5, seed=1, format="uint8").images

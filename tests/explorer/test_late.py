@@ -5,7 +5,6 @@ import socket
 import numpy as np
 import pytest
 
-from serving.client import Client
 from tests.explorer import uploads
 from tests.explorer.browser import canvas_of, image_of
 from tests.explorer.looking import answered, as_shown, fragment_of, wait_for_fragment, wall_of
@@ -42,12 +41,6 @@ _FIRST_IS_CUT = """
 """
 """Of the first answer of a method no more than its head arrives."""
 _SETTLED = "new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done))))"
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_address) as made:
-        yield made
 
 
 def slow_then_quick(page, first, second):

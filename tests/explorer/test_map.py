@@ -1,19 +1,12 @@
 import numpy as np
 import pytest
 
-from serving.client import Client
 from tests.explorer import moving, odd_models
 from tests.explorer.browser import canvas_of, image_of, pixels_of
 from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
 from tests.explorer.test_walk import packed
 from tests.support import patience, toy
 from tests.support.process import serving
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_address) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

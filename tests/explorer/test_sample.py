@@ -13,12 +13,6 @@ from tests.support.process import serving
 MOST_SEED = 2**64 - 1
 
 
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_address) as made:
-        yield made
-
-
 def fill(page, label, text):
     """Types into a field and leaves it."""
     page.get_by_label(label, exact=True).fill(text)

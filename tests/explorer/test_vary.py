@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.client import Client
 from tests.explorer import odd_models
 from tests.explorer.browser import canvas_of, image_of
 from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
@@ -11,12 +10,6 @@ from tests.support import patience
 from tests.support.process import serving
 
 PICTURE = ".probe canvas.big"
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_address) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.client import Client
 from tests.explorer import odd_models
 from tests.explorer.browser import image_of
 from tests.explorer.looking import as_shown, fragment_of, wait_for_fragment
@@ -13,12 +12,6 @@ from tests.support.process import serving
 
 STRIP = ".walk-frames .strip img"
 LARGE = ".walk-frames img.big"
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_address) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -25,10 +25,7 @@ def asked(rows=LATENTS, **more):
 
 @pytest.fixture(params=["HTTP/1.1", "HTTP/2"])
 async def client(server, request):
-    second = request.param == "HTTP/2"
-    async with httpx.AsyncClient(
-        base_url=http_calls.address(server), http1=not second, http2=second, timeout=SECONDS, trust_env=False
-    ) as made:
+    async with http_calls.client(server, request.param) as made:
         yield made
 
 
