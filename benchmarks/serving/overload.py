@@ -28,7 +28,7 @@ import grpc
 from benchmarks.serving import h2load, machine, models, overload_peer
 from benchmarks.serving.metrics_page import Page, refused_p99_ms
 from benchmarks.serving.overload_cell import DEADLINE_S, OK, Cell, Outcome
-from benchmarks.serving.processes import ServerProcess
+from benchmarks.serving.processes import ServerProcess, on_cpus
 from benchmarks.serving.protocols import VaeV1, grpc_call
 from benchmarks.serving.servers import Vaeserve, vaeserve
 from benchmarks.serving.workloads import Case, Workload
@@ -42,7 +42,6 @@ _AT_ONCE = {1: 64, 512: 16}
 _TAIL_S = 20.0
 _SAMPLE_S = 0.05
 _GIVE_UP_S = 60.0
-_CPUS = os.sched_getaffinity(0)
 
 
 def main() -> int:
@@ -58,11 +57,9 @@ def main() -> int:
             outcomes.append(_measure(cell, repository, generator, folder, options))
             print(outcomes[-1], flush=True)
             if options.peer and cell.connections == max(options.connections) and not cell.deadline:
-                peers.append(
-                    overload_peer.measure(
-                        _case(cell.rows, "Decode", repository), cell.factor, folder, options.peer_seconds
-                    )
-                )
+                case = _case(cell.rows, "Decode", repository)
+                halves = _halves(options.apart)
+                peers.append(overload_peer.measure(case, cell.factor, folder, options.peer_seconds, halves))
                 print(peers[-1], flush=True)
     short = sum(bool(outcome.shortfalls()) for outcome in outcomes)
     print(f"{len(outcomes) - short} of {len(outcomes)} cells pass")
@@ -89,9 +86,9 @@ def _measure(
     body.write_bytes(wire.body(case))
     with contextlib.ExitStack() as stack:
         own, callers = _halves(options.apart)
-        os.sched_setaffinity(0, own)
-        server = stack.enter_context(vaeserve(repository, folder / "log", *options.flags))
-        os.sched_setaffinity(0, callers)
+        with on_cpus(own):
+            server = stack.enter_context(vaeserve(repository, folder / "log", *options.flags))
+        stack.enter_context(on_cpus(callers))
         before = _capacity(server, case, options.capacity_seconds)
         idle_mib, page = server.process.usage().rss_mib, Page.of(server.metrics_port)
         with _memory(server.process) as peak:
@@ -121,7 +118,7 @@ def _measure(
 
 def _halves(apart: bool) -> tuple[set[int], set[int]]:
     """The CPUs of the server, and of all else."""
-    available = sorted(_CPUS)
+    available = sorted(os.sched_getaffinity(0))
     half = len(available) // 2 if apart else 0
     return set(available[half:]), set(available[:half] or available)
 

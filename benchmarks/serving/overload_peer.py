@@ -3,6 +3,7 @@
 It counts requests in progress (1,024) and answers 429 to more, so it is given twice as many connections.
 """
 
+import contextlib
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.serving import h2load
 from benchmarks.serving.peers import PEERS
+from benchmarks.serving.processes import on_cpus
 from benchmarks.serving.servers import Loaded, Setting
 from benchmarks.serving.workloads import Case
 
@@ -39,10 +41,16 @@ class PeerOutcome:
         )
 
 
-def measure(case: Case, factor: float, folder: Path, seconds: float) -> PeerOutcome:
+def measure(
+    case: Case, factor: float, folder: Path, seconds: float, halves: tuple[set[int], set[int]]
+) -> PeerOutcome:
+    """``halves``: the CPUs of the server, and of those who call it."""
     scratch = folder / "mosec"
     scratch.mkdir(exist_ok=True)
-    with _MOSEC.start(Setting(case, scratch, "asyncio", scratch / "reply")) as subject:
+    with contextlib.ExitStack() as stack:
+        with on_cpus(halves[0]):
+            subject = stack.enter_context(_MOSEC.start(Setting(case, scratch, "asyncio", scratch / "reply")))
+        stack.enter_context(on_cpus(halves[1]))
         assert isinstance(subject, Loaded)
         before = subject.measure(1.0, 5.0).requests_per_s
         statuses = _offer(subject.target, before * factor, seconds, scratch)

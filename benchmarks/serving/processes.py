@@ -77,6 +77,17 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
+def on_cpus(cpus: set[int]) -> Iterator[None]:
+    """What is started meanwhile runs on these."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
 def running(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Iterator[ServerProcess]:
