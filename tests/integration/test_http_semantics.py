@@ -21,8 +21,8 @@ MINUTE = 60.0
 
 @pytest.fixture
 def settings(settings):
-    """Called by any name: which ones are answered is for test_strangers_pages.py."""
-    return settings.model_copy(update={"http_hosts": ("*",)})
+    """Called by any name, and with nothing at /: those are for test_strangers_pages.py and the explorer's."""
+    return settings.model_copy(update={"http_hosts": ("*",), "explorer": "off"})
 
 
 @pytest.fixture
