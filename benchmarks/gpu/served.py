@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu import bundles, servers, step
@@ -56,6 +57,7 @@ class Subject:
         self.network, self._told, self._stack = network, told, ExitStack()
         self.repository = bundles.repository(told, network)
         self.in_process: Child | None = None
+        self.unbatched: Child | None = None
         self.raw_rows_per_s: dict[int, float] = {}
         self.raw_p50_ms: dict[int, float] = {}
         try:
@@ -83,6 +85,10 @@ class Subject:
         _, port = enter(servers.echo(reply, work / f"{network}-echo.log"))
         self.echo = self._load(port, 99)
         self.ask(self.echo, do="prepare", file=request, at_once=1)
+        if network not in _IN_PROCESS_LAST:  # nor for a third one
+            port = enter(servers.unbatched(Path(file), told.device, work / f"{network}-unbatched.log"))
+            self.unbatched = self._load(port, 98)
+            self.ask(self.unbatched, do="prepare", file=request, at_once=1)
         warming = [child for child in (self.raw, self.in_process) if child]
         for other in warming:
             other.send(rows=1, seconds=0.0, at_once=1)  # that it is warm; a failure is heard of later
@@ -197,11 +203,13 @@ def _alone(subject: Subject, record: Record, seconds: float) -> None:
         subject.ask(subject.loads[0], do="prepare", file=file, at_once=1)
         ours = subject.ask(subject.loads[0], do="go", seconds=seconds)
         bare = subject.ask(subject.echo, do="go", seconds=min(seconds, 1.0))
+        least = subject.unbatched and subject.ask(subject.unbatched, do="go", seconds=seconds)
     except ChildFailed as exc:
         record.check(f"{name}: one row alone", False, str(exc), "a figure")
         return
     raw_ms = subject.raw_p50_ms[1]
     row = {"network": name, "p50_ms": ours["p50_ms"], "raw_p50_ms": raw_ms, "grpc_p50_ms": bare["p50_ms"]}
+    row["unbatched_p50_ms"] = least and least["p50_ms"]
     record.row("alone", {**row, "calls": ours["calls"]})
     most = _OVERHEAD * (raw_ms + bare["p50_ms"])
     what = f"{name}: one row alone, median ms"

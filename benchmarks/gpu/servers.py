@@ -53,6 +53,17 @@ def echo(reply: Path, log: Path) -> Iterator[tuple[ServerProcess, int]]:
         yield process, port
 
 
+@contextlib.contextmanager
+def unbatched(file: Path, device: ProviderName, log: Path) -> Iterator[int]:
+    """The port of gRPC with the graph in its handler."""
+    port = free_port()
+    module = ["-m", "benchmarks.gpu.unbatched"]
+    command = [sys.executable, *module, f"--port={port}", f"--file={file}", f"--device={device}"]
+    with running(command, log) as process:
+        wait_for_port(process, port, _START_S)
+        yield port
+
+
 def decode_request(model: str, latents: Rows, form: str) -> bytes:
     message = pb.DecodeRequest(
         model=models_pb2.ModelRef(name=model), latents=from_array(latents), image_format=_FORMATS[form]

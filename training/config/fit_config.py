@@ -131,6 +131,13 @@ class TrainingOptions(Options):
         "on that",
     )
     weight_decay: float = Field(0.0, ge=0, le=LARGEST_NUMBER, description="decoupled weight decay")
+    deformation: float = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="strength of small deformations of the training images, others each time they are "
+        "shown, until the last fifth of the steps; 1 turns them by about 4 degrees",
+    )
     clip: float | None = Field(
         None,
         gt=0,

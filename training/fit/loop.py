@@ -17,6 +17,9 @@ from training.runs import Run, checkpoint
 from training.runs.training_log import TrainingLog
 from training.training_error import TrainingError
 
+_DEFORMED = 0.8
+"""Share of the steps whose images are deformed, if they are; the last ones see the images as they are."""
+
 
 class Outcome(NamedTuple):
     signal: int | None
@@ -87,6 +90,8 @@ def batches_of(state: State, dataset: Dataset, config: FitConfig, world: World =
         device=device,
         share=(world.rank, world.size),
         accumulate=config.accumulate,
+        deformation=config.deformation,
+        deformed_steps=round(_DEFORMED * config.total_steps),
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from training.data import to_unit
 from training.data.binarisation import thresholds
+from training.data.deformation import moved, places
 
 CPU = torch.device("cpu")
 
@@ -29,6 +30,7 @@ class Stream(IntEnum):
     STEP = 2
     VALIDATION = 3
     DROPOUT = 4
+    DEFORMATION = 5
 
 
 def generator(
@@ -99,6 +101,10 @@ class Batches:
     """Which part of how many equal ones this process takes."""
     accumulate: int = 1
     """Micro-batches that the share is cut into."""
+    deformation: float = 0.0
+    """How strongly images are deformed, see ``training.data.deformation``."""
+    deformed_steps: int = 0
+    """The first so many steps see deformed images."""
 
     def at(self, step: int) -> list[Batch]:
         """The micro-batches of this process, equal in size.
@@ -112,6 +118,10 @@ class Batches:
         # Rows lie beside the images: a GPU that waited for them each step would idle.
         rows = batch_rows(self.seed, step, len(self.images), self.batch_size, self.images.device)[mine]
         images = self.images[rows].to(self.device)
+        if self.deformation and step < self.deformed_steps:
+            drawn = generator(self.seed, Stream.DEFORMATION, step, self.device)
+            whole = (self.batch_size, *images.shape[1:])
+            images = moved(images, places(whole, drawn, self.deformation)[mine])
         if self.binary:
             whole = (self.batch_size, *self.images.shape[1:])
             image = (thresholds(whole, self.images.dtype, source)[mine] < images).float()
