@@ -65,5 +65,5 @@ protos: $(INSTALLED)  ## Generate serving/pb from protos
 
 clean:  ## Back to a fresh checkout; of runs and models only the demo's go
 	rm -rf .venv $(TRITON) $(CLIENTS) $(EXPLORER) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
-	rm -rf runs/demo models/digits demo/*.png demo/*.log
+	rm -rf runs/demo runs/demo-ae models/digits models/digits-ae demo/*.png demo/*.log
 	find training serving demo benchmarks tests protos -name __pycache__ -type d -prune -exec rm -rf {} +

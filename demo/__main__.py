@@ -5,7 +5,7 @@ import sys
 import time
 
 from demo import calls, judging, opened, pictures, programs
-from demo.programs import NAME, DemoError
+from demo.programs import AUTOENCODER, NAME, DemoError
 from demo.scrape import moved, scrape
 from serving.client import Client, VaeError
 
@@ -34,19 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _demo() -> None:
-    _step("1. Train a VAE on 1,797 handwritten digits and export it")
-    bundle = programs.trained_bundle()
-    if bundle is None:
-        programs.train_and_export()
-    else:
-        print(f"{bundle} is there already (remove it to train again)")
+    _step("1. Train a VAE on 1,797 handwritten digits, an autoencoder beside it, and export both")
+    for name in (AUTOENCODER, NAME):
+        if bundle := programs.trained_bundle(name):
+            print(f"{bundle} is there already (remove it to train again)")
+        else:
+            programs.train_and_export(name)
 
     dataset = judging.load_digits()
-    test_images = dataset.test.images.numpy()
-    _step("2. Serve it, and call it through the client")
+    assert dataset.test.labels is not None
+    test_images, test_labels = dataset.test.images.numpy(), dataset.test.labels.numpy()
+    another = int((test_labels != test_labels[0]).argmax())
+    ends = test_images[[0, another]]
+    _step("2. Serve them, and call them through the client")
     with programs.serving(*programs.on_free_ports()) as server, Client(server.grpc_address) as client:
         before = scrape(server.metrics_address)
-        answers = calls.ask(client, NAME, test_images)
+        answers = calls.ask(client, NAME, test_images, ends)
+        autoencoder = calls.ask_autoencoder(client, AUTOENCODER, ends)
         is_the_same = calls.is_the_same_by_http(client, server.http_address, NAME)
         latencies = {count: calls.latency_ms(client, NAME, count=count, calls=200) for count in (1, 64)}
         lines = moved(before, scrape(server.metrics_address))
@@ -64,14 +68,12 @@ def _demo() -> None:
     print("\n".join(lines))
 
     _step("4. Are they digits? A classifier trained on real ones looks at them")
-    verdict = judging.judge(answers, dataset)
+    verdict = judging.judge(answers, autoencoder, dataset)
     _print_verdict(verdict)
 
     _step("5. Pictures")
-    assert dataset.test.labels is not None
-    pictures.draw(answers, test_images, dataset.test.labels.numpy(), verdict.fidelity)
-    for name in ("samples", "pools", "reconstructions", "latent_map"):
-        print(f"{pictures.FOLDER / name}.png")
+    for path in pictures.draw(answers, autoencoder, test_images, test_labels, verdict):
+        print(path)
 
 
 def _step(title: str) -> None:
@@ -102,6 +104,8 @@ def _print_verdict(verdict: judging.Verdict) -> None:
         f"             {each}\n"
         f"trash        {verdict.trash:.1%} of the prior's samples are no clear digit, "
         f"{verdict.pool_trash:.1%} of the pools', {verdict.real_trash:.1%} of real test digits\n"
+        f"autoencoder  {verdict.autoencoder_trash:.1%} of random latents are no clear digit, "
+        f"{verdict.fitted_trash:.1%} of those from a Gaussian fitted to its own\n"
         f"Encode       puts {verdict.pool_accuracy:.1%} of test digits into the pool of their label"
     )
 

@@ -19,6 +19,8 @@ SEED = 7
 SAMPLES = 96
 PER_POOL = 200
 RECONSTRUCTED = 16
+WALK_STEPS = 13
+"""From one test digit to another."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,42 @@ class Answers:
     """Of the test images."""
     reconstructions: Images
     """[16, C, H, W] of the first test images."""
+    walk: Images
+    """[14, C, H, W] through latent space from one test image to another."""
     repeatable: bool
     """Whether rows 5 to 8 of the seed, asked for alone, were bit-equal to those amid the others."""
     seconds: float
     """For all these calls."""
 
 
-def ask(client: Client, name: str, test_images: Images) -> Answers:
-    """Sample from the prior and from every pool, Encode and Reconstruct."""
+@dataclass(frozen=True)
+class Autoencoder:
+    """What an autoencoder of the same network says to the same questions."""
+
+    samples: Images
+    """[96, C, H, W] of random latents, N(0, I), those of the same seed."""
+    fitted: Images
+    """[96, C, H, W] of latents from one Gaussian, fitted to all that it has encoded."""
+    walk: Images
+    """[14, C, H, W] between the same two test images."""
+
+
+def ask_autoencoder(client: Client, name: str, ends: Images) -> Autoencoder:
+    """Sample and Interpolate; ``ends`` are two images."""
+    everything = next(pool.name for pool in client.model(name).pools if pool.aggregate)
+    return Autoencoder(
+        samples=client.sample(name, SAMPLES, seed=SEED).images,
+        fitted=client.sample(name, SAMPLES, seed=SEED, pool=everything).images,
+        walk=_walk(client, name, ends),
+    )
+
+
+def _walk(client: Client, name: str, ends: Images) -> Images:
+    return client.interpolate(name, WALK_STEPS, images=ends).images
+
+
+def ask(client: Client, name: str, test_images: Images, ends: Images) -> Answers:
+    """Sample from the prior and from every pool, Encode, Reconstruct and Interpolate."""
     started = time.perf_counter()
     model = client.model(name)
     samples = client.sample(name, SAMPLES, seed=SEED, latents=True)
@@ -66,6 +96,7 @@ def ask(client: Client, name: str, test_images: Images) -> Answers:
         pool_latents=pool_latents,
         posteriors=posteriors,
         reconstructions=reconstructions,
+        walk=_walk(client, name, ends),
         repeatable=np.array_equal(again.latents, samples.latents[5:9]),
         seconds=time.perf_counter() - started,
     )

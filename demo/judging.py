@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from demo.calls import Answers
+from demo.calls import Answers, Autoencoder
 from training import data
 from training.config import FitConfig
 from training.data import Dataset, to_unit
@@ -24,6 +24,10 @@ class Verdict(NamedTuple):
     """Samples of the prior that are no clear member of any class or unlike any real digit."""
     pool_trash: float
     """The same of the pools' samples."""
+    autoencoder_trash: float
+    """The same of random latents that an autoencoder decodes."""
+    fitted_trash: float
+    """The same where its latents come from a Gaussian fitted to them."""
     real_trash: float
     """The same of real test digits: what a perfect model would have."""
     pool_accuracy: float
@@ -35,7 +39,7 @@ def load_digits() -> Dataset:
     return data.load(FitConfig.parse({"data": "digits"}))
 
 
-def judge(answers: Answers, dataset: Dataset) -> Verdict:
+def judge(answers: Answers, autoencoder: Autoencoder, dataset: Dataset) -> Verdict:
     """Train the classifier, a few seconds, and look at the samples."""
     judging = _train(dataset)
     names = dataset.label_names
@@ -53,6 +57,8 @@ def judge(answers: Answers, dataset: Dataset) -> Verdict:
         fidelity=fidelity,
         trash=judging.trash_rate(_unit(answers, answers.samples)),
         pool_trash=judging.trash_rate(torch.cat([_unit(answers, rows) for rows in answers.pools.values()])),
+        autoencoder_trash=judging.trash_rate(_unit(answers, autoencoder.samples)),
+        fitted_trash=judging.trash_rate(_unit(answers, autoencoder.fitted)),
         real_trash=judging.trash_rate(to_unit(dataset.test.images)),
         pool_accuracy=float((labels == dataset.test.labels).float().mean()),
     )

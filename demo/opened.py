@@ -13,8 +13,8 @@ _OTHER_PORTS = (
 
 def keep_open() -> None:
     """Trains first if there is no model. Raises DemoError."""
-    if programs.trained_bundle() is None:
-        programs.train_and_export()
+    if programs.trained_bundle(programs.NAME) is None:
+        programs.train_and_export(programs.NAME)
     try:
         with programs.serving("--explorer", "on") as server:
             print(

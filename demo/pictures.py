@@ -1,4 +1,4 @@
-"""The four pictures of the demo."""
+"""The five pictures of the demo."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 from PIL import Image
 
-from demo.calls import Answers
+from demo.calls import Answers, Autoencoder
+from demo.judging import Verdict
 from serving.wire import images as formats
 
 Pixels = NDArray[np.uint8]
@@ -25,20 +26,49 @@ STANDARD_DEVIATIONS = 2
 
 
 def draw(
-    answers: Answers, test_images: Pixels, test_labels: NDArray[np.int64], fidelity: dict[str, float]
-) -> None:
-    """Write samples.png, pools.png, reconstructions.png and latent_map.png."""
+    answers: Answers,
+    autoencoder: Autoencoder,
+    test_images: Pixels,
+    test_labels: NDArray[np.int64],
+    verdict: Verdict,
+) -> list[Path]:
+    """Write the pictures; where they are, the one to look at first leading."""
     mpl.use("agg")
     plt.style.use({"font.size": 11, "figure.dpi": 120, "axes.titlesize": 12, "figure.facecolor": "white"})
     value_range = answers.model.value_range
+    _beside(answers, autoencoder, verdict)
     samples = formats.to_uint8(answers.samples, value_range)
-    _save("samples.png", _sheet(samples, columns=16), "Sampled from the prior N(0, I)")
-    _pools({name: formats.to_uint8(drawn, value_range) for name, drawn in answers.pools.items()}, fidelity)
+    _save("samples.png", _sheet(samples, columns=16), "Sampled from the learned prior")
+    pools = {name: formats.to_uint8(drawn, value_range) for name, drawn in answers.pools.items()}
+    _pools(pools, verdict.fidelity)
     rebuilt = formats.to_uint8(answers.reconstructions, value_range)
     pairs = np.concatenate([test_images[: len(rebuilt)], rebuilt])
     title = "Test digits (above) and their reconstructions (below)"
     _save("reconstructions.png", _sheet(pairs, columns=len(rebuilt)), title)
     _latent_map(answers, test_labels)
+    names = ("ae_beside_vae", "samples", "pools", "reconstructions", "latent_map")
+    return [FOLDER / f"{name}.png" for name in names]
+
+
+def _beside(answers: Answers, autoencoder: Autoencoder, verdict: Verdict) -> None:
+    """The same random latents decoded by both, then the same two digits with a walk between them."""
+    rows = {
+        "autoencoder,\nrandom latents": (autoencoder.samples, f"{verdict.autoencoder_trash:.0%} trash"),
+        "VAE,\nrandom latents": (answers.samples, f"{verdict.trash:.0%} trash"),
+        "autoencoder,\nfrom digit to digit": (autoencoder.walk, ""),
+        "VAE,\nfrom digit to digit": (answers.walk, ""),
+    }
+    columns = len(answers.walk)
+    drawn = [images[: columns * 2] for images, _ in rows.values()]
+    sheet = _sheet(formats.to_uint8(np.concatenate(drawn), answers.model.value_range), columns)
+    heights = np.array([len(images) // columns for images in drawn])
+    middle = (heights.cumsum() - heights / 2) * sheet.shape[1] / heights.sum()
+    width, height = _inches(sheet)
+    figure, axes = plt.subplots(figsize=(width + 3.2, height + 0.2))
+    _show(axes, sheet)
+    _name_rows(axes, middle, list(rows), [note for _, note in rows.values()])
+    axes.set_title("The same network as an autoencoder and as a VAE, the same random numbers")
+    _write(figure, "ae_beside_vae.png")
 
 
 def _sheet(pixels: Pixels, columns: int) -> Pixels:
@@ -74,16 +104,21 @@ def _pools(pools: dict[str, Pixels], fidelity: dict[str, float]) -> None:
     figure, axes = plt.subplots(figsize=(width + 2.2, height + 0.2))
     _show(axes, sheet)
     middle = (np.arange(len(pools)) + 0.5) * sheet.shape[1] / len(pools)
-    axes.set_yticks(middle, [f"pool {name}" for name in pools])
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(middle, [f"{fidelity[name]:.1%}" for name in pools])
-    right.spines[:].set_visible(False)
-    for side in (axes, right):
-        side.tick_params(length=0)
+    _name_rows(axes, middle, [f"pool {name}" for name in pools], [f"{fidelity[name]:.1%}" for name in pools])
     axes.set_title(
         "Sampled from each pool\nright: share that a classifier of real digits takes for that digit"
     )
     _write(figure, "pools.png")
+
+
+def _name_rows(axes: Any, middle: Doubles, names: list[str], notes: list[str]) -> None:
+    """Names on the left, notes on the right of the heights ``middle``."""
+    axes.set_yticks(middle, names)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(middle, notes)
+    right.spines[:].set_visible(False)
+    for side in (axes, right):
+        side.tick_params(length=0)
 
 
 def _latent_map(answers: Answers, labels: NDArray[np.int64]) -> None:

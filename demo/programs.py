@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "digits"
-RUN = Path("runs/demo")
+AUTOENCODER = "digits-ae"
+RUNS = {NAME: Path("runs/demo"), AUTOENCODER: Path("runs/demo-ae")}
+FLAGS = {NAME: (), AUTOENCODER: ("--model", "ae", "--steps", "1500")}
+"""Beyond the preset. An autoencoder has no prior to learn: it reconstructs as well long before."""
 REPOSITORY = Path("models")
 SERVER_LOG = Path("demo/server.log")
 
@@ -33,17 +36,18 @@ class Server:
     http_address: str
 
 
-def trained_bundle() -> Path | None:
-    """The newest sealed bundle of the model, if there is any."""
-    manifests = (REPOSITORY / NAME).glob("[0-9]*/manifest.json")
+def trained_bundle(name: str) -> Path | None:
+    """The newest sealed bundle of a model, if there is any."""
+    manifests = (REPOSITORY / name).glob("[0-9]*/manifest.json")
     return max((path.parent for path in manifests), key=lambda path: int(path.name), default=None)
 
 
-def train_and_export() -> None:
+def train_and_export(name: str) -> None:
     """``vae-train fit`` and ``vae-train export``; goes on with a training that was interrupted."""
-    begun = ("--resume",) if (RUN / "config.json").is_file() else ()
-    _run("training", "fit", "--data", "digits", "--preset", "demo", "--run", str(RUN), *begun)
-    _run("training", "export", "--run", str(RUN), "--repository", str(REPOSITORY), "--name", NAME)
+    run = RUNS[name]
+    begun = ("--resume",) if (run / "config.json").is_file() else ()
+    _run("training", "fit", "--data", "digits", "--preset", "demo", *FLAGS[name], "--run", str(run), *begun)
+    _run("training", "export", "--run", str(run), "--repository", str(REPOSITORY), "--name", name)
 
 
 def _run(module: str, *arguments: str) -> None:

@@ -12,7 +12,21 @@ from training.__main__ import main
 from training.evaluate import Metrics
 from training.evaluate.features import judges
 
-TINY = ["--network", "mlp", "--width", "32", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
+TINY = [
+    "--prior",
+    "normal",
+    "--deformation",
+    "0",
+    "--network",
+    "mlp",
+    "--width",
+    "32",
+    "--latent",
+    "4",
+    "--batch-size",
+    "32",
+    "--no-tensorboard",
+]
 QUICK = ["--threads", "1", "--k", "5", "--images", "120"]
 
 

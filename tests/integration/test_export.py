@@ -17,7 +17,21 @@ from training.export.parity import cpu_session
 from training.pools import posterior
 from training.runs import load_run
 
-TINY = ["--network", "mlp", "--width", "24", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
+TINY = [
+    "--prior",
+    "normal",
+    "--deformation",
+    "0",
+    "--network",
+    "mlp",
+    "--width",
+    "24",
+    "--latent",
+    "4",
+    "--batch-size",
+    "32",
+    "--no-tensorboard",
+]
 PICTURES = {"samples.png", "reconstructions.png", "latent_map.png", "loss_curves.png"}
 
 

@@ -20,6 +20,7 @@ from training.pools import posterior
 from training.runs import Run, load_run
 
 TRAINED = [
+    *("--prior", "normal", "--deformation", "0"),
     "--network",
     "mlp",
     "--width",

@@ -26,6 +26,7 @@ from training.runs.training_log import read_rows
 from training.training_error import TrainingError
 
 TINY = [
+    *("--prior", "normal", "--deformation", "0"),
     "--network",
     "mlp",
     "--width",

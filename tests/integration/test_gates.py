@@ -14,7 +14,7 @@ from training.runs import load_run
 from training.training_error import TrainingError
 
 TINY = ["--network", "mlp", "--width", "24", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
-DIGITS = ["--likelihood", "bernoulli", "--threads", "1"]
+DIGITS = ["--prior", "normal", "--deformation", "0", "--likelihood", "bernoulli", "--threads", "1"]
 
 
 def fit(run: Path, *arguments: str) -> Path:

@@ -24,7 +24,21 @@ from training.report.pictures.canvas import strip, strip_png, tile
 from training.report.pictures.latent_walks import line
 from training.runs import Run, load_run
 
-TINY = ["--network", "mlp", "--width", "16", "--batch-size", "32", "--no-tensorboard", "--threads", "1"]
+TINY = [
+    "--prior",
+    "normal",
+    "--deformation",
+    "0",
+    "--network",
+    "mlp",
+    "--width",
+    "16",
+    "--batch-size",
+    "32",
+    "--no-tensorboard",
+    "--threads",
+    "1",
+]
 PICTURES = {
     "interpolation.gif",
     "interpolations.png",

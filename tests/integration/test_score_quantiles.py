@@ -14,6 +14,7 @@ from training.export.score import Score, held_out_scores
 from training.runs import load_run
 
 LEARNS_BY_HEART = [
+    *("--prior", "normal", "--deformation", "0"),
     *("--network", "mlp", "--width", "256", "--latent", "16", "--batch-size", "64", "--steps", "1500"),
     *(
         "--warmup",

@@ -105,7 +105,7 @@ def test_resolving_settles_everything_once(digits):
         "demo",
         "gaussian",
         "none",
-        16,
+        32,
     )
     assert config.batch_size == len(digits.train)
     assert resolve(config, digits) == config
