@@ -49,8 +49,9 @@ PRESETS = {
         | {"optimizer": "muon", "weight_decay": 0.05, "ema": 0.9995, "checkpoint_every": 500},
     ),
 }
-LARGE: dict[str, Any] = {"network": "patches", "batch_size": 16, "latent": 256}
+LARGE: dict[str, Any] = {"network": "patches", "prior": "normal"}
 """In place of a preset's values where the images are large: a step costs what it costs by its pixels."""
+LARGE_BATCH = 16
 LARGE_STEPS = {"small": 2000, "standard": 3000, "quality": 13_500}
 SMALLEST_SIDE = 16
 """Thinner images have no patches."""
@@ -76,14 +77,17 @@ def _preset_values(
     preset: str, image_shape: tuple[int, int, int], explicit: dict[str, Any]
 ) -> dict[str, Any]:
     """Those of a preset for images of this size; a map of latents has no flow unless it is asked for."""
+    from training.models.large.patches import default_map
+
     values = PRESETS[preset].values
     if isinstance(explicit.get("latent"), tuple | list):
-        values = values | {"network": "patches", "prior": "normal"}
+        values = values | LARGE
     _, height, width = image_shape
     if height * width <= LARGE_PIXELS or min(height, width) < SMALLEST_SIDE or "network" in explicit:
         return values
-    large = LARGE | {"steps": LARGE_STEPS.get(preset, values["steps"])}
-    return values | (large if preset != "gpu" else {"network": "patches", "latent": LARGE["latent"]})
+    if preset in LARGE_STEPS:
+        values = values | {"steps": LARGE_STEPS[preset], "batch_size": LARGE_BATCH}
+    return values | LARGE | {"latent": default_map(image_shape)}
 
 
 def _fitting(values: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:

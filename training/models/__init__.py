@@ -36,7 +36,7 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
 def check_latents(latent_shape: tuple[int, ...], network: str, image_shape: tuple[int, int, int]) -> None:
     """Raises TrainingError for a map of latents that a network has no place for."""
     if network == "patches":
-        patches.stages_to(latent_shape, image_shape, width=1)
+        patches.check_map(latent_shape, image_shape)
     elif len(latent_shape) > 1:
         came = "x".join(map(str, latent_shape))
         raise TrainingError(f"--latent {came}: a map of latents wants --network patches, came {network}")
