@@ -94,7 +94,7 @@ def test_a_preset_gives_way_where_its_dropout_does_not_fit(values, digits, monke
     monkeypatch.setitem(PRESETS["gpu"].values, "dropout", 0.1)
     assert resolve(FitConfig(preset="gpu"), digits).dropout == 0.1
     assert resolve(FitConfig(preset="gpu", **values), digits).dropout == 0
-    with pytest.raises(TrainingError, match=r"--dropout 0.1: only for --network conv, came mlp"):
+    with pytest.raises(TrainingError, match=r"--dropout 0.1: not for --network mlp"):
         FitConfig.parse({"network": "mlp", "dropout": 0.1})
 
 

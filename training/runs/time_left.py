@@ -20,7 +20,8 @@ class TimeLeft:
 
     def __init__(self, *, step: int, total: int, look_every: int, look_in_steps: float) -> None:
         """``look_in_steps``: the images of a look, in batches."""
-        self._step, self._total, self._look_every = step, total, look_every
+        self._step, self._total = step, total
+        self._due = total // look_every - step // look_every + (total % look_every > 0)
         self._look_in_steps = look_in_steps
         self._timed, self._seconds = -WARM_UP, 0.0
         self._pace = 0.0
@@ -53,7 +54,7 @@ class TimeLeft:
         """To the last step, the looks included."""
         guess = LOOK * self._look_in_steps * self._pace
         looks = sum(self._looks) / len(self._looks) if self._looks else guess
-        return (self._total - self._step) * self._pace + self._looks_left() * looks
+        return (self._total - self._step) * self._pace + (self._due - len(self._looks)) * looks
 
     def estimate(self) -> str:
         """For the user, once; where it is long, with what makes it shorter."""
@@ -67,10 +68,6 @@ class TimeLeft:
             f"{first}\n          --steps {fitting // unit * unit} would take {in_words(LONG)} at most; "
             "a smaller --image-size or --width makes every step shorter"
         )
-
-    def _looks_left(self) -> int:
-        whole = self._total // self._look_every - self._step // self._look_every
-        return whole + (self._total % self._look_every > 0)
 
 
 def in_words(seconds: float) -> str:
