@@ -123,9 +123,17 @@ def test_who_stops_half_way_leaves_no_process(files):
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
+def readers_of(pid: int) -> list[int]:
+    """Children of all its threads that run the readers' program."""
+    listed = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(child) for children in listed for child in children.read_text().split()]
+    return [child for child in found if b"picture_worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def is_alive(pid: int) -> bool:
+    """Not so if it waits for a container's first process to take note of its end."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_ctrl_c_while_a_cache_is_made_leaves_nothing(tmp_path):
@@ -138,12 +146,12 @@ def test_ctrl_c_while_a_cache_is_made_leaves_nothing(tmp_path):
     command = [sys.executable, "-m", "training", "fit", "--data", str(tmp_path / "in"), "--in-memory", "no"]
     command += ["--image-size", "8", "--cache-dir", str(tmp_path / "cache"), "--run", str(tmp_path / "run")]
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE) as process:
-        patience.wait_until(lambda: children(process.pid))
-        readers = children(process.pid)
+        patience.wait_until(lambda: readers_of(process.pid))
+        readers = readers_of(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
         process.communicate()
     assert process.returncode != 0
-    assert not any(Path(f"/proc/{pid}").exists() for pid in readers)
+    assert not any(is_alive(pid) for pid in readers)
     assert list((tmp_path / "cache/mapped").iterdir()) == []
     assert not (tmp_path / "run").exists()
 

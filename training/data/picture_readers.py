@@ -28,7 +28,11 @@ FEWEST_FILES = 128
 MOST_READERS = 32
 ATTEMPTS = 2
 _ROOT = Path(__file__).parents[2]
-_PROGRAM = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from serving.pictures.picture_worker import main; main()"
+_PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(_ROOT)!r})\n"
+    "from serving.pictures.picture_worker import main\n"
+    "main()"
+)
 _PATIENCE_S = 5.0
 
 Size = tuple[int, int]
@@ -38,7 +42,7 @@ class PictureReaders:
     """A context manager: its processes, if there are enough files for them, end with it."""
 
     def __init__(self, files: int, size: Size | None) -> None:
-        """``size``: height and width that pictures are scaled and cropped to; None leaves them as they are."""
+        """``size``: height and width that pictures are scaled and cropped to, if they are."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count = min(MOST_READERS, cores, files) if files >= FEWEST_FILES else 0
         self._size = size
