@@ -1,8 +1,8 @@
 """Images of real size: ``python -m benchmarks.training.real_size --data FOLDER``.
 
-Images/s of training, and what came of it in equal time: PSNR of reconstructions and bits/dim of held-out images,
+Images/s of training, and what came of it in equal time: PSNR and bits/dim of held-out images,
 for our network of large images, the one it replaced, pythae's (which exist for 64×64 alone) and an
-``AutoencoderKL`` of diffusers with a map of latents like ours. All train alike: the same images, batches, AdamW
+``AutoencoderKL`` of diffusers with a map of latents like ours. All train alike: same images, batches, AdamW
 and Gaussian pixels with a learned σ, in their own default width or, of diffusers, a small one. A library that
 cannot be imported is left out, which is said; ``--peers`` is a folder to look for them in.
 """

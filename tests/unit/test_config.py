@@ -15,7 +15,7 @@ REFUSED = [
     ({"beta": "many"}, r"--beta: .*number.*; came 'many'"),
     ({"latent": 0}, r"--latent: .*; came 0"),
     ({"learning_rate": float("nan")}, r"--learning-rate: .*; came nan"),
-    ({"network": "transformer"}, r"--network: .*'mlp' or 'conv'.*; came 'transformer'"),
+    ({"network": "transformer"}, r"--network: .*'mlp', 'conv' or 'patches'.*; came 'transformer'"),
     ({"typo": 1}, r"--typo: .*not permitted"),
     ({"steps": 5, "epochs": 5}, r"--steps 5 and --epochs 5: want one of the two"),
     ({"model": "ae", "beta": 2}, r"--beta 2.0: .*want --model vae"),

@@ -26,7 +26,7 @@ def _parsed(value: Any) -> Any:
 def _bounded(value: int | tuple[int, int, int]) -> int | tuple[int, int, int]:
     sizes = as_shape(value)
     if min(sizes) < 1 or math.prod(sizes) > MOST_LATENTS:
-        raise ValueError(f"want 1 to {MOST_LATENTS} latents in all, came {latent_in_words(value)}")
+        raise ValueError(f"want 1 to {MOST_LATENTS} latents in all; came {latent_in_words(value)}")
     return value
 
 
