@@ -72,7 +72,7 @@ def _size(latent_shape: tuple[int, ...]) -> tuple[int, int]:
 def _sizes_of_maps(image_shape: Shape) -> list[tuple[int, int]]:
     """Height and width of the image halved once, twice … rounded up, while both are 2 at least."""
     _, height, columns = image_shape
-    sizes = []
+    sizes: list[tuple[int, int]] = []
     while not sizes or min(height, columns) >= SMALLEST_MAP * 2:
         height, columns = -(-height // 2), -(-columns // 2)
         sizes.append((height, columns))
