@@ -138,6 +138,28 @@ def test_many_points_of_many_latents_are_an_address(visit):
     assert read == 12
 
 
+def test_something_is_seen_of_a_slow_model_while_one_drags(visit):
+    """Where each picture takes longer than a newer wish waits for it, not all of them are given up."""
+    page = visit("view=sample&model=digits").page
+    seen = page.evaluate(
+        """async () => {
+          const { Latest } = await import('/explorer/core/latest.js');
+          const latest = new Latest();
+          const slow = (signal) => new Promise((done, failed) => {
+            setTimeout(done, 900, true);
+            signal.addEventListener('abort', () => failed(signal.reason));
+          });
+          let seen = 0;
+          for (const end = performance.now() + 60000; !seen && performance.now() < end; ) {
+            latest.run(slow).then((value) => (seen += value === true));
+            await new Promise((done) => setTimeout(done, 20));
+          }
+          return seen;
+        }"""
+    )
+    assert seen == 1
+
+
 def test_an_answer_that_ends_early_is_asked_for_again(visit, client):
     """As when the server stops in the middle of it."""
     page = visit("view=sample&model=digits&count=4&seed=1").page

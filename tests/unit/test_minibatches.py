@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.data.binarisation import binarise
+from training.data.randomised.binarisation import binarise
 from training.fit.minibatches import Batches, Stream, batch_rows, generator
 
 COUNT, BATCH = 50, 8

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from serving.bundle import Gate, Likelihood, Precision
-from training.data.binarisation import binarise
+from training.data.randomised.binarisation import binarise
 from training.export.gates import Admission
 from training.export.networks import PARITY_ROWS, Exported, Networks, Rows, export_graphs, sample_rows
 from training.export.parity import Floats, cpu_session, parity

@@ -1,6 +1,7 @@
 /** One call at a time of a stream of wishes: while one runs, only the newest of the others waits. */
 
-/** A wish that a newer one waits for is given up after this many milliseconds. */
+/** A wish that a newer one waits for is given up after this many milliseconds. But not two in a row: of a model that
+ * takes longer nothing would be seen until one rests. */
 const STALE_MS = 400;
 
 export class Latest {
@@ -10,6 +11,7 @@ export class Latest {
   /** @type {AbortController | null} */
   #running = null;
   #began = 0;
+  #wasGivenUp = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -24,7 +26,8 @@ export class Latest {
     return new Promise((done, failed) => {
       this.#waiting = { task, done, failed };
       if (!this.#running) void this.#next();
-      else this.#timer ??= setTimeout(() => this.#running?.abort(), this.#began + STALE_MS - performance.now());
+      else if (!this.#wasGivenUp)
+        this.#timer ??= setTimeout(() => this.#running?.abort(), this.#began + STALE_MS - performance.now());
     });
   }
 
@@ -48,6 +51,7 @@ export class Latest {
       if (running.signal.aborted) wish.done(undefined);
       else wish.failed(error);
     }
+    this.#wasGivenUp = running.signal.aborted;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#running = null;

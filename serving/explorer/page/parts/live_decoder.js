@@ -30,12 +30,13 @@ export class LiveDecoder {
   async draw(latent, canvas) {
     const { service, model, ref, fail } = this.#context;
     try {
-      const said = await this.#latest.run((signal) => {
+      const isDrawn = await this.#latest.run(async (signal) => {
         const message = { model: ref(model), latents: latentTensor(latent, model), imageFormat: this.#format };
-        return service.call('Decode', message, { signal });
+        const said = await service.call('Decode', message, { signal });
+        await drawImage(canvas, said.images); // within, for of two PNG files the older may take longer
+        return true;
       });
-      if (!said) return false;
-      await drawImage(canvas, said.images);
+      if (!isDrawn) return false;
       if (this.#hasFailed) fail(null);
       this.#hasFailed = false;
       return true;

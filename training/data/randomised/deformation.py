@@ -36,13 +36,13 @@ def places(shape: tuple[int, ...], source: torch.Generator, strength: float) -> 
 
 
 def moved(images: Tensor, places: Tensor) -> Tensor:
-    """The images [B, C, H, W] with each pixel from another place, and the grey levels that each had.
+    """The images [B, C, H, W] with each pixel from another place, and the levels that each channel had.
 
     The ranks of its pixels are moved, not their values: interpolation blurs. Of MNIST's digits it raises the
     entropy of a dynamic binarisation from 45.8 to 57.7 nats, which the model would learn.
     """
     maps = images.float() if images.dtype == torch.uint8 else images
     taken = F.grid_sample(maps, places, mode="bicubic", padding_mode="border", align_corners=False)
-    levels = images.flatten(1).sort(dim=1).values
-    order = taken.flatten(1).argsort(dim=1, stable=True)
-    return torch.empty_like(levels).scatter_(1, order, levels).view_as(images)
+    levels = images.flatten(2).sort(dim=2).values
+    order = taken.flatten(2).argsort(dim=2, stable=True)
+    return torch.empty_like(levels).scatter_(2, order, levels).view_as(images)

@@ -1,0 +1,1 @@
+"""What is done to images at random, anew each time they are shown."""
