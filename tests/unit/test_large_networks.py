@@ -10,11 +10,14 @@ import torch
 
 from training.config import FitConfig
 from training.data import Dataset, Split
+from training.export.graphs import to_onnx
+from training.export.parity import parity
 from training.fit.minibatches import Batch
 from training.fit.presets import resolve
 from training.fit.state import State
 from training.fit.step import train_step
 from training.models import build_model, conv
+from training.models.codec import ImageDecoder, ImageEncoder
 from training.models.large import patches
 from training.models.large.step_memory import bytes_of_weights, bytes_per_image, free_bytes
 from training.training_error import TrainingError
@@ -199,3 +202,18 @@ def test_free_memory_is_that_of_the_narrowest_limit():
     script += "print(free_bytes(torch.device('cpu')))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
     assert 0 < int(run.stdout) < 8 << 30
+
+
+@pytest.mark.parametrize("latent", [6, "2x18x16"], ids=str)
+def test_graphs_compute_the_same(latent):
+    """Padding, cropping and maps go into standard ONNX graphs with a dynamic batch, equal to PyTorch."""
+    model = build_model(config(latent=latent), (3, 70, 61)).eval()
+    images = torch.rand(4, 3, 70, 61)
+    with torch.no_grad():
+        mean, _ = model.encoder(images)
+    for module, rows, outputs in (
+        (ImageEncoder(model), {"image": images}, ("mean", "log_var")),
+        (ImageDecoder(model), {"latent": mean}, ("image",)),
+    ):
+        graph = to_onnx(module, rows, outputs, label="network")
+        assert max(parity(graph, module, rows).values()) < 1e-4
