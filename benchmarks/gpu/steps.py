@@ -186,11 +186,11 @@ def _laid_out(variant: Variant) -> Iterator[None]:
     def as_they_are(maps: Tensor) -> Tensor:
         return maps
 
-    layout = conv._channels_last if variant.channels_last else as_they_are
+    layout = conv.channels_last if variant.channels_last else as_they_are
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = variant.searched
     try:
-        with mock.patch.object(conv, "_channels_last", layout):
+        with mock.patch.object(conv, "channels_last", layout):
             yield
     finally:
         torch.backends.cudnn.benchmark = before

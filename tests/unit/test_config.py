@@ -15,7 +15,7 @@ REFUSED = [
     ({"beta": "many"}, r"--beta: .*number.*; came 'many'"),
     ({"latent": 0}, r"--latent: .*; came 0"),
     ({"learning_rate": float("nan")}, r"--learning-rate: .*; came nan"),
-    ({"network": "transformer"}, r"--network: .*'mlp' or 'conv'.*; came 'transformer'"),
+    ({"network": "transformer"}, r"--network: .*'mlp', 'conv' or 'patches'.*; came 'transformer'"),
     ({"typo": 1}, r"--typo: .*not permitted"),
     ({"steps": 5, "epochs": 5}, r"--steps 5 and --epochs 5: want one of the two"),
     ({"model": "ae", "beta": 2}, r"--beta 2.0: .*want --model vae"),
@@ -94,7 +94,7 @@ def test_a_preset_gives_way_where_its_dropout_does_not_fit(values, digits, monke
     monkeypatch.setitem(PRESETS["gpu"].values, "dropout", 0.1)
     assert resolve(FitConfig(preset="gpu"), digits).dropout == 0.1
     assert resolve(FitConfig(preset="gpu", **values), digits).dropout == 0
-    with pytest.raises(TrainingError, match=r"--dropout 0.1: only for --network conv, came mlp"):
+    with pytest.raises(TrainingError, match=r"--dropout 0.1: not for --network mlp"):
         FitConfig.parse({"network": "mlp", "dropout": 0.1})
 
 

@@ -84,7 +84,7 @@ def test_a_folder_is_decoded_once(tmp_path, folder, caplog, monkeypatch):
     """The second time no file is opened; skipped ones are still told, or refused; a changed file counts."""
     first = loaded(tmp_path, folder, "no")
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr("training.data.folder.read", None)
+        patch.setattr("training.data.folder.PictureReaders", None)
         caplog.clear()
         assert_same(loaded(tmp_path, folder, "no"), first)
         assert "skipped 2 of 40 files" in caplog.text

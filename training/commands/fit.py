@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from training.commands.flags import add_config_flags, explicit_values, path_flag
-from training.config import MACHINE_FIELDS, FitConfig, flag
+from training.config import MACHINE_FIELDS, FitConfig, flag, latent_in_words
 from training.training_error import TrainingError
 
 if TYPE_CHECKING:  # torch and the rest are imported when there is something to train
@@ -115,6 +115,7 @@ def _start(args: argparse.Namespace, world: "World", loaded: "list[Dataset]") ->
 def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescription, Dataset]":
     """A new run folder; made only when nothing about the data or the options is wrong any more."""
     from training import data
+    from training.commands.memory_at_hand import fitted
     from training.fit.devices import find_device
     from training.fit.presets import resolve
     from training.runs import DatasetFacts, Run, RunDescription
@@ -134,6 +135,8 @@ def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescripti
     find_device(config.device)
     dataset = data.load(config)
     config = resolve(config, dataset)
+    is_open = "accumulate" not in explicit_values(args)
+    config = fitted(config, dataset.image_shape, processes=world.size, is_open=is_open)
     _check_parts(config, world)
     _check_data(dataset, config)
     described = RunDescription(config=config, dataset=DatasetFacts.of(dataset))
@@ -198,16 +201,20 @@ def _check_data(dataset: "Dataset", config: FitConfig) -> None:
 
 
 def _print_plan(state: "State", config: FitConfig, folder: "Run", world: "World") -> None:
+    from training.commands.memory_at_hand import in_words
+
     if state.step:
         print(f"resumed   {folder.path} at step {state.step:,} of {config.total_steps:,}")
     count = sum(parameter.numel() for parameter in state.model.parameters())
+    latents = latent_in_words(config.latent)
     images = f", {config.binarisation} binarisation" if config.likelihood == "bernoulli" else ""
     shared = f", shared by {world.size} processes" if world.size > 1 else ""
     print(
-        f"model     {state.model.kind}, {config.network}, {config.latent} latents, {count:,} parameters, "
+        f"model     {state.model.kind}, {config.network}, {latents} latents, {count:,} parameters, "
         f"{config.likelihood} likelihood{images}\n"
         f"training  preset {config.preset}: {config.total_steps:,} steps of {config.batch_size} images, "
-        f"seed {config.seed}{shared}",
+        f"seed {config.seed}{shared}\n"
+        f"memory    {in_words(config, state.model.image_shape)}",
         flush=True,
     )
 

@@ -9,6 +9,7 @@ from training.config.fit_config import (
     TrainingOptions,
     flag,
 )
+from training.config.latent_shape import as_shape, latent_in_words
 
 __all__ = [
     "LARGEST_COUNT",
@@ -21,5 +22,7 @@ __all__ = [
     "FitConfig",
     "ModelOptions",
     "TrainingOptions",
+    "as_shape",
     "flag",
+    "latent_in_words",
 ]

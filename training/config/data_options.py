@@ -42,7 +42,8 @@ class DataOptions(Options):
     in_memory: Literal["auto", "yes", "no"] = Field(
         "auto",
         description="no: decode the images of a folder or an .npy file once, into memory-mapped files of "
-        "their size in --cache-dir, and read each batch from there; auto: from 2 GiB on",
+        "their size in --cache-dir, and read each batch from there; auto: from 2 GiB on, or from 512 MiB of "
+        "files on that --image-size scales",
     )
     strict: bool = Field(
         False, description="refuse a folder with files that cannot be read, instead of leaving them out"

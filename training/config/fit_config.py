@@ -13,6 +13,7 @@ from training.config.data_options import (
     DataOptions,
     Options,
 )
+from training.config.latent_shape import Latent
 from training.training_error import TrainingError
 
 MOST_THREADS = 1024
@@ -59,21 +60,28 @@ class ModelOptions(Options):
         description="nats that each latent may tell about an image for nothing; against latents that "
         "collapse; vae with --prior normal alone",
     )
-    network: Literal["mlp", "conv"] = Field("conv", description="gated MLP or residual convolutions")
-    latent: int = Field(32, ge=1, le=4096, description="number of latents")
+    network: Literal["mlp", "conv", "patches"] = Field(
+        "conv",
+        description="gated MLP; residual convolutions; or those behind a stem of patches, which images above "
+        "64x64 pixels and a map of latents get where this is left out",
+    )
+    latent: Latent = Field(
+        32,
+        description="number of latents, or CxHxW, like 4x32x32: a map of them, as latent diffusion wants",
+    )
     width: int | None = Field(
         None,
         ge=1,
         le=8192,
-        description="mlp: hidden units (left out: 512); conv: channels of the first stage (left out: 32)",
+        description="mlp: hidden units (left out: 512); else channels of the first stage (left out: 32)",
     )
-    depth: int = Field(1, ge=1, le=32, description="mlp: hidden layers; conv: residual blocks per stage")
+    depth: int = Field(1, ge=1, le=32, description="mlp: hidden layers; else residual blocks per stage")
     dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
         description="share of the encoder's hidden units that each step leaves out: of a VAE it is the "
-        "encoder that learns images by heart; conv alone",
+        "encoder that learns images by heart; not for mlp",
     )
     likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
         "auto",
@@ -271,12 +279,12 @@ def _model_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
             "--prior flow: an autoencoder has no prior, want --model vae or iwae",
         ),
         (
-            config.prior == "flow" and config.latent < 2,
+            config.prior == "flow" and config.latent == 1,
             f"--prior flow: a coupling wants at least 2 latents, came --latent {config.latent}",
         ),
         (
-            config.dropout > 0 and config.network != "conv",
-            f"--dropout {config.dropout}: only for --network conv, came {config.network}",
+            config.dropout > 0 and config.network == "mlp",
+            f"--dropout {config.dropout}: not for --network mlp, want conv or patches",
         ),
         (
             config.likelihood == "gaussian" and config.binarisation == "dynamic",

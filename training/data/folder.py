@@ -19,13 +19,13 @@ from serving.pictures.picture_files import (
     has_picture_name,
     in_channels,
     look,
-    read,
 )
 from serving.pictures.picture_folders import FolderError, LeftOut, Listing, left_out_line, listing
 from training.config import FitConfig
 from training.data import memory_mapped
 from training.data.dataset import Dataset
 from training.data.label_names import composed, wrong_label
+from training.data.picture_readers import PictureReaders
 from training.data.splits import Arrays, checked_images, named_labels, split_by_seed
 from training.training_error import TrainingError
 
@@ -49,7 +49,7 @@ def load(config: FitConfig, *, labelled: bool = True) -> Dataset:
         TrainingError: nothing to read, images of several sizes, or sub-folders that are no labels.
     """
     source = _Folder(Path(config.data), config, labelled)
-    if memory_mapped.is_wanted(config, source.expected_size()):
+    if memory_mapped.is_wanted(config, source.expected_size(), to_decode=source.to_decode()):
         dataset, skipped = memory_mapped.load(
             memory_mapped.Source(source.root.name, source.found.files, source.read_to_disk), config
         )
@@ -84,6 +84,12 @@ class _Folder:
         first = next((found for found in looks if found), Look(0, 0, True))
         grey = first.is_grey if self.config.channels == "auto" else self.config.channels == "grey"
         return len(self.found.files) * (1 if grey else 3) * first.height * first.width
+
+    def to_decode(self) -> int:
+        """Bytes of files that are scaled, so that reading them each time may be slow."""
+        if not self.config.image_size:
+            return 0
+        return sum(file.stat().st_size for file in self.found.files if file.is_file())
 
     def read(self) -> tuple[Arrays, memory_mapped.Skipped]:
         """Decoded into memory."""
@@ -126,10 +132,11 @@ class _Folder:
     def _decoded(self, wrong: list[PictureError], *, hidden: bool = True) -> Iterator[tuple[Path, Pixels]]:
         """Every file that can be read with its pixels, a few at a time; what cannot is told to ``wrong``."""
         files = self.found.files
-        with _pool() as pool, tqdm(None, "decoding images", len(files), disable=hidden) as progress:
+        readers = PictureReaders(len(files), self.config.image_size)
+        with readers, tqdm(None, "decoding images", len(files), disable=hidden) as progress:
             for start in range(0, len(files), AHEAD):
                 some = files[start : start + AHEAD]
-                for file, pixels in zip(some, pool.map(self._pixels, some), strict=True):
+                for file, pixels in zip(some, readers.read(some), strict=True):
                     progress.update()
                     if not isinstance(pixels, PictureError):
                         yield file, pixels
@@ -137,12 +144,6 @@ class _Folder:
                         raise _damaged(str(pixels))
                     else:
                         wrong.append(pixels)
-
-    def _pixels(self, file: Path) -> Pixels | PictureError:
-        try:
-            return read(file, self.config.image_size)
-        except PictureError as exc:
-            return exc
 
     def _skipped(self, wrong: list[PictureError]) -> memory_mapped.Skipped:
         """Raises TrainingError where nothing is left."""

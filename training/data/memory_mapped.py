@@ -33,6 +33,8 @@ from training.training_error import TrainingError
 
 LIMIT = 2 * 2**30
 """Bytes of images from which on ``--in-memory auto`` maps them."""
+LIMIT_OF_FILES = 2**29
+"""Bytes of files that ``--image-size`` scales: some minutes of decoding, which each command would take."""
 FORMAT = 2
 OPTIONS = ("image_size", "channels", "val_fraction", "test_fraction", "split_seed")
 """Fields of the config that decide what the files hold."""
@@ -61,9 +63,10 @@ class Source:
     """Gives images that can be looked at in parts; may put files into the folder, which is deleted later."""
 
 
-def is_wanted(config: FitConfig, size: int) -> bool:
-    """Whether images of so many bytes are to be memory_mapped."""
-    return config.in_memory == "no" or (config.in_memory == "auto" and size > LIMIT)
+def is_wanted(config: FitConfig, size: int, *, to_decode: int = 0) -> bool:
+    """Whether images of so many bytes, from files of ``to_decode`` bytes, are to be memory_mapped."""
+    is_much = size > LIMIT or to_decode > LIMIT_OF_FILES
+    return config.in_memory == "no" or (config.in_memory == "auto" and is_much)
 
 
 def load(source: Source, config: FitConfig) -> tuple[Dataset, Skipped]:

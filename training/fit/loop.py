@@ -45,7 +45,7 @@ def train(
     recorded = GraphedStep(state, config, bound) if is_recorded(state, config, world) else None
     validation, stopped_by, saved = None, 0, state.step
     with ExitStack() as stack:
-        log = stack.enter_context(TrainingLog(run, config, step=state.step)) if world.is_main else None
+        log = stack.enter_context(_log(state, dataset, config, run)) if world.is_main else None
         stop = stack.enter_context(deferred())
         while state.step < config.total_steps and not stopped_by:
             beta, learning_rate = beta_at(state.step, config), learning_rate_at(state.step, config)
@@ -73,6 +73,11 @@ def train(
 
 def _is_due(step: int, every: int, config: FitConfig) -> bool:
     return step % every == 0 or step == config.total_steps
+
+
+def _log(state: State, dataset: Dataset, config: FitConfig, run: Run) -> TrainingLog:
+    on_gpu = next(state.model.parameters()).is_cuda
+    return TrainingLog(run, config, step=state.step, held_out=len(dataset.val), is_asynchronous=on_gpu)
 
 
 def batches_of(state: State, dataset: Dataset, config: FitConfig, world: World = ALONE) -> Batches:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.config import FitConfig, flag
+from training.config import FitConfig, as_shape, flag
 
 if TYPE_CHECKING:  # so that --help needs no torch
     from training.data import Dataset
@@ -52,10 +52,18 @@ PRESETS = {
         | {"deformation": 1.0},
     ),
 }
+LARGE: dict[str, Any] = {"network": "patches", "prior": "normal"}
+"""In place of a preset's values where the images are large: a step costs what it costs by its pixels."""
+LARGE_BATCH = 16
+LARGE_STEPS = {"small": 2000, "standard": 3000, "quality": 13_500}
+SMALLEST_SIDE = 16
+"""Thinner images have no patches."""
+LARGE_PIXELS = 64 * 64
+"""More than this is large; see docs/decisions/training.md for what was measured on both sides."""
 FEW_IMAGES = 20_000
 TINY_PIXELS = 16 * 16
 
-DEFAULT_WIDTH = {"mlp": 512, "conv": 32}
+DEFAULT_WIDTH = {"mlp": 512, "conv": 32, "patches": 32}
 IMPORTANCE_SAMPLES = 5
 """Of an IWAE; where most of the gain for its cost is (arXiv:1509.00519, table 1)."""
 
@@ -66,6 +74,23 @@ def choose(dataset: "Dataset") -> str:
     if len(dataset.train) > FEW_IMAGES:
         return "standard"
     return "demo" if height * width <= TINY_PIXELS else "small"
+
+
+def _preset_values(
+    preset: str, image_shape: tuple[int, int, int], explicit: dict[str, Any]
+) -> dict[str, Any]:
+    """Those of a preset for images of this size; a map of latents has no flow unless it is asked for."""
+    from training.models.large.patches import default_map
+
+    values = PRESETS[preset].values
+    if isinstance(explicit.get("latent"), tuple | list):
+        values = values | LARGE
+    _, height, width = image_shape
+    if height * width <= LARGE_PIXELS or min(height, width) < SMALLEST_SIDE or "network" in explicit:
+        return values
+    if preset in LARGE_STEPS:
+        values = values | {"steps": LARGE_STEPS[preset], "batch_size": LARGE_BATCH}
+    return values | LARGE | {"latent": default_map(image_shape)}
 
 
 def _fitting(values: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:
@@ -91,17 +116,19 @@ def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
         TrainingError: the result contradicts itself.
     """
     from training.fit.devices import find_device, has_bfloat16
+    from training.models import check_latents
 
     explicit = {
         name: value for name, value in config.model_dump(exclude_unset=True).items() if value is not None
     }
     preset = config.preset or choose(dataset)
-    defaults = _fitting(PRESETS[preset].values, explicit)
+    defaults = _fitting(_preset_values(preset, dataset.image_shape, explicit), explicit)
     values = FitConfig.parse(defaults | explicit | {"preset": preset}).model_dump()
     values["batch_size"] = min(values["batch_size"], len(dataset.train))
     if values["epochs"] is not None:
         values["steps"] = values["epochs"] * (len(dataset.train) // values["batch_size"])
         values["epochs"] = None
+    check_latents(as_shape(values["latent"]), values["network"], dataset.image_shape)
     if values["width"] is None:
         values["width"] = DEFAULT_WIDTH[values["network"]]
     if values["model"] == "iwae" and values["importance_samples"] is None:

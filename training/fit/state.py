@@ -34,7 +34,11 @@ class State:
         with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
             torch.manual_seed(generator(config.seed, Stream.WEIGHTS).initial_seed())
             model = build_model(config, image_shape)
-        model = model.to(device)
+        return cls.of(model.to(device), config)
+
+    @classmethod
+    def of(cls, model: VAE, config: FitConfig) -> Self:
+        """The same of a model that was built elsewhere."""
         lay_out(model)
         return cls(model, Ema(model, config.ema), build_optimizers(model, config), RunningMeans())
 

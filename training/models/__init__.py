@@ -2,14 +2,16 @@
 
 from torch import nn
 
-from training.config import FitConfig
+from training.config import FitConfig, as_shape
 from training.models import conv, mlp
 from training.models.flow import RealNVP
+from training.models.large import patches
 from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
 from training.models.vae import VAE, Kind
+from training.training_error import TrainingError
 
-__all__ = ["VAE", "build_model"]
+__all__ = ["VAE", "build_model", "check_latents"]
 
 
 def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
@@ -19,18 +21,9 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
     """
     if config.likelihood == "auto" or config.width is None:
         raise ValueError("want a resolved config, its likelihood or width is still open")
-    parts = (image_shape, config.latent, config.width, config.depth)
-    latent_shape = (config.latent,)
-    encoder: nn.Module
-    decoder: nn.Module
-    if config.network == "mlp":
-        encoder, decoder = mlp.Encoder(*parts), mlp.Decoder(*parts)
-    else:
-        encoder = conv.Encoder(*parts, dropout=config.dropout)
-        decoder = conv.Decoder(*parts)
+    latent_shape = as_shape(config.latent)
     return VAE(
-        encoder,
-        decoder,
+        *_networks(config, image_shape, latent_shape, config.width),
         Bernoulli() if config.likelihood == "bernoulli" else Gaussian(),
         _prior(config, latent_shape),
         kind=_kind(config),
@@ -38,6 +31,29 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
         latent_shape=latent_shape,
         importance_samples=config.importance_samples or 1,
     )
+
+
+def check_latents(latent_shape: tuple[int, ...], network: str, image_shape: tuple[int, int, int]) -> None:
+    """Raises TrainingError for a map of latents that a network has no place for."""
+    if network == "patches":
+        patches.check_map(latent_shape, image_shape)
+    elif len(latent_shape) > 1:
+        came = "x".join(map(str, latent_shape))
+        raise TrainingError(f"--latent {came}: a map of latents wants --network patches, came {network}")
+
+
+def _networks(
+    config: FitConfig, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...], width: int
+) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder."""
+    dropout = config.dropout
+    if config.network == "patches":
+        sizes = (image_shape, latent_shape, width, config.depth)
+        return patches.Encoder(*sizes, dropout=dropout), patches.Decoder(*sizes)
+    parts = (image_shape, latent_shape[0], width, config.depth)
+    if config.network == "mlp":
+        return mlp.Encoder(*parts), mlp.Decoder(*parts)
+    return conv.Encoder(*parts, dropout=dropout), conv.Decoder(*parts)
 
 
 def _prior(config: FitConfig, latent_shape: tuple[int, ...]) -> StandardNormal | RealNVP:

@@ -85,7 +85,7 @@ class Encoder(nn.Module):
         if (
             feature_map.requires_grad and not torch.compiler.is_compiling()
         ):  # the gradient of flatten comes back as rows of maps
-            feature_map.register_hook(_channels_last)
+            feature_map.register_hook(channels_last)
         features = F.silu(self.features(feature_map.flatten(1)))
         mean, log_var = self.head(F.dropout(features, self.dropout, self.training))
         return mean, log_var
@@ -109,11 +109,11 @@ class Decoder(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         hidden = self.expand(F.silu(self.features(latent)))
-        logits: Tensor = self.up(_channels_last(hidden.unflatten(1, self.innermost)))
+        logits: Tensor = self.up(channels_last(hidden.unflatten(1, self.innermost)))
         return logits
 
 
-def _channels_last(feature_map: Tensor) -> Tensor:
+def channels_last(feature_map: Tensor) -> Tensor:
     """In the layout of the weights, else every residual sum of that stage mixes two: a tenth of a step.
 
     [B, C, H, W] -> the same.

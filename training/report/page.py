@@ -19,7 +19,11 @@ KINDS = {
     "beta_vae": "β-VAE",
     "iwae": "Importance-weighted autoencoder",
 }
-NETWORKS = {"mlp": "a gated multilayer perceptron", "conv": "a residual convolutional network"}
+NETWORKS = {
+    "mlp": "a gated multilayer perceptron",
+    "conv": "a residual convolutional network",
+    "patches": "a residual convolutional network behind a stem of patches",
+}
 LIKELIHOODS = {"bernoulli": "Bernoulli pixels", "gaussian": "Gaussian pixels with one learned σ"}
 
 

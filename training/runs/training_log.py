@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from training.config import FitConfig
 from training.runs.run_folder import Run
+from training.runs.time_left import TimeLeft, in_words
 from training.training_error import TrainingError
 
 Row = dict[str, Any]
@@ -33,8 +34,15 @@ log = logging.getLogger(__name__)
 class TrainingLog:
     """Writes the rows of one session of training; a context manager."""
 
-    def __init__(self, run: Run, config: FitConfig, *, step: int) -> None:
-        """``step``: where the session begins. Rows of later steps, left by a crash, are dropped."""
+    def __init__(
+        self, run: Run, config: FitConfig, *, step: int, held_out: int = 0, is_asynchronous: bool = False
+    ) -> None:
+        """
+        Args:
+            step: where the session begins. Rows of later steps, left by a crash, are dropped.
+            held_out: validation images that each look takes.
+            is_asynchronous: whether a step may still be under way when it is told of; a row never is.
+        """
         kept = [row for row in read_rows(run.log_file) if row["step"] <= step]
         self._path = run.log_file
         with _written(self._path):
@@ -49,11 +57,18 @@ class TrainingLog:
         self._bar = tqdm(
             total=config.total_steps,
             initial=step,
-            bar_format="{percentage:3.0f}% {bar:20} {n}/{total} steps, {remaining} left{postfix}",
+            bar_format="{percentage:3.0f}% {bar:20} {n}/{total} steps{postfix}",
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
         self._batch_size = config.batch_size
+        self._time = TimeLeft(
+            step=step,
+            total=config.total_steps,
+            look_every=config.checkpoint_every,
+            look_in_steps=held_out / config.batch_size,
+        )
+        self._is_asynchronous, self._is_estimated = is_asynchronous, False
         self._seconds_before = float(kept[-1]["seconds"]) if kept else 0.0
         self._started = self._row_at = time.perf_counter()
         self._row_step = step
@@ -74,12 +89,18 @@ class TrainingLog:
 
     def advance(self) -> None:
         """One step more on the bar."""
+        self._time.stepped()
+        if not self._is_asynchronous:
+            self._estimate_once()
+        if not self._bar.disable:
+            self._refresh()
         self._bar.update()
 
     def train_row(self, step: int, terms: Mapping[str, float], *, beta: float, learning_rate: float) -> None:
         now = time.perf_counter()
         images_per_s = (step - self._row_step) * self._batch_size / (now - self._row_at)
         self._row_at, self._row_step = now, step
+        self._estimate_once()
         schedule = {"beta": beta, "learning_rate": learning_rate}
         self._write("train", step, {**terms, **schedule, "images_per_s": images_per_s})
         self._show({name: f"{terms[name]:.2f}" for name in BOUND} | {"images/s": f"{images_per_s:,.0f}"})
@@ -87,11 +108,11 @@ class TrainingLog:
     def val_row(self, step: int, terms: Mapping[str, float], *, sigma: float | None) -> None:
         values = dict(terms) if sigma is None else {**terms, "sigma": sigma}
         self._write("val", step, values)
+        self._time.looked()
         self._show({"val": f"{values['loss']:.2f}"})
         self._row_at, self._row_step = time.perf_counter(), step  # validation is no part of images/s
         if self._bar.disable:
-            parts = [f"{name} {text}" for name, text in self._shown.items()]
-            log.info("step %d: %s", step, ", ".join(parts))
+            log.info("step %d: %s", step, self._state())
 
     def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         seconds = self._seconds_before + time.perf_counter() - self._started
@@ -106,7 +127,23 @@ class TrainingLog:
 
     def _show(self, values: Mapping[str, str]) -> None:
         self._shown.update(values)
-        self._bar.set_postfix(self._shown, refresh=False)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._bar.set_postfix_str(self._state(), refresh=False)
+
+    def _state(self) -> str:
+        parts = [f"{name} {text}" for name, text in self._shown.items()]
+        if self._time.is_known:
+            parts.append(f"{in_words(self._time.seconds)} left")
+        return ", ".join(parts)
+
+    def _estimate_once(self) -> None:
+        """Said as soon as it is known, unless the end is as near."""
+        if not self._is_estimated and self._time.is_known:
+            self._is_estimated = True
+            self._bar.write(self._time.estimate(), file=sys.stdout)
+            sys.stdout.flush()
 
 
 def read_rows(path: Path) -> list[Row]:
