@@ -255,6 +255,7 @@ KNOBS = {
     "learning_rate_floor": 0.5,
     "warmup": 0.9,
     "weight_decay": 0.1,
+    "deformation": 1.0,
     "clip": 0.5,
     "free_bits": 2.0,
     "beta_cycles": 3,

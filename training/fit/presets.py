@@ -33,7 +33,7 @@ PRESETS = {
         # Tiny images come from larger ones: their grey levels are averages, not the chance of black or white.
         # And they are not worth a second thread: on a busy machine two took 3.3 times as long as one.
         # Few of them, too: without deformations and dropout it learns them by heart within 1,500 steps.
-        {"likelihood": "gaussian", "steps": 4000, "latent": 12, "width": 32, "batch_size": 64, "threads": 1}
+        {"likelihood": "gaussian", "steps": 3000, "latent": 12, "width": 32, "batch_size": 64, "threads": 1}
         | {"prior": "flow", "couplings": 8, "coupling_width": 128, "deformation": 0.7, "dropout": 0.2},
     ),
     "small": Preset(
