@@ -259,7 +259,7 @@ KNOBS = {
     "clip": 0.5,
     "free_bits": 2.0,
     "beta_cycles": 3,
-    "prior": "flow",
+    "prior": "normal",
     "ema": 0.6,
     "seed": 1,
     "precision": "bfloat16",

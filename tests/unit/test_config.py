@@ -147,3 +147,10 @@ def test_every_field_is_explained():
     flags = {action.dest: action.help for action in parser._actions}
     assert set(FitConfig.model_fields) <= set(flags)
     assert all(flags[name] for name in FitConfig.model_fields)
+
+
+def test_dropout_of_a_preset_is_for_one_process(digits):
+    """It draws for the whole batch; several processes do without, unless it is asked for, which is refused elsewhere."""
+    assert resolve(FitConfig(preset="demo"), digits).dropout > 0
+    assert resolve(FitConfig(preset="demo"), digits, processes=2).dropout == 0
+    assert resolve(FitConfig(preset="demo", dropout=0.3), digits, processes=2).dropout == 0.3

@@ -134,7 +134,7 @@ def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescripti
         )
     find_device(config.device)
     dataset = data.load(config)
-    config = resolve(config, dataset)
+    config = resolve(config, dataset, processes=world.size)
     is_open = "accumulate" not in explicit_values(args)
     config = fitted(config, dataset.image_shape, processes=world.size, is_open=is_open)
     _check_parts(config, world)

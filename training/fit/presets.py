@@ -93,8 +93,8 @@ def _preset_values(
     return values | LARGE | {"latent": default_map(image_shape)}
 
 
-def _fitting(values: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:
-    """A preset's values, but for those that do not go with what the user set."""
+def _fitting(values: dict[str, Any], explicit: dict[str, Any], processes: int) -> dict[str, Any]:
+    """A preset's values, but for those that do not go with what the user set, or with several processes."""
     left_out = set()
     if "epochs" in explicit:
         left_out.add("steps")
@@ -102,15 +102,15 @@ def _fitting(values: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]
         left_out.add("prior")
     if explicit.get("free_bits"):
         left_out.add("model")
-    if explicit.get("network") == "mlp" or explicit.get("accumulate", 1) > 1:
+    if explicit.get("network") == "mlp" or explicit.get("accumulate", 1) > 1 or processes > 1:
         left_out.add("dropout")
     return {name: value for name, value in values.items() if name not in left_out}
 
 
-def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
+def resolve(config: FitConfig, dataset: "Dataset", *, processes: int = 1) -> FitConfig:
     """The config as it will be run and saved: a preset below what was set explicitly, nothing "auto".
 
-    Resolving a resolved config changes nothing.
+    Resolving a resolved config changes nothing. ``processes``: that share the training.
 
     Raises:
         TrainingError: the result contradicts itself.
@@ -122,7 +122,7 @@ def resolve(config: FitConfig, dataset: "Dataset") -> FitConfig:
         name: value for name, value in config.model_dump(exclude_unset=True).items() if value is not None
     }
     preset = config.preset or choose(dataset)
-    defaults = _fitting(_preset_values(preset, dataset.image_shape, explicit), explicit)
+    defaults = _fitting(_preset_values(preset, dataset.image_shape, explicit), explicit, processes)
     values = FitConfig.parse(defaults | explicit | {"preset": preset}).model_dump()
     values["batch_size"] = min(values["batch_size"], len(dataset.train))
     if values["epochs"] is not None:
