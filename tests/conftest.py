@@ -15,6 +15,10 @@ from serving.settings import Settings
 from tests.support import collector, toy
 from tests.support.both_clients import calls, no_pauses  # noqa: F401  # fixtures
 
+# A shell's background jobs ignore Ctrl-C, and so would all that tests start in order to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -81,11 +85,3 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder}; set VAE_TEST_DATA")
     return folder
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT as in a terminal, for this process and what it starts; a shell's background jobs ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -312,7 +312,6 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_second_ctrl_c_ends_at_once():
     """The first signal asks the loop to stop, the second acts as it always does."""
     from training.fit.interrupts import deferred

@@ -136,7 +136,6 @@ def is_alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_a_cache_is_made_leaves_nothing(tmp_path):
     """Neither a process nor half a cache: the next one makes it from the beginning."""
     picture = Image.fromarray(RANDOM.integers(0, 256, (1500, 1500, 3), dtype=np.uint8))
