@@ -8,25 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.brief_fits import MLP
 from training.__main__ import main
 from training.evaluate import Metrics
 from training.evaluate.features import judges
 
-TINY = [
-    "--prior",
-    "normal",
-    "--deformation",
-    "0",
-    "--network",
-    "mlp",
-    "--width",
-    "32",
-    "--latent",
-    "4",
-    "--batch-size",
-    "32",
-    "--no-tensorboard",
-]
+TINY = [*MLP, "--width", "32", "--latent", "4"]
 QUICK = ["--threads", "1", "--k", "5", "--images", "120"]
 
 

@@ -11,27 +11,14 @@ from PIL import Image
 from safetensors.torch import load
 
 from serving import bundle
+from tests.support.brief_fits import MLP
 from training.__main__ import main
 from training.data import to_unit
 from training.export.parity import cpu_session
 from training.pools import posterior
 from training.runs import load_run
 
-TINY = [
-    "--prior",
-    "normal",
-    "--deformation",
-    "0",
-    "--network",
-    "mlp",
-    "--width",
-    "24",
-    "--latent",
-    "4",
-    "--batch-size",
-    "32",
-    "--no-tensorboard",
-]
+TINY = [*MLP, "--width", "24", "--latent", "4"]
 PICTURES = {"samples.png", "reconstructions.png", "latent_map.png", "loss_curves.png"}
 
 

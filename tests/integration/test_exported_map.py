@@ -9,6 +9,7 @@ import torch
 from serving import bundle
 from serving.bundle import PROJECTION, read_projection
 from serving.client import Client
+from tests.support.brief_fits import PLAIN
 from tests.support.process import serving
 from training.__main__ import main
 from training.data import Split
@@ -20,7 +21,7 @@ from training.pools import posterior
 from training.runs import Run, load_run
 
 TRAINED = [
-    *("--prior", "normal", "--deformation", "0"),
+    *PLAIN,
     "--network",
     "mlp",
     "--width",

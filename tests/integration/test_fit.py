@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from tests.support import patience
+from tests.support.brief_fits import PLAIN
 from training.__main__ import main
 from training.config import FitConfig
 from training.data import load
@@ -26,7 +27,7 @@ from training.runs.training_log import read_rows
 from training.training_error import TrainingError
 
 TINY = [
-    *("--prior", "normal", "--deformation", "0"),
+    *PLAIN,
     "--network",
     "mlp",
     "--width",

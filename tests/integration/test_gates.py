@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from serving import bundle
+from tests.support.brief_fits import PLAIN
 from training.__main__ import main
 from training.runs import load_run
 from training.training_error import TrainingError
 
 TINY = ["--network", "mlp", "--width", "24", "--latent", "4", "--batch-size", "32", "--no-tensorboard"]
-DIGITS = ["--prior", "normal", "--deformation", "0", "--likelihood", "bernoulli", "--threads", "1"]
+DIGITS = [*PLAIN, "--likelihood", "bernoulli", "--threads", "1"]
 
 
 def fit(run: Path, *arguments: str) -> Path:

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from serving.bundle import PoolEntry, Pools
+from tests.support.brief_fits import MLP
 from training.__main__ import main
 from training.evaluate import Metrics
 from training.evaluate.latents.probes import cluster_agreement
@@ -24,21 +25,7 @@ from training.report.pictures.canvas import strip, strip_png, tile
 from training.report.pictures.latent_walks import line
 from training.runs import Run, load_run
 
-TINY = [
-    "--prior",
-    "normal",
-    "--deformation",
-    "0",
-    "--network",
-    "mlp",
-    "--width",
-    "16",
-    "--batch-size",
-    "32",
-    "--no-tensorboard",
-    "--threads",
-    "1",
-]
+TINY = [*MLP, "--width", "16", "--threads", "1"]
 PICTURES = {
     "interpolation.gif",
     "interpolations.png",

@@ -7,6 +7,7 @@ import pytest
 
 from serving.bundle import Reference, read
 from serving.client import Client
+from tests.support.brief_fits import PLAIN
 from tests.support.process import serving
 from training.__main__ import main
 from training.data import to_unit
@@ -14,7 +15,7 @@ from training.export.score import Score, held_out_scores
 from training.runs import load_run
 
 LEARNS_BY_HEART = [
-    *("--prior", "normal", "--deformation", "0"),
+    *PLAIN,
     *("--network", "mlp", "--width", "256", "--latent", "16", "--batch-size", "64", "--steps", "1500"),
     *(
         "--warmup",
