@@ -30,7 +30,7 @@ class GrpcCall:
 
     async def read(self) -> bytes:
         """The request's message; see ``Call``."""
-        message = await self._bodies.read(self._context.read)  # a coroutine more costs every call
+        message: bytes = await self._bodies.read(self._context.read)  # a coroutine more costs every call
         if message is grpc.aio.EOF:
             await asyncio.sleep(_LEAVING_S)  # who left is cancelled meanwhile: gRPC tells that a moment later
             raise InvalidInput("request", "want one message, came none")

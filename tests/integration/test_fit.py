@@ -272,6 +272,7 @@ BESIDE_OTHERS = {
     "optimizer": ({"network": "conv"}, "muon"),
     "dropout": ({"network": "conv"}, 0.3),
     "importance_samples": ({"model": "iwae"}, 2),
+    "importance_from": ({"model": "iwae", "importance_samples": 3}, 0.5),
     "couplings": ({"prior": "flow"}, 3),
     "coupling_width": ({"prior": "flow"}, 8),
 }

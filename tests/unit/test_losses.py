@@ -122,6 +122,10 @@ def test_log_weights_are_the_terms_of_the_bound(image):
         ({"beta": 0}, "beta_elbo"),
         ({"model": "ae"}, "distortion"),
         ({"model": "iwae", "importance_samples": 7}, "iwae, k = 7, doubly reparameterised gradients (DReG)"),
+        (
+            {"model": "iwae", "importance_from": 0.8},
+            "iwae, k = 5 after 80% of the steps, doubly reparameterised gradients (DReG)",
+        ),
         ({"model": "iwae"}, "iwae, k = 5, doubly reparameterised gradients (DReG)"),
         ({"free_bits": 0.25}, "elbo, 0.25 free nats per latent"),
         ({"beta": 2, "beta_cycles": 4}, "beta_elbo, beta in 4 cycles"),

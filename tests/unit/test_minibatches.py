@@ -85,3 +85,14 @@ def test_shares_and_micro_batches_make_the_same_step(dtype, binary):
     assert [part.noise.shape for part in cut] == [(5, BATCH // 4, 3)] * 4
     assert torch.equal(torch.cat([part.image for part in cut]), whole.image)
     assert torch.equal(torch.cat([part.noise for part in cut], dim=1), whole.noise)
+
+
+def test_the_first_steps_may_take_one_sample_of_each_posterior():
+    """The first of those they would take, of the same images; from there on every step takes all."""
+    images = torch.randint(0, 256, (COUNT, 1, 4, 4), dtype=torch.uint8)
+    options = {"seed": 1, "batch_size": BATCH, "binary": True, "noise_shape": (5, BATCH, 3), "batch_axis": 1}
+    for step in (6, 7):
+        (every,) = Batches(images, **options).at(step)
+        (some,) = Batches(images, **options, single_steps=7).at(step)
+        assert torch.equal(some.image, every.image)
+        assert torch.equal(some.noise, every.noise[:1] if step < 7 else every.noise)

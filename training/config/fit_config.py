@@ -6,13 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from training.config.data_options import (
-    LARGEST_COUNT,
-    LARGEST_NUMBER,
-    NAMED_DATA,
-    DataOptions,
-    Options,
-)
+from training.config.conflicts import conflicts
+from training.config.data_options import LARGEST_COUNT, LARGEST_NUMBER, DataOptions, Options
 from training.config.latent_shape import Latent
 from training.training_error import TrainingError
 
@@ -49,6 +44,12 @@ class ModelOptions(Options):
         le=10_000,
         description="samples of each posterior in training, iwae alone (left out: 5); the memory of "
         "a step grows with them, --accumulate makes it less",
+    )
+    importance_from: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps, the first ones, that an iwae takes with one sample, fast as a vae",
     )
     beta: float = Field(
         1.0, ge=0, le=LARGEST_NUMBER, description="weight of the rate (KL) in the loss; 1 is the ELBO"
@@ -201,7 +202,7 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for broken, message in _conflicts(self):
+        for broken, message in conflicts(self):
             if broken:
                 raise ValueError(message)
         return self
@@ -223,71 +224,3 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
 def flag(field: str) -> str:
     """The command-line flag of a field."""
     return "--" + field.replace("_", "-")
-
-
-def _conflicts(config: FitConfig) -> list[tuple[bool, str]]:
-    """Pairs (is it so, message): fields that do not go together."""
-    return [*_data_conflicts(config), *_model_conflicts(config)]
-
-
-def _data_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
-    idx = config.data in ("mnist", "fashion-mnist")
-    named = config.data in NAMED_DATA
-    came = f"came --data {config.data}"
-    fractions = f"--val-fraction {config.val_fraction} and --test-fraction {config.test_fraction}"
-    return [
-        (
-            config.val_fraction + config.test_fraction >= 1,
-            f"{fractions}: want their sum below 1, nothing is left to train on",
-        ),
-        (config.data_dir is not None and not idx, f"--data-dir: only for mnist and fashion-mnist, {came}"),
-        (
-            config.in_memory == "no" and (named or config.data.lower().endswith(".npz")),
-            f"--in-memory no: only for a folder of images or an .npy file, {came}",
-        ),
-        (config.image_size is not None and named, f"--image-size: only for a folder of images, {came}"),
-        (config.channels != "auto" and named, f"--channels: only for a folder of images, {came}"),
-    ]
-
-
-def _model_conflicts(config: FitConfig) -> list[tuple[bool, str]]:
-    return [
-        (
-            config.epochs is not None and config.steps is not None,
-            f"--steps {config.steps} and --epochs {config.epochs}: want one of the two",
-        ),
-        (
-            config.model == "ae" and config.beta != 1,
-            f"--beta {config.beta}: an autoencoder has no rate to weight, want --model vae",
-        ),
-        (
-            config.model == "iwae" and config.beta != 1,
-            f"--beta {config.beta}: a bound of the likelihood wants 1 with --model iwae",
-        ),
-        (
-            config.model != "iwae" and (config.importance_samples or 1) > 1,
-            f"--importance-samples {config.importance_samples}: only for --model iwae, "
-            f"came --model {config.model}",
-        ),
-        (
-            config.free_bits > 0 and (config.model != "vae" or config.prior != "normal"),
-            f"--free-bits {config.free_bits}: only for --model vae with --prior normal, which has a rate "
-            f"for each latent; came --model {config.model} --prior {config.prior}",
-        ),
-        (
-            config.prior == "flow" and config.model == "ae",
-            "--prior flow: an autoencoder has no prior, want --model vae or iwae",
-        ),
-        (
-            config.prior == "flow" and config.latent == 1,
-            f"--prior flow: a coupling wants at least 2 latents, came --latent {config.latent}",
-        ),
-        (
-            config.dropout > 0 and config.network == "mlp",
-            f"--dropout {config.dropout}: not for --network mlp, want conv or patches",
-        ),
-        (
-            config.likelihood == "gaussian" and config.binarisation == "dynamic",
-            "--binarisation dynamic: binary images want --likelihood bernoulli, came gaussian",
-        ),
-    ]

@@ -51,7 +51,8 @@ def objective_in_words(config: FitConfig) -> str:
     if config.model == "ae":
         return "distortion"
     if config.model == "iwae":
-        return f"iwae, k = {config.importance_samples}, doubly reparameterised gradients (DReG)"
+        since = f" after {config.importance_from:.0%} of the steps" if config.importance_from else ""
+        return f"iwae, k = {config.importance_samples}{since}, doubly reparameterised gradients (DReG)"
     words = ["elbo" if config.beta == 1 else "beta_elbo"]
     if config.free_bits:
         words.append(f"{config.free_bits:g} free nats per latent")

@@ -105,6 +105,8 @@ class Batches:
     """How strongly images are deformed, see ``training.data.randomised.deformation``."""
     deformed_steps: int = 0
     """The first so many steps see deformed images."""
+    single_steps: int = 0
+    """The first so many steps take one sample of each posterior, whatever ``noise_shape`` says."""
 
     def at(self, step: int) -> list[Batch]:
         """The micro-batches of this process, equal in size.
@@ -129,6 +131,8 @@ class Batches:
             image = to_unit(images)
         noise = torch.randn(self.noise_shape, generator=source, device=self.device)
         noise = noise.narrow(self.batch_axis, mine.start, size)
+        if self.batch_axis and step < self.single_steps:
+            noise = noise[:1]
         micro = size // self.accumulate
         cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), strict=True)
         return [Batch(*cut) for cut in cuts]

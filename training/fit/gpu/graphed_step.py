@@ -91,8 +91,9 @@ class GraphedStep:
         return terms
 
     def _take(self, batch: Batch) -> None:
-        if self._batch is None:
+        if self._batch is None or self._batch.noise.shape != batch.noise.shape:  # more samples from now on
             self._batch = Batch(*(torch.empty_like(part) for part in batch))
+            self._graph, self._warm = None, 0
         for place, part in zip(self._batch, batch, strict=True):
             place.copy_(part)
 
