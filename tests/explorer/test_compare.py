@@ -11,22 +11,15 @@ from tests.support.process import serving
 LATENTS, IMAGES = "main .sides:not(.three)", "main .sides.three"
 
 
-def standard_normal(client, model, count, *, seed):
-    """Of N(0, I), whatever prior the model has learned."""
-    middle = np.zeros((1, *client.model(model).latent_shape), np.float32)
-    return client.sample(
-        model, count, seed=seed, near_latent=middle, spread=1.0, latents=True, format="uint8"
-    )
-
-
-def test_both_decode_the_same_latents(visit, client):
-    """From N(0, I) with the seed of the address: on the left one model's images, on the right the other's."""
+def test_both_decode_the_same_noise(visit, client):
+    """Drawn with the seed of the address, by each through its own prior; the page says whose is a learned one."""
     page = visit("view=compare&model=digits&with=digits-ae~1&seed=11&count=6").page
     walls = wall_of(page, 12, LATENTS)
-    latents = standard_normal(client, "digits", 6, seed=11).latents
     for model, images in (("digits", walls[:6]), ("digits-ae", walls[6:])):
-        wanted = client.decode(model, latents, format="uint8").images
+        wanted = client.sample(model, 6, seed=11, format="uint8").images
         np.testing.assert_array_equal(images, as_shown(wanted))
+    assert client.model("digits").prior == "flow"
+    page.get_by_text("digits · version 1: through the prior that it has learned.").wait_for()
 
 
 def test_the_autoencoder_is_worse_at_random_latents(visit):
@@ -124,7 +117,7 @@ def test_latents_of_other_sizes(visit, repository, tmp_path):
         walls = wall_of(page, 8, LATENTS)
         page.get_by_text("Their latents are of different size").wait_for()
         for model, images in (("small", walls[:4]), ("digits", walls[4:])):
-            wanted = standard_normal(client, model, 4, seed=3).images
+            wanted = client.sample(model, 4, seed=3, format="uint8").images
             np.testing.assert_array_equal(images, as_shown(wanted))
 
 

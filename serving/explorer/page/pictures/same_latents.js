@@ -1,6 +1,6 @@
-// The same latents and the same images for two models.
+// The same noise and the same images for two models.
 
-import { floats, fromTensor, latentSize, latentTensor, toTensor } from '../core/tensors.js';
+import { floats, fromTensor, latentSize } from '../core/tensors.js';
 import { blank, fitted, imageOfCanvas, imageSize, toImages } from './model_image.js';
 import { paint } from './painting.js';
 
@@ -9,37 +9,20 @@ const UNUSUAL = 0.95; // of the images kept back from training a twentieth score
 
 /** @typedef {{service: Service, ref: Context['ref'], signal: AbortSignal}} Asking */
 
-/** Images of latents from N(0, I), the same for both where their latents are of one size.
+/** Images of the same noise from N(0, I), which each maps through its prior first if it has learned one. Of latents of
+ * another size each draws its own.
  * @param {Asking} asking @param {[Model, Model]} pair @param {number} count @param {string | undefined} seed */
-export async function fromSameLatents({ service, ref, signal }, [first, second], count, seed) {
-  // The neighbourhood of 0 with spread 1 is N(0, I), also where a model has learned another prior.
-  const around = (/** @type {Model} */ model) => ({
-    latent: toTensor(new Float32Array(latentSize(model)), [1, ...model.latentShape]),
-    spread: 1,
-  });
+export async function fromSameNoise({ service, ref, signal }, [first, second], count, seed) {
   const asked = (/** @type {Model} */ model, /** @type {string | undefined} */ ofSeed) => ({
     model: ref(model),
     count: String(count),
     seed: ofSeed,
-    neighbourhood: around(model),
     imageFormat: UINT8,
-    includeLatents: true,
   });
   const sampled = await service.call('Sample', asked(first, seed), { signal });
   const drawn = sampled.seed ?? '0';
-  const isSame = latentSize(first) === latentSize(second);
-  const other = isSame
-    ? await service.call(
-        'Decode',
-        {
-          model: ref(second),
-          latents: latentTensor(floats(sampled.latents), second),
-          imageFormat: UINT8,
-        },
-        { signal },
-      )
-    : await service.call('Sample', asked(second, drawn), { signal });
-  return { seed: drawn, isSame, images: [pixelsOf(sampled), pixelsOf(other)] };
+  const other = await service.call('Sample', asked(second, drawn), { signal });
+  return { seed: drawn, isSame: latentSize(first) === latentSize(second), images: [pixelsOf(sampled), pixelsOf(other)] };
 }
 
 /** New images of a model, to be reconstructed.

@@ -1,4 +1,4 @@
-// Two models on the same latents and the same images: what the constraint on the latents is for.
+// Two models on the same noise and the same images: what the constraint on the latents is for.
 
 import { button, h, select } from '../core/elements.js';
 import { Latest } from '../core/latest.js';
@@ -10,7 +10,7 @@ import { PictureWall } from '../pictures/painting.js';
 import { pictureSources } from '../pictures/picture_sources.js';
 import {
   converted,
-  fromSameLatents,
+  fromSameNoise,
   hasSameImages,
   judged,
   reconstructed,
@@ -21,7 +21,7 @@ const IMAGES = 16;
 const MOST_IMAGES = 100;
 const MOST_BYTES = 5 << 20; // of a request's pixels: as JSON they are a third more, and the server takes 8 MiB
 const WHY =
-  'A VAE is trained so that all its data together fill N(0, I): whatever is drawn from there decodes to an image. ' +
+  'A VAE is trained so that all its data together fill its prior: whatever is drawn from there decodes to an image. ' +
   'An autoencoder is free to put its data anywhere: it can reconstruct as well, but most random latents hit places ' +
   'where it has never seen any data.';
 
@@ -100,7 +100,7 @@ class Compare {
         { class: 'panel', 'aria-label': 'What to compare' },
         h('div', { class: 'compare-controls' }, other, count, seed, again),
       ),
-      h('section', { class: 'panel' }, h('h2', null, 'The same random latents'), this.aboutLatents, this.latents),
+      h('section', { class: 'panel' }, h('h2', null, 'The same random numbers as latents'), this.aboutLatents, this.latents),
       h(
         'section',
         { class: 'panel' },
@@ -168,7 +168,7 @@ class Compare {
     try {
       const found = await this.#latents.run(async (signal) => {
         const asking = { service: this.context.service, ref: this.context.ref, signal };
-        const drawn = await fromSameLatents(asking, pair, this.#count(), seed);
+        const drawn = await fromSameNoise(asking, pair, this.#count(), seed);
         return { ...drawn, judged: await judged(asking, pair, drawn.images) };
       });
       if (!found) return;
@@ -187,7 +187,9 @@ class Compare {
    * @param {{seed: string, isSame: boolean, images: Uint8Array[], judged: string[]}} found */
   #showLatents(pair, { seed, isSame, images, judged: words }) {
     const size = isSame ? '' : ' Their latents are of different size: each drew its own, with the same seed.';
-    this.aboutLatents.textContent = `Drawn from N(0, I) with seed ${seed}, decoded by each.${size}`;
+    const learned = pair.filter(({ prior }) => prior !== 'standard_normal').map(titleOf);
+    const through = learned.length ? ` ${learned.join(' and ')}: through the prior that it has learned.` : '';
+    this.aboutLatents.textContent = `Drawn from N(0, I) with seed ${seed}, decoded by each.${through}${size}`;
     this.latents.replaceChildren(...pair.map((model, i) => side(model, images[i], 'decoded', words[i])));
   }
 
