@@ -16,7 +16,8 @@ Images = NDArray[Any]
 Floats = NDArray[np.float32]
 
 SEED = 7
-SAMPLES = 96
+SAMPLES = 1000
+"""Enough that another seed moves the share of trash by a point or two."""
 PER_POOL = 200
 RECONSTRUCTED = 16
 WALK_STEPS = 13
@@ -30,7 +31,7 @@ class Answers:
     served: ServedModel
     model: Model
     samples: Images
-    """[96, C, H, W] from the prior, in the model's value range."""
+    """[1000, C, H, W] from the prior, in the model's value range."""
     pools: dict[str, Images]
     """[200, C, H, W] from the pool of every digit, by name."""
     pool_latents: dict[str, Floats]
@@ -52,9 +53,9 @@ class Autoencoder:
     """What an autoencoder of the same network says to the same questions."""
 
     samples: Images
-    """[96, C, H, W] of random latents, N(0, I), those of the same seed."""
+    """[1000, C, H, W] of random latents, N(0, I), those of the same seed."""
     fitted: Images
-    """[96, C, H, W] of latents from one Gaussian, fitted to all that it has encoded."""
+    """[1000, C, H, W] of latents from one Gaussian, fitted to all that it has encoded."""
     walk: Images
     """[14, C, H, W] between the same two test images."""
 

@@ -21,6 +21,7 @@ Doubles = NDArray[np.float64]
 FOLDER = Path("demo")
 ENLARGED = 6
 """Screen pixels a pixel of the 8x8 digits."""
+SHOWN_OF_PRIOR = 96
 SHOWN_PER_POOL = 14
 STANDARD_DEVIATIONS = 2
 
@@ -37,7 +38,7 @@ def draw(
     plt.style.use({"font.size": 11, "figure.dpi": 120, "axes.titlesize": 12, "figure.facecolor": "white"})
     value_range = answers.model.value_range
     _beside(answers, autoencoder, verdict)
-    samples = formats.to_uint8(answers.samples, value_range)
+    samples = formats.to_uint8(answers.samples[:SHOWN_OF_PRIOR], value_range)
     _save("samples.png", _sheet(samples, columns=16), "Sampled from the learned prior")
     pools = {name: formats.to_uint8(drawn, value_range) for name, drawn in answers.pools.items()}
     _pools(pools, verdict.fidelity)
