@@ -274,6 +274,7 @@ BESIDE_OTHERS = {
     "importance_samples": ({"model": "iwae"}, 2),
     "couplings": ({"prior": "flow"}, 3),
     "coupling_width": ({"prior": "flow"}, 8),
+    "mixture_components": ({"likelihood": "discretised_logistic"}, 2),
 }
 """Options that count only where another is set: that one, and a value."""
 ELSEWHERE = {

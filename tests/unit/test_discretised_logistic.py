@@ -17,7 +17,7 @@ from training.export.graphs import to_onnx
 from training.export.parity import cpu_session
 from training.fit.losses import elbo
 from training.models import build_model
-from training.models.likelihoods import LIKELIHOODS, TOP_LEVEL, DiscretisedLogistic
+from training.models.likelihoods import TOP_LEVEL, DiscretisedLogistic
 
 LIKELIHOOD = DiscretisedLogistic()
 LEVELS = (torch.arange(256) / 255).view(256, 1, 1, 1)
@@ -27,13 +27,13 @@ LOGITS = st.tuples(st.floats(-30, 30, width=32), st.floats(-30, 30, width=32))
 
 
 def pixel(location: float, scale: float) -> Tensor:
-    """Logits [1, 2, 1, 1]."""
-    return torch.tensor([float(location), float(scale)]).view(1, 2, 1, 1)
+    """Logits [1, 3, 1, 1]; a single component has all the weight, whatever its logit."""
+    return torch.tensor([7.0, float(location), float(scale)]).view(1, 3, 1, 1)
 
 
 def parameters(logits: Tensor) -> tuple[float, float]:
     """Location and scale of a pixel, in levels."""
-    location, log_scale = LIKELIHOOD.location_and_log_scale(logits)
+    _, location, log_scale = LIKELIHOOD.parameters_of(logits)
     return location.item(), log_scale.double().exp().item()
 
 
@@ -96,25 +96,55 @@ def test_gradients_are_differences_of_the_log_probability():
         image = torch.full((1, 1, 1, 1), level / 255)
         logits = pixel(0.2, -0.7).requires_grad_()
         (found,) = torch.autograd.grad(LIKELIHOOD.log_prob(image, logits).sum(), logits)
-        for plane in range(2):
-            step = torch.zeros(1, 2, 1, 1)
+        assert found[0, 0].item() == 0
+        for plane in (1, 2):
+            step = torch.zeros(1, 3, 1, 1)
             step[0, plane] = 1e-2
             ends = [LIKELIHOOD.log_prob(image, logits.detach() + way * step).item() for way in (-1, 1)]
             assert found[0, plane].item() == pytest.approx((ends[1] - ends[0]) / 2e-2, rel=0.02, abs=0.02)
 
 
+@pytest.mark.parametrize("components", [1, 4])
 @pytest.mark.parametrize("leading", [(), (7,)], ids=["one sample", "k samples"])
-def test_values_are_independent_given_the_latent(leading):
-    """log p(x|z) is the sum over values, each with its own location and scale, with leading axes too."""
+def test_a_mixture_is_the_weighted_sum_of_its_components(leading, components):
+    """P(pixel) = Σ weight · Π over its colours, each by a single logistic; pixels are independent."""
+    mixture = DiscretisedLogistic(components)
     image = torch.randint(0, 256, (2, 3, 4, 5)) / 255
-    logits = torch.randn(*leading, 2, 6, 4, 5)
-    found = LIKELIHOOD.log_prob(image, logits)
+    logits = torch.randn(*leading, 2, mixture.planes(3), 4, 5)
+    found = mixture.log_prob(image, logits)
     assert found.shape == (*leading, 2)
-    location, log_scale = logits.chunk(2, dim=-3)
-    singly = torch.stack([location, log_scale], dim=-1).reshape(-1, 2, 1, 1)
-    values = image.expand_as(location).reshape(-1, 1, 1, 1)
-    summed = LIKELIHOOD.log_prob(values, singly).unflatten(0, (*leading, 2, -1)).sum(dim=-1)
-    torch.testing.assert_close(found, summed, rtol=1e-5, atol=1e-3)
+    weights, location, log_scale = logits.split([components, 3 * components, 3 * components], dim=-3)
+    terms = []
+    for k, weight in enumerate(weights.softmax(dim=-3).unbind(dim=-3)):
+        colours = weight.double().log()
+        for c in range(3):
+            of_one = location[..., 3 * k + c, :, :] + mixture.spread[k], log_scale[..., 3 * k + c, :, :]
+            single = torch.stack([weight, *of_one], dim=-1).reshape(-1, 3, 1, 1)
+            value = image[:, c].expand_as(weight).reshape(-1, 1, 1, 1)
+            colours = colours + LIKELIHOOD.log_prob(value, single).double().reshape(weight.shape)
+        terms.append(colours)
+    wanted = torch.stack(terms).logsumexp(dim=0).sum(dim=(-2, -1))
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-3)
+
+
+@given(st.integers(2, 6), st.integers(0, 2**31))
+def test_a_mixture_of_levels_sums_to_one_and_has_their_mean(components, seed):
+    """For any logits, wide and narrow; the mean to half a level."""
+    mixture = DiscretisedLogistic(components)
+    source = torch.Generator().manual_seed(seed)
+    logits = 4 * torch.randn(1, mixture.planes(1), 1, 1, generator=source)
+    chances = mixture.log_prob(LEVELS, logits).double().exp()
+    assert chances.sum().item() == pytest.approx(1, abs=1e-4)
+    exact = (chances * torch.arange(256)).sum().item()
+    assert abs(255 * mixture.mean(logits).item() - exact) <= 0.501
+
+
+def test_components_begin_apart():
+    """Of logits of 0 no two have one location, around the middle of the range; a single one is in it."""
+    _, location, _ = DiscretisedLogistic(5).parameters_of(torch.zeros(1, 35, 2, 2))
+    assert len(location[0, :, 0, 0, 0].unique()) == 5
+    assert location.mean().item() == pytest.approx(127.5)
+    assert parameters(pixel(0, 0)) == (127.5, pytest.approx(32))
 
 
 @given(st.integers(0, 255), st.floats(-0.49, 0.49))
@@ -128,41 +158,50 @@ def test_an_image_between_levels_is_the_nearest_one(level, beside):
 
 def test_it_computes_in_float32_under_autocast():
     """bfloat16 logits have the likelihood of the float32 ones with their values."""
-    image, logits = torch.randint(0, 256, (4, 3, 5, 5)) / 255, torch.randn(4, 6, 5, 5).bfloat16()
+    image, logits = torch.randint(0, 256, (4, 3, 5, 5)) / 255, torch.randn(4, 35, 5, 5).bfloat16()
+    mixture = DiscretisedLogistic(5)
     with torch.autocast("cpu", torch.bfloat16):
-        found, mean = LIKELIHOOD.log_prob(image, logits), LIKELIHOOD.mean(logits)
+        found, mean = mixture.log_prob(image, logits), mixture.mean(logits)
     assert found.dtype == mean.dtype == torch.float32
-    torch.testing.assert_close(found, LIKELIHOOD.log_prob(image, logits.float()), rtol=0, atol=0)
-    torch.testing.assert_close(mean, LIKELIHOOD.mean(logits.float()), rtol=0, atol=0)
+    torch.testing.assert_close(found, mixture.log_prob(image, logits.float()), rtol=0, atol=0)
+    torch.testing.assert_close(mean, mixture.mean(logits.float()), rtol=0, atol=0)
 
 
 class BothEnds(nn.Module):
+    def __init__(self, likelihood: DiscretisedLogistic) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+
     def forward(self, image: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        return LIKELIHOOD.log_prob(image, logits), LIKELIHOOD.mean(logits)
+        return self.likelihood.log_prob(image, logits), self.likelihood.mean(logits)
 
 
-def test_graph_computes_the_same():
+@pytest.mark.parametrize("components", [1, 3])
+def test_graph_computes_the_same(components):
     """log p(x|z) and the mean in ONNX Runtime are PyTorch's, at extremes as well."""
-    logits = torch.cat([*(pixel(*pair) for pair in EXTREME), torch.randn(23, 2, 1, 1)]).repeat(16, 1, 1, 1)
-    image = LEVELS.repeat(2, 1, 1, 1)
-    rows = {"image": image, "logits": logits}
-    content = to_onnx(BothEnds(), rows, ("log_prob", "mean"), label="likelihood")
+    module = BothEnds(DiscretisedLogistic(components))
+    ends = [pixel(*pair).repeat_interleave(components, dim=1) for pair in EXTREME]
+    logits = torch.cat([*ends, 3 * torch.randn(23, 3 * components, 1, 1)]).repeat(16, 1, 1, 1)
+    rows = {"image": LEVELS.repeat(2, 1, 1, 1), "logits": logits}
+    content = to_onnx(module, rows, ("log_prob", "mean"), label="likelihood")
     came = cpu_session(content).run(None, {name: tensor.numpy() for name, tensor in rows.items()})
-    for found, wanted in zip(came, BothEnds()(image, logits), strict=True):
+    for found, wanted in zip(came, module(**rows), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_moved_locations_move_alone():
-    """By fractions of the whole range; the scales stay."""
-    logits = torch.randn(2, 6, 4, 4)
-    moved = LIKELIHOOD.moved(logits, torch.full((2, 3, 4, 4), 10 / 255))
-    before, after = (LIKELIHOOD.location_and_log_scale(part) for part in (logits, moved))
-    torch.testing.assert_close(after[0], before[0] + 10, rtol=0, atol=1e-3)
-    assert torch.equal(after[1], before[1])
+    """By fractions of the whole range, of all components; weights and scales stay."""
+    mixture = DiscretisedLogistic(3)
+    logits = torch.randn(2, 21, 4, 4)
+    moved = mixture.moved(logits, torch.full((2, 3, 4, 4), 10 / 255))
+    before, after = (mixture.parameters_of(part) for part in (logits, moved))
+    torch.testing.assert_close(after[1], before[1] + 10, rtol=0, atol=1e-3)
+    assert torch.equal(after[0], before[0])
+    assert torch.equal(after[2], before[2])
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv", "patches"])
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "discretised_logistic"])
 def test_decoders_give_as_many_planes_as_the_likelihood_wants(network, likelihood):
     """Whatever the network, a bound comes of it and a mean image of the image's own shape."""
     shape = (3, 9, 14)

@@ -122,7 +122,7 @@ def test_the_cost_is_that_of_the_likelihood(tmp_path, images):
 
 
 class Logits(nn.Module):
-    """Locations and scales of levels whose means are nearly the images of ``Decoder``."""
+    """Weight, locations and scales of levels whose means are nearly the images of ``Decoder``."""
 
     def __init__(self, encoder, log_scale):
         super().__init__()
@@ -130,7 +130,8 @@ class Logits(nn.Module):
 
     def forward(self, latent):
         image = self.decoder(latent)
-        return torch.cat([2 * image - 1, torch.full_like(image, self.log_scale)], dim=1)
+        log_scale = torch.full_like(image, self.log_scale)
+        return torch.cat([torch.zeros_like(image), 2 * image - 1, log_scale], dim=1)
 
 
 class Mean(nn.Module):

@@ -57,7 +57,7 @@ def of(vae: VAE) -> Score:
 KINDS = {
     "bernoulli, N(0, I)": lambda: model(Bernoulli(), StandardNormal(LATENT_SHAPE)),
     "gaussian, flow": lambda: model(Gaussian(), flow()),
-    "discretised, flow": lambda: model(DiscretisedLogistic(), flow()),
+    "discretised, flow": lambda: model(DiscretisedLogistic(3), flow()),
 }
 
 

@@ -88,6 +88,12 @@ class ModelOptions(Options):
         description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour; "
         "discretised_logistic: the probability of each of 256 levels, for bits/dim that compare with others'",
     )
+    mixture_components: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="discretised_logistic: of the mixture of each pixel, whose colours share its weights",
+    )
     binarisation: Literal["auto", "dynamic", "none"] = Field(
         "auto",
         description="dynamic: every pixel of a training image is drawn anew each time it is shown; "

@@ -6,7 +6,7 @@ from training.config import FitConfig, as_shape
 from training.models import conv, mlp
 from training.models.flow import RealNVP
 from training.models.large import patches
-from training.models.likelihoods import LIKELIHOODS, Likelihood
+from training.models.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Likelihood
 from training.models.priors import StandardNormal
 from training.models.vae import VAE, Kind
 from training.training_error import TrainingError
@@ -22,7 +22,7 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
     if config.likelihood == "auto" or config.width is None:
         raise ValueError("want a resolved config, its likelihood or width is still open")
     latent_shape = as_shape(config.latent)
-    likelihood = LIKELIHOODS[config.likelihood]()
+    likelihood = _likelihood(config)
     return VAE(
         *_networks(config, image_shape, latent_shape, config.width, likelihood),
         likelihood,
@@ -41,6 +41,12 @@ def check_latents(latent_shape: tuple[int, ...], network: str, image_shape: tupl
     elif len(latent_shape) > 1:
         came = "x".join(map(str, latent_shape))
         raise TrainingError(f"--latent {came}: a map of latents wants --network patches, came {network}")
+
+
+def _likelihood(config: FitConfig) -> Likelihood:
+    if config.likelihood == "discretised_logistic":
+        return DiscretisedLogistic(config.mixture_components)
+    return Bernoulli() if config.likelihood == "bernoulli" else Gaussian()
 
 
 def _networks(

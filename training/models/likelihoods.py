@@ -82,15 +82,16 @@ class Gaussian(nn.Module):
 
 
 class DiscretisedLogistic(nn.Module):
-    """One of 256 levels for each value: a logistic distribution, cut at the middles between levels.
+    """One of 256 levels for each value: a mixture of logistics, cut at the middles between levels.
 
     P(level) = σ((level + ½ − m) / s) − σ((level − ½ − m) / s), and what lies below 0 or above 255 belongs to
-    these: location m and scale s of each value come from the decoder, both in levels. These are
-    probabilities, so nats are never below 0, and bits per dimension compare with those of other models of
-    8-bit images. An image between levels is taken for the nearest one.
+    these: location m and scale s of each value come from the decoder, both in levels. Of K components each
+    pixel has K weights, which its colours share, so that they rise and fall together; given the component
+    they are independent. These are probabilities, so nats are never below 0, and bits per dimension compare
+    with those of other models of 8-bit images. An image between levels is taken for the nearest one.
 
-    Source: Kingma et al. 2016 (arXiv:1606.04934), section 4; Salimans et al. 2017 (arXiv:1701.05517),
-    section 2.1, one component and colours independent given z.
+    Source: Salimans et al. 2017 (arXiv:1701.05517), section 2.1, without its means that depend on other
+    colours; with one component Kingma et al. 2016 (arXiv:1606.04934), section 4.
     """
 
     name: ClassVar[Literal["discretised_logistic"]] = "discretised_logistic"
@@ -99,10 +100,18 @@ class DiscretisedLogistic(nn.Module):
     """At the lower end a level has up to 98 % of the probability, at the upper one all have about as much."""
     first_scale = 32.0
     """Levels, of a logit of 0: near the spread of photographs."""
+    spread: Tensor
+
+    def __init__(self, components: int = 1) -> None:
+        super().__init__()
+        self.components = components
+        # Apart from the first step on, else all components learn the same.
+        apart = torch.linspace(-0.4, 0.4, components) if components > 1 else torch.zeros(1)
+        self.register_buffer("spread", apart.view(-1, 1, 1, 1), persistent=False)
 
     def planes(self, channels: int) -> int:
-        """Of logits: all locations, then all scales."""
-        return 2 * channels
+        """Of logits: the weights of K components, then all locations, then all scales."""
+        return self.components * (1 + 2 * channels)
 
     def log_prob(self, image: Tensor, logits: Tensor) -> Tensor:
         """log P(x|z) in nats: [..., B].
@@ -110,8 +119,8 @@ class DiscretisedLogistic(nn.Module):
         The difference of two sigmoids is never taken: for a > b, σ(a) − σ(b) = σ(a) σ(−b) (1 − e^(b − a)),
         and 1 − e^(−d) = tanh(d / 2) (1 + e^(−d)), so nothing cancels or underflows in float32.
         """
-        location, log_scale = self.location_and_log_scale(logits)
-        level = (image * TOP_LEVEL).round()
+        log_weight, location, log_scale = self.parameters_of(logits)
+        level = (image * TOP_LEVEL).round().unsqueeze(-4)
         width = (-log_scale).exp()  # of a level, in units of the scale
         centred = (level - location) * width
         below = F.softplus(-centred - 0.5 * width)  # −log P(at most this level)
@@ -119,34 +128,45 @@ class DiscretisedLogistic(nn.Module):
         between = (0.5 * width).tanh().log() + F.softplus(-width)
         is_lowest, is_highest = level <= 0, level >= TOP_LEVEL
         nats = below.masked_fill(is_highest, 0) + above.masked_fill(is_lowest, 0)
-        return (between.masked_fill(is_lowest | is_highest, 0) - nats).sum(dim=PIXELS)
+        values = between.masked_fill(is_lowest | is_highest, 0) - nats
+        return (log_weight + values.sum(dim=-3, keepdim=True)).logsumexp(dim=-4).sum(dim=PIXELS)
 
     def mean(self, logits: Tensor) -> Tensor:
-        """E[x|z], in [0, 1], for any scale to half a level.
+        """E[x|z], in [0, 1], to half a level at most.
 
-        It is a sum over 255 middles between levels of P(above); the integral of that is closed. They differ
-        by less than 1/100 of a level from a scale of one level on.
+        Of a logistic it is a sum over the 255 middles between levels of P(above); the integral of that is
+        closed. They differ by less than 1/100 of a level from a scale of one level on.
         """
-        location, log_scale = self.location_and_log_scale(logits)
+        log_weight, location, log_scale = self.parameters_of(logits)
         scale, width = log_scale.exp(), (-log_scale).exp()
         above = F.softplus(location * width) - F.softplus((location - TOP_LEVEL) * width)
-        return (scale * above / TOP_LEVEL).clamp(0, 1)
+        means = (scale * above / TOP_LEVEL).clamp(0, 1)
+        return (log_weight.exp() * means).sum(dim=-4).clamp(0, 1)  # weights sum to 1 but for rounding
 
     def moved(self, logits: Tensor, by: Tensor) -> Tensor:
         """Logits whose locations lie ``by`` [..., B, C, H, W] higher, in units of pixels in [0, 1]."""
-        location, log_scale = logits.chunk(2, dim=-3)
-        return torch.cat([location + by * (TOP_LEVEL / HALF), log_scale], dim=-3)
+        weights, location, log_scale = self._split(logits)
+        higher = location + (by * (TOP_LEVEL / HALF)).unsqueeze(-4)
+        return torch.cat([weights, higher.flatten(-4, -3), log_scale.flatten(-4, -3)], dim=-3)
 
-    def location_and_log_scale(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """[..., B, C, H, W] each, in levels."""
-        location, log_scale = logits.float().chunk(2, dim=-3)
+    def parameters_of(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights [..., B, K, 1, H, W]; locations and log-scales [..., B, K, C, H, W], in levels."""
+        weights, location, log_scale = self._split(logits.float())
         low, high = self.log_scale_range
         share = (math.log(self.first_scale) - low) / (high - low)
         start = math.log(share / (1 - share))
-        return HALF * (1 + location), low + (high - low) * torch.sigmoid(log_scale + start)
+        return (
+            weights.log_softmax(dim=-3).unsqueeze(-3),
+            HALF * (1 + self.spread + location),
+            low + (high - low) * torch.sigmoid(log_scale + start),
+        )
+
+    def _split(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[..., B, K, H, W], [..., B, K, C, H, W] twice."""
+        of_values = (logits.shape[-3] - self.components) // 2
+        weights, *others = logits.split([self.components, of_values, of_values], dim=-3)
+        location, log_scale = (part.unflatten(-3, (self.components, -1)) for part in others)
+        return weights, location, log_scale
 
 
 Likelihood = Bernoulli | Gaussian | DiscretisedLogistic
-LIKELIHOODS: dict[str, type[Likelihood]] = {
-    known.name: known for known in (Bernoulli, Gaussian, DiscretisedLogistic)
-}

@@ -27,7 +27,7 @@ NETWORKS = {
 LIKELIHOODS = {
     "bernoulli": "Bernoulli pixels",
     "gaussian": "Gaussian pixels with one learned σ",
-    "discretised_logistic": "pixels of 256 levels, each with a discretised logistic",
+    "discretised_logistic": "pixels of 256 levels by mixtures of discretised logistics",
 }
 
 
