@@ -3,6 +3,9 @@
 ``python -m benchmarks.photographs --photos FOLDER`` trains a small VAE on a folder of photographs and one on
 their middle 32×20 pixels, evaluates, exports and serves both, and asks the server for samples and
 reconstructions. Writes ``photographs.json`` and a picture for each.
+
+With ``--kind NAME`` it trains one model on the photographs as they are, called NAME, with the flags of
+``vae-train fit`` that stand behind ``--``, and writes ``NAME.json``.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -36,7 +40,11 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="photographs-") as name:
         scratch = Path(name)
-        folders = {"photos": options.photos, "photos_32x20": _narrowed(options.photos, scratch / "narrow")}
+        if options.kind:
+            folders = {options.kind: options.photos}
+        else:
+            narrow = _narrowed(options.photos, scratch / "narrow")
+            folders = {"photos": options.photos, "photos_32x20": narrow}
         repository = scratch / "models"
         documents = {}
         for kind, folder in folders.items():
@@ -47,7 +55,8 @@ def main() -> int:
             for kind in folders:
                 _drawn(kind, f"127.0.0.1:{server.port}", options, documents[kind])
     about = {"machine": machine.describe(), "versions": versions(), "git_commit": git_commit()}
-    (options.output / "photographs.json").write_text(json.dumps(documents | about, indent=2) + "\n")
+    results = options.output / f"{options.kind or 'photographs'}.json"
+    results.write_text(json.dumps(documents | about, indent=2) + "\n")
     return 0
 
 
@@ -69,10 +78,11 @@ def _trained_and_exported(
     """By the program's own commands, so that anyone can repeat it."""
     threads = ["--threads", str(options.threads)] if options.threads else []
     shared = ["--run", str(run)]
-    fit = ["--data", str(folder), "--preset", options.preset, "--seed", "0", "--overwrite"]
+    fit = ["--data", str(folder), "--preset", options.preset, "--seed", "0", "--overwrite", *options.fit]
+    learned = [["fit", *shared, *fit, *threads]]
+    learned += [["evaluate", *shared, "--k", str(IMPORTANCE_SAMPLES), *threads]]
     for command in (
-        ["fit", *shared, *fit, *threads],
-        ["evaluate", *shared, "--k", str(IMPORTANCE_SAMPLES), *threads],
+        *([] if options.trained else learned),
         ["export", *shared, "--repository", str(repository), "--name", kind],
     ):
         print(f"\n$ vae-train {' '.join(command)}", flush=True)
@@ -89,19 +99,23 @@ def _figures(run: Path) -> dict[str, Any]:
 def _drawn(kind: str, address: str, options: argparse.Namespace, document: dict[str, Any]) -> None:
     """What the server answers, in one picture; the images are the first of the test split."""
     dataset = load_run(options.runs / kind).dataset()
-    real = to_unit(dataset.test.images[:SHOWN])
+    everything = to_unit(dataset.test.images)
+    real = everything[:SHOWN]
     with Client(address) as client:
-        again = client.reconstruct(kind, real.numpy()).images
+        again = client.reconstruct(kind, everything.numpy()).images
+        document["reconstruction_mse"] = float(np.square(again - everything.numpy()).mean())
         prior = client.sample(kind, SHOWN, seed=1).images
         pools = [client.sample(kind, SHOWN, pool=name, seed=1).images for name in dataset.label_names[:2]]
-    rows: list[Tensor] = [real, *(torch.from_numpy(images) for images in (again, prior, *pools))]
+    rows: list[Tensor] = [real, *(torch.from_numpy(images) for images in (again[:SHOWN], prior, *pools))]
     names = ["test images", "reconstructed", "prior", *(f"pool {name}" for name in dataset.label_names[:2])]
-    bits = document["figures"]["bits_per_dim_density"]
+    figures = document["figures"]
+    of = "256 levels" if "bits_per_dim" in figures else "density"
+    bits = figures.get("bits_per_dim", figures.get("bits_per_dim_density"))
     picture = image_grid(
         rows,
         names,
         title=f"{kind}: served by vaeserve",
-        subtitle=f"{len(dataset.train):,} training images; {bits:.2f} bits/dim (density); samples not chosen",
+        subtitle=f"{len(dataset.train):,} training images; {bits:.2f} bits/dim ({of}); samples not chosen",
         rules=(2,),
     )
     options.output.mkdir(parents=True, exist_ok=True)
@@ -112,6 +126,9 @@ def _drawn(kind: str, address: str, options: argparse.Namespace, document: dict[
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.photographs")
     parser.add_argument("--photos", type=Path, required=True, help="folder of colour photographs, 32×32")
+    parser.add_argument("--kind", help="of the one model to train, see above")
+    parser.add_argument("--trained", action="store_true", help="it stands in --runs, trained and evaluated")
+    parser.add_argument("fit", nargs="*", help="flags of vae-train fit, behind --")
     parser.add_argument("--preset", default="small", help="of vae-train fit (default: small)")
     parser.add_argument("--threads", type=int, help="of training; left out: one for each core")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="(default: runs)")

@@ -103,7 +103,7 @@ class Graph(_Part):
 class Likelihood(_Part):
     """p(x|z)."""
 
-    name: Literal["bernoulli", "gaussian"]
+    name: Literal["bernoulli", "gaussian", "discretised_logistic"]
     sigma: Annotated[Moderate, Field(gt=0), AfterValidator(_not_nought)] | None
     """Standard deviation shared by all pixels; null unless Gaussian."""
     binarisation: Literal["dynamic", "none"]

@@ -275,6 +275,7 @@ BESIDE_OTHERS = {
     "importance_from": ({"model": "iwae", "importance_samples": 3}, 0.5),
     "couplings": ({"prior": "flow"}, 3),
     "coupling_width": ({"prior": "flow"}, 8),
+    "mixture_components": ({"likelihood": "discretised_logistic"}, 2),
 }
 """Options that count only where another is set: that one, and a value."""
 ELSEWHERE = {

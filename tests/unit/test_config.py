@@ -23,6 +23,11 @@ REFUSED = [
         {"likelihood": "gaussian", "binarisation": "dynamic"},
         r"--binarisation dynamic: .*--likelihood bernoulli",
     ),
+    (
+        {"likelihood": "discretised_logistic", "binarisation": "dynamic"},
+        r"--binarisation dynamic: .*--likelihood bernoulli, came discretised_logistic",
+    ),
+    ({"likelihood": "logistic"}, r"--likelihood: .*'discretised_logistic'.*; came 'logistic'"),
     ({"val_fraction": 0.5, "test_fraction": 0.5}, r"--val-fraction 0.5 and --test-fraction 0.5: .*below 1"),
     ({"data_dir": "x"}, r"--data-dir: only for mnist.*came --data digits"),
     ({"image_size": "8x8"}, r"--image-size: only for a folder.*came --data digits"),

@@ -14,6 +14,9 @@ from serving.runtime.session import Session
 from training.config import FitConfig
 from training.data import load, to_unit
 from training.export import Facts, export_bundle
+from training.export.score import Score
+from training.models.likelihoods import DiscretisedLogistic
+from training.models.priors import StandardNormal
 from training.training_error import TrainingError
 
 SIGMA = 0.3
@@ -116,6 +119,49 @@ def test_the_cost_is_that_of_the_likelihood(tmp_path, images):
         losses.append(float(gates["precision int8"].came.split()[0]))
     assert losses[0] >= 0.003, "too small to be compared in three decimals"
     assert losses[1] == pytest.approx(100 * losses[0], rel=0.3, abs=0.06)
+
+
+class Logits(nn.Module):
+    """Weight, locations and scales of levels whose means are nearly the images of ``Decoder``."""
+
+    def __init__(self, encoder, log_scale):
+        super().__init__()
+        self.decoder, self.log_scale = Decoder(encoder), log_scale
+
+    def forward(self, latent):
+        image = self.decoder(latent)
+        log_scale = torch.full_like(image, self.log_scale)
+        return torch.cat([torch.zeros_like(image), 2 * image - 1, log_scale], dim=1)
+
+
+class Mean(nn.Module):
+    def __init__(self, logits):
+        super().__init__()
+        self.logits, self.likelihood = logits, DiscretisedLogistic()
+
+    def forward(self, latent):
+        return self.likelihood.mean(self.logits(latent))
+
+
+def export_levels(folder, images, log_scale, *, with_score=True) -> Bundle:
+    encoder = Encoder(images)
+    logits = Logits(encoder, log_scale)
+    score = Score(encoder, logits, DiscretisedLogistic(), StandardNormal((16,)))
+    levels = Likelihood(name="discretised_logistic", sigma=None, binarisation="none")
+    options = {"facts": replace(Facts(), likelihood=levels), "images": images, "precision": "int8"}
+    options |= {"score": score if with_score else None, "force": True}
+    return export_bundle(encoder, Mean(logits), repository=folder, name="levels", **options)
+
+
+def test_the_cost_is_told_from_the_scales_of_levels(tmp_path, images):
+    """Small scales weigh the same error more; a discretised likelihood without its score tells no cost."""
+    losses = []
+    for name, log_scale in (("wide", 0.0), ("tight", -1.5)):
+        gates = export_levels(tmp_path / name, images, log_scale).manifest.training.gates
+        losses.append(float(next(gate for gate in gates if gate.name == "precision int8").came.split()[0]))
+    assert losses[1] > 2 * abs(losses[0]) > 0
+    with pytest.raises(TrainingError, match="--precision: want the score of the discretised likelihood"):
+        export_levels(tmp_path / "none", images, 0.0, with_score=False)
 
 
 def test_a_precision_that_costs_too_much_is_refused(tmp_path, images):

@@ -110,6 +110,8 @@ def _wanted(args: argparse.Namespace, applicable: tuple[str, ...]) -> tuple[str,
 
 def describe(metrics: "Metrics") -> str:
     """A few lines for the terminal."""
+    from training.evaluate.metrics import BITS
+
     protocol = metrics.protocol
     of = f" of {protocol.images_in_split:,}, at random" if protocol.images < protocol.images_in_split else ""
     how = {"dynamic": "binarised once", "none": "not binarised"}[protocol.binarisation]
@@ -120,5 +122,6 @@ def describe(metrics: "Metrics") -> str:
     ]
     for name, figure in metrics.figures.items():
         error = "" if figure.standard_error is None else f" ± {figure.standard_error:.2g}"
-        lines.append(f"  {name:<22}{figure.value:>10,.2f}{error}")
+        words = f"  {BITS[name]}" if name in BITS else ""
+        lines.append(f"  {name:<22}{figure.value:>10,.2f}{error}{words}")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 import shlex
 import sys
@@ -13,10 +14,13 @@ from training.config import MACHINE_FIELDS, FitConfig, flag, latent_in_words
 from training.training_error import TrainingError
 
 if TYPE_CHECKING:  # torch and the rest are imported when there is something to train
+    from collections.abc import Mapping
+
     from training.data import Dataset
     from training.fit.distributed import World
     from training.fit.loop import Outcome
     from training.fit.state import State
+    from training.models import VAE
     from training.runs import Run, RunDescription
     from training.runs.checkpoint import Checkpoint
 
@@ -231,6 +235,19 @@ def _print_best(last: float, folder: "Run") -> None:
         )
 
 
+def _bound_in_words(validation: "Mapping[str, float]", model: "VAE") -> str:
+    distortion, rate = validation["distortion"], validation["rate"]
+    nelbo = distortion + rate
+    parts = f"distortion {distortion:.2f}, rate {rate:.2f}"
+    if model.likelihood.sigma is not None:
+        parts += f"; σ {model.likelihood.sigma:.3f} (a density, so it may be below 0)"
+    if model.kind == "ae":
+        return parts
+    if model.likelihood.name == "discretised_logistic":
+        parts += f"; {nelbo / (math.prod(model.image_shape) * math.log(2)):.2f} bits/dim of 256 levels"
+    return f"−ELBO {nelbo:.2f} nats per image: {parts}"
+
+
 def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run") -> None:
     steps = f"step {state.step:,} of {config.total_steps:,}"
     if outcome.signal is not None:
@@ -240,11 +257,7 @@ def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run"
     if outcome.validation is None:
         print(f"finished  {folder.path} was already at {steps}")
     else:
-        distortion, rate = outcome.validation["distortion"], outcome.validation["rate"]
-        bound = "" if config.model == "ae" else f"−ELBO {distortion + rate:.2f} nats per image: "
-        sigma = state.ema.model.likelihood.sigma
-        density = "" if sigma is None else f"; σ {sigma:.3f} (a density, so it may be below 0)"
-        print(f"validated averaged weights: {bound}distortion {distortion:.2f}, rate {rate:.2f}{density}")
+        print(f"validated averaged weights: {_bound_in_words(outcome.validation, state.ema.model)}")
         _print_best(outcome.validation["loss"], folder)
     export = ["vae-train", "export", *path_flag("--run", folder.path), "--repository", "models"]
     export += ["--name", folder.model_name]

@@ -74,7 +74,7 @@ def _model_conflicts(config: "FitConfig") -> list[tuple[bool, str]]:
             f"--dropout {config.dropout}: not for --network mlp, want conv or patches",
         ),
         (
-            config.likelihood == "gaussian" and config.binarisation == "dynamic",
-            "--binarisation dynamic: binary images want --likelihood bernoulli, came gaussian",
+            config.likelihood not in ("auto", "bernoulli") and config.binarisation == "dynamic",
+            f"--binarisation dynamic: binary images want --likelihood bernoulli, came {config.likelihood}",
         ),
     ]

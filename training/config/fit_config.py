@@ -84,14 +84,21 @@ class ModelOptions(Options):
         description="share of the encoder's hidden units that each step leaves out: of a VAE it is the "
         "encoder that learns images by heart; not for mlp",
     )
-    likelihood: Literal["auto", "bernoulli", "gaussian"] = Field(
+    likelihood: Literal["auto", "bernoulli", "gaussian", "discretised_logistic"] = Field(
         "auto",
-        description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour",
+        description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour; "
+        "discretised_logistic: the probability of each of 256 levels, for bits/dim that compare with others'",
+    )
+    mixture_components: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="discretised_logistic: of the mixture of each pixel, whose colours share its weights",
     )
     binarisation: Literal["auto", "dynamic", "none"] = Field(
         "auto",
         description="dynamic: every pixel of a training image is drawn anew each time it is shown; "
-        "auto: dynamic for bernoulli, none for gaussian",
+        "auto: dynamic for bernoulli, else none",
     )
     prior: Literal["normal", "flow"] = Field(
         "normal", description="p(z): N(0, I), or a real NVP flow of it, learned with the rest"
@@ -151,7 +158,7 @@ class TrainingOptions(Options):
         None,
         gt=0,
         le=LARGEST_NUMBER,
-        description="longest gradient; left out: 200 for bernoulli, 10 for each pixel value for gaussian",
+        description="longest gradient; left out: 200 for bernoulli, else 10 for each pixel value",
     )
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     seed: int = Field(0, ge=0, le=LARGEST_COUNT, description="seed of weights, order, noise and binarisation")

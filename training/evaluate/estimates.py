@@ -128,7 +128,7 @@ def _on_gpu(image: Tensor) -> int:
 
 
 def _decoded(model: VAE, latent: Tensor, decoder: Precision) -> Tensor:
-    """[n, Z] -> logits [n, C, H, W]."""
+    """[n, Z] -> logits [n, P, H, W]."""
     with torch.autocast(latent.device.type, torch.bfloat16, enabled=decoder == "bfloat16"):
         logits: Tensor = model.decoder(latent)
     return logits

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +21,14 @@ DOMINATED = 0.5
 """The share of one importance weight from which on a bound is mostly one sample's."""
 GREY_LEVELS = 255
 """Steps of a pixel between 0 and 1."""
+DISCRETE = frozenset({"discretised_logistic"})
+"""Likelihoods that are probabilities of all the levels that an 8-bit pixel value can have."""
+BITS = {
+    "bits_per_dim": "−ELBO, of 256 levels: compares with published bits/dim",
+    "bits_per_dim_nll": "NLL, of 256 levels: compares with published bits/dim",
+    "bits_per_dim_density": "of a density: compares within one data set alone",
+}
+"""What bits per dimension mean, by figure: those of a density and those of levels are no equals."""
 GROUPS = ("samples", "latents", "ood")
 """Figures beside the likelihood, each group with a protocol of its own."""
 
@@ -47,7 +55,8 @@ class Protocol(BaseModel):
     binarisation: Literal["dynamic", "none"]
     """dynamic: each image was drawn once from Bernoulli(pixel), the same draw in every run."""
     likelihood: str
-    """gaussian: a density, not discretised; its nats may be negative and compare within a data set only."""
+    """gaussian: a density, not discretised; its nats may be negative and compare within a data set only.
+    discretised_logistic: probabilities of 256 levels, whose bits/dim compare with those of other models."""
     weights: Literal["ema"] = "ema"
     """The averaged weights, which are also the ones exported."""
     k: int | None
@@ -73,7 +82,8 @@ class Metrics:
 
     figures: Mapping[str, Figure]
     """``distortion``, ``active_units``; for a model with a posterior also ``nelbo``, ``rate``, ``nll_<k>``,
-    ``effective_samples``, ``dominated_images``; for a Gaussian likelihood ``bits_per_dim_density``."""
+    ``effective_samples``, ``dominated_images``; for a Gaussian likelihood ``bits_per_dim_density``, for a
+    discretised one ``bits_per_dim`` of the −ELBO and ``bits_per_dim_nll`` of the closer bound."""
     kl_per_dimension: tuple[float, ...]
     """Mean over images of KL(q(z_j|x) ‖ N(0, 1)); empty for an autoencoder and for a learned prior."""
     protocol: Protocol
@@ -122,9 +132,13 @@ def summarise(estimates: PerImage, protocol: Protocol, *, pixels: int) -> Metric
         figures = {"nelbo": nelbo, "rate": _mean(estimates.rate)} | figures
         kl = () if estimates.kl is None else tuple(estimates.kl.mean(dim=0).tolist())
         if protocol.likelihood == "gaussian":
-            figures["bits_per_dim_density"] = _bits_per_dim(nelbo, pixels)
+            figures["bits_per_dim_density"] = _bits_of_a_density(nelbo, pixels)
+        if protocol.likelihood in DISCRETE:
+            figures["bits_per_dim"] = _bits(nelbo, pixels)
     if estimates.log_likelihood is not None:
-        figures[f"nll_{protocol.k}"] = _mean(-estimates.log_likelihood)
+        figures[f"nll_{protocol.k}"] = nll = _mean(-estimates.log_likelihood)
+        if protocol.likelihood in DISCRETE:
+            figures["bits_per_dim_nll"] = _bits(nll, pixels)
     if estimates.effective_samples is not None and estimates.largest_share is not None:
         figures["effective_samples"] = _mean(estimates.effective_samples)
         figures["dominated_images"] = _mean((estimates.largest_share > DOMINATED).double())
@@ -133,11 +147,17 @@ def summarise(estimates: PerImage, protocol: Protocol, *, pixels: int) -> Metric
     return Metrics(figures, kl, protocol)
 
 
-def _bits_per_dim(nelbo: Figure, pixels: int) -> Figure:
-    """-log2 of (density of a pixel · width of a grey level), as if the density were flat within a level."""
+def _bits(nats: Figure, pixels: int) -> Figure:
+    """For each pixel value."""
     scale = 1 / (pixels * math.log(2))
-    error = None if nelbo.standard_error is None else nelbo.standard_error * scale
-    return Figure(nelbo.value * scale + math.log2(GREY_LEVELS), error)
+    error = None if nats.standard_error is None else nats.standard_error * scale
+    return Figure(nats.value * scale, error)
+
+
+def _bits_of_a_density(nelbo: Figure, pixels: int) -> Figure:
+    """-log2 of (density of a pixel · width of a grey level), as if the density were flat within a level."""
+    bits = _bits(nelbo, pixels)
+    return replace(bits, value=bits.value + math.log2(GREY_LEVELS))
 
 
 def _mean(values: Tensor) -> Figure:

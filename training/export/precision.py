@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from serving.bundle import Gate, Likelihood, Precision
 from training.data.randomised.binarisation import binarise
@@ -18,6 +18,8 @@ from training.export.gates import Admission
 from training.export.networks import PARITY_ROWS, Exported, Networks, Rows, export_graphs, sample_rows
 from training.export.parity import Floats, cpu_session, parity
 from training.export.quantisation import batches, quantised
+from training.export.score import Score
+from training.models.likelihoods import DiscretisedLogistic
 from training.pools import posterior
 from training.training_error import TrainingError
 
@@ -122,7 +124,7 @@ def with_precision(
     prior = noise if networks.prior is None else networks.prior(noise)
     before = exported.contents[FILE]
     content = quantised(before, precision, torch.cat([latents[calibrating], prior]).numpy())
-    price = cost(before, content, precision, shown[measured], latents[measured], likelihood)
+    price = cost(before, content, precision, shown[measured], latents[measured], likelihood, networks.score)
     log.info("%s", price.describe())
     differences = parity(content, networks.decoder, {"latent": latents[measured][:PARITY_ROWS]})
     admission.note(price.gate, figures=(price.loss, *differences.values()))
@@ -133,16 +135,23 @@ def with_precision(
 
 
 def cost(
-    before: bytes, after: bytes, precision: Precision, images: Tensor, latents: Tensor, likelihood: Likelihood
+    before: bytes,
+    after: bytes,
+    precision: Precision,
+    images: Tensor,
+    latents: Tensor,
+    likelihood: Likelihood,
+    score: nn.Module | None,
 ) -> Cost:
     """Measure both decoders.
 
     Args:
         images: [n, C, H, W] in [0, 1].
         latents: [n, *latent_shape], a draw of the posterior of each image.
+        score: which knows the scales of a discretised likelihood.
 
     Raises:
-        TrainingError: a Gaussian likelihood without its σ.
+        TrainingError: a Gaussian likelihood without its σ, a discretised one without its score.
     """
     if likelihood.binarisation == "dynamic":
         images = binarise(images, torch.Generator().manual_seed(0))
@@ -151,8 +160,7 @@ def cost(
     fed = latents.numpy()
     lost = np.concatenate(
         [
-            _distortion(x, sessions[1].run(None, {name: z})[0], likelihood)
-            - _distortion(x, sessions[0].run(None, {name: z})[0], likelihood)
+            _lost(x, z, [session.run(None, {name: z})[0] for session in sessions], likelihood, score)
             for x, z in zip(batches(images.numpy()), batches(fed), strict=True)
         ]
     )
@@ -171,6 +179,22 @@ def cost(
         mib=(len(before) / 2**20, len(after) / 2**20),
         microseconds=(slow, fast),
     )
+
+
+def _lost(
+    images: Floats, latents: Floats, means: list[Floats], likelihood: Likelihood, score: nn.Module | None
+) -> NDArray[np.float64]:
+    """What -log p(x|z) of each image rises by from the first of two means of p(x|z) to the second."""
+    before, after = means
+    if likelihood.name != "discretised_logistic":
+        return _distortion(images, after, likelihood) - _distortion(images, before, likelihood)
+    if not isinstance(score, Score) or not isinstance(score.likelihood, DiscretisedLogistic):
+        raise TrainingError("--precision: want the score of the discretised likelihood, to tell what is lost")
+    # A decoder's graph gives means alone: the locations move as they do, the scales are the model's.
+    x, logits = torch.from_numpy(images), score.decoder(torch.from_numpy(latents))
+    moved = score.likelihood.moved(logits, torch.from_numpy(after - before))
+    lost = score.likelihood.log_prob(x, logits) - score.likelihood.log_prob(x, moved)
+    return np.asarray(lost.double().numpy())
 
 
 def _distortion(images: Floats, mean: Floats, likelihood: Likelihood) -> NDArray[np.float64]:

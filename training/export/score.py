@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training.data import to_unit
 from training.models.flow import RealNVP
 from training.models.gaussians import gaussian_kl, gaussian_log_density
-from training.models.likelihoods import Bernoulli, Gaussian
+from training.models.likelihoods import Likelihood
 from training.models.portions import images_at_once
 from training.models.priors import StandardNormal
 from training.training_error import TrainingError
@@ -34,7 +34,7 @@ class Score(nn.Module):
 
     Args:
         encoder: image [B, C, H, W] in [0, 1] → (mean, log_var), each [B, *latent_shape].
-        decoder: latent [n, *latent_shape] → logits [n, C, H, W] of ``likelihood``.
+        decoder: latent [n, *latent_shape] → logits [n, P, H, W] of ``likelihood``.
         likelihood: p(x|z).
         prior: p(z).
     """
@@ -43,7 +43,7 @@ class Score(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        likelihood: Bernoulli | Gaussian,
+        likelihood: Likelihood,
         prior: StandardNormal | RealNVP,
     ) -> None:
         super().__init__()
@@ -64,7 +64,8 @@ class Score(nn.Module):
 
         A Bernoulli likelihood takes the image as it is: for grey pixels the distortion is the mean over all
         binary images with these chances, given the posterior of the grey one. The exact -ELBO of a model
-        trained on binarised images wants binary images.
+        trained on binarised images wants binary images. A discretised likelihood takes an image between its
+        256 levels for the nearest one.
         """
         mean, log_var = self.encoder(image)
         draws = noise.transpose(0, 1)

@@ -122,6 +122,6 @@ def importance_weighted(model: VAE, image: Tensor, noise: Tensor, *, beta: Scala
 
 
 def _decoded(model: VAE, latent: Tensor) -> Tensor:
-    """[k, B, Z] -> logits [k, B, C, H, W]."""
+    """[k, B, Z] -> logits [k, B, P, H, W]."""
     logits: Tensor = model.decoder(latent.flatten(0, 1)).unflatten(0, latent.shape[:2])
     return logits

@@ -6,7 +6,7 @@ from training.config import FitConfig, as_shape
 from training.models import conv, mlp
 from training.models.flow import RealNVP
 from training.models.large import patches
-from training.models.likelihoods import Bernoulli, Gaussian
+from training.models.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian, Likelihood
 from training.models.priors import StandardNormal
 from training.models.vae import VAE, Kind
 from training.training_error import TrainingError
@@ -22,9 +22,10 @@ def build_model(config: FitConfig, image_shape: tuple[int, int, int]) -> VAE:
     if config.likelihood == "auto" or config.width is None:
         raise ValueError("want a resolved config, its likelihood or width is still open")
     latent_shape = as_shape(config.latent)
+    likelihood = _likelihood(config)
     return VAE(
-        *_networks(config, image_shape, latent_shape, config.width),
-        Bernoulli() if config.likelihood == "bernoulli" else Gaussian(),
+        *_networks(config, image_shape, latent_shape, config.width, likelihood),
+        likelihood,
         _prior(config, latent_shape),
         kind=_kind(config),
         image_shape=image_shape,
@@ -42,18 +43,29 @@ def check_latents(latent_shape: tuple[int, ...], network: str, image_shape: tupl
         raise TrainingError(f"--latent {came}: a map of latents wants --network patches, came {network}")
 
 
+def _likelihood(config: FitConfig) -> Likelihood:
+    if config.likelihood == "discretised_logistic":
+        return DiscretisedLogistic(config.mixture_components)
+    return Bernoulli() if config.likelihood == "bernoulli" else Gaussian()
+
+
 def _networks(
-    config: FitConfig, image_shape: tuple[int, int, int], latent_shape: tuple[int, ...], width: int
+    config: FitConfig,
+    image_shape: tuple[int, int, int],
+    latent_shape: tuple[int, ...],
+    width: int,
+    likelihood: Likelihood,
 ) -> tuple[nn.Module, nn.Module]:
     """Encoder and decoder."""
     dropout = config.dropout
+    logits_shape = (likelihood.planes(image_shape[0]), *image_shape[1:])
     if config.network == "patches":
-        sizes = (image_shape, latent_shape, width, config.depth)
-        return patches.Encoder(*sizes, dropout=dropout), patches.Decoder(*sizes)
-    parts = (image_shape, latent_shape[0], width, config.depth)
+        sizes = (latent_shape, width, config.depth)
+        return patches.Encoder(image_shape, *sizes, dropout=dropout), patches.Decoder(logits_shape, *sizes)
+    parts = (latent_shape[0], width, config.depth)
     if config.network == "mlp":
-        return mlp.Encoder(*parts), mlp.Decoder(*parts)
-    return conv.Encoder(*parts, dropout=dropout), conv.Decoder(*parts)
+        return mlp.Encoder(image_shape, *parts), mlp.Decoder(logits_shape, *parts)
+    return conv.Encoder(image_shape, *parts, dropout=dropout), conv.Decoder(logits_shape, *parts)
 
 
 def _prior(config: FitConfig, latent_shape: tuple[int, ...]) -> StandardNormal | RealNVP:

@@ -92,11 +92,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """[B, Z] -> logits [B, C, H, W]."""
+    """[B, Z] -> logits [B, P, H, W], whose number of planes the likelihood knows."""
 
-    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
+    def __init__(self, logits_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
         super().__init__()
-        shapes = stages(image_shape, width)
+        shapes = stages(logits_shape, width)
         self.innermost = shapes[-1]
         channels, height, columns = self.innermost
         self.features = nn.Linear(latent, FEATURES)

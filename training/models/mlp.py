@@ -37,14 +37,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """[B, Z] -> logits [B, C, H, W]."""
+    """[B, Z] -> logits [B, P, H, W], whose number of planes the likelihood knows."""
 
-    def __init__(self, image_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
+    def __init__(self, logits_shape: tuple[int, int, int], latent: int, width: int, depth: int) -> None:
         super().__init__()
-        self.image_shape = image_shape
+        self.logits_shape = logits_shape
         self.hidden = _stack(latent, width, depth)
-        self.output = nn.Linear(width, math.prod(image_shape))
+        self.output = nn.Linear(width, math.prod(logits_shape))
 
     def forward(self, latent: Tensor) -> Tensor:
         logits: Tensor = self.output(self.hidden(latent))
-        return logits.reshape(-1, *self.image_shape)
+        return logits.reshape(-1, *self.logits_shape)

@@ -5,7 +5,7 @@ from typing import Literal
 from torch import nn
 
 from training.models.flow import RealNVP
-from training.models.likelihoods import Bernoulli, Gaussian
+from training.models.likelihoods import Likelihood
 from training.models.priors import StandardNormal
 
 Kind = Literal["ae", "vae", "beta_vae", "iwae"]
@@ -15,7 +15,7 @@ class VAE(nn.Module):
     """Holds the parts; the losses are in ``training.fit.losses``.
 
     ``encoder(image [B, C, H, W])`` gives mean and log-variance [B, *latent_shape] of q(z|x), and
-    ``decoder(latent [B, *latent_shape])`` the logits [B, C, H, W] of ``likelihood``. A plain autoencoder
+    ``decoder(latent [B, *latent_shape])`` the logits [B, P, H, W] of ``likelihood``. A plain autoencoder
     is the same thing of kind "ae": its latent is the mean, its log-variance is not used. Kind "iwae" is
     trained on the bound of ``importance_samples`` samples; every other kind takes one.
     """
@@ -24,7 +24,7 @@ class VAE(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        likelihood: Bernoulli | Gaussian,
+        likelihood: Likelihood,
         prior: StandardNormal | RealNVP,
         *,
         kind: Kind,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from training.evaluate import Figure, Metrics
+from training.evaluate.metrics import DISCRETE
 from training.evaluate.tables import SPREADS, Row, Table
 
 KEY_FIGURES = ("nelbo", "nll", "rate", "distortion", "active_units")
@@ -45,6 +46,8 @@ TERMS = {
     "rate": Term("rate", "nats", "what the latents cost: KL(q(z|x) ‖ p(z))"),
     "distortion": Term("distortion", "nats", "what they leave untold: −E[log p(x|z)]"),
     "bits_per_dim_density": Term("bits per dimension", "bits", "−ELBO for each pixel value, from a density"),
+    "bits_per_dim": Term("bits per dimension", "bits", "−ELBO for each pixel value, of 256 levels"),
+    "bits_per_dim_nll": Term("bits per dimension, NLL", "bits", "the closer bound for each pixel value"),
     "nll": Term("NLL", "nats", "closer bound of −log p(x), by importance sampling; lower is better"),
     "effective_samples": Term("effective samples", "", "of the importance weights: how many count"),
     "dominated_images": Term(
@@ -108,6 +111,11 @@ def protocol(metrics: Metrics) -> str:
     if taken.likelihood == "gaussian":
         text += (
             " The Gaussian likelihood is a density, so its nats may be below 0; compare within one data set."
+        )
+    if taken.likelihood in DISCRETE:
+        text += (
+            " The likelihood is a probability of 256 levels, so its bits per dimension compare with those of "
+            "other models of the same images."
         )
     return text
 

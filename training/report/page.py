@@ -24,7 +24,11 @@ NETWORKS = {
     "conv": "a residual convolutional network",
     "patches": "a residual convolutional network behind a stem of patches",
 }
-LIKELIHOODS = {"bernoulli": "Bernoulli pixels", "gaussian": "Gaussian pixels with one learned σ"}
+LIKELIHOODS = {
+    "bernoulli": "Bernoulli pixels",
+    "gaussian": "Gaussian pixels with one learned σ",
+    "discretised_logistic": "pixels of 256 levels by mixtures of discretised logistics",
+}
 
 
 def page(

@@ -160,14 +160,14 @@ def _head(shape: Shape, latent_shape: tuple[int, ...]) -> nn.Module:
 
 
 class Decoder(nn.Module):
-    """[B, *latent_shape] -> logits [B, C, H, W]."""
+    """[B, *latent_shape] -> logits [B, P, H, W], whose number of planes the likelihood knows."""
 
-    def __init__(self, image_shape: Shape, latent_shape: tuple[int, ...], width: int, depth: int) -> None:
+    def __init__(self, logits_shape: Shape, latent_shape: tuple[int, ...], width: int, depth: int) -> None:
         super().__init__()
-        patch = patch_side(image_shape, latent_shape)
-        shapes = stages(image_shape, latent_shape, width)
+        patch = patch_side(logits_shape, latent_shape)
+        shapes = stages(logits_shape, latent_shape, width)
         self.innermost = shapes[-1]
-        self.image_size = image_shape[1:]
+        self.image_size = logits_shape[1:]
         self.expand: nn.Module
         if len(latent_shape) == 1:
             channels, height, columns = self.innermost
@@ -184,7 +184,7 @@ class Decoder(nn.Module):
             layers.extend(ResidualBlock(inner[0]) for _ in range(depth))
             layers.extend([nn.SiLU(), Upsample(inner[0], outer[0], outer[1:])])
         self.up = nn.Sequential(*layers)
-        self.pixels = nn.ConvTranspose2d(width, image_shape[0], 2 * patch, stride=patch, padding=patch // 2)
+        self.pixels = nn.ConvTranspose2d(width, logits_shape[0], 2 * patch, stride=patch, padding=patch // 2)
 
     def forward(self, latent: Tensor) -> Tensor:
         height, columns = self.image_size
