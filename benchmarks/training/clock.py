@@ -55,8 +55,10 @@ class Clock:
             return
         self.spent += time.perf_counter() - self._resumed
         kept = model()
-        training = kept.training
+        training, kind = kept.training, kept.kind
+        kept.kind = "vae"  # or an IWAE would be measured by its tighter bound
         nelbo = validate(kept.eval(), self.held_out, seed=SEED, beta=1.0)["loss"]
+        kept.kind = kind
         kept.train(training)
         self.looks.append(Look(self.spent, self.images, nelbo))
         if self.reached or self.spent >= self.budget:

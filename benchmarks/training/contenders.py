@@ -25,7 +25,7 @@ from training.fit.presets import resolve
 from training.fit.schedule import beta_at, learning_rate_at
 from training.fit.state import State
 from training.fit.step import train_step
-from training.models import build_model
+from training.models import VAE, build_model
 
 PYTHAE = Path(__file__).parents[2] / ".venv-peers" / "pythae"
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def example(*, standard_network: bool, learning_rate: float = 1e-3, batch_size: 
     """The recipe of pytorch/examples/vae: one plain loop, Adam, batches from a DataLoader."""
 
     def train(dataset: Dataset, clock: Clock) -> None:
-        model = build_model(_standard(dataset, "normal"), dataset.image_shape)
+        model = _our_network(dataset)
         if not standard_network:
             model = as_vae(_Encoder400(), _Decoder400(), (1, 28, 28), latents=20)
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
@@ -93,13 +93,17 @@ def pythae(*, standard_network: bool, **settings: Any) -> Contender:
         sys.path.insert(0, str(PYTHAE))
         from benchmarks.training import with_pythae
 
-        model = build_model(_standard(dataset, "normal"), dataset.image_shape) if standard_network else None
+        model = _our_network(dataset) if standard_network else None
         with tempfile.TemporaryDirectory() as folder:
             with_pythae.train(dataset, clock, model, folder, settings)
 
     network = "our network" if standard_network else "its own network (784-512-10)"
     how = ", ".join(f"{name} {value:g}" for name, value in settings.items()) or "its default settings"
     return Contender("pythae", f"{network}, {how}", train)
+
+
+def _our_network(dataset: Dataset) -> VAE:
+    return build_model(_standard(dataset, "normal", model="vae"), dataset.image_shape)
 
 
 def _standard(dataset: Dataset, prior: str, **settings: Any) -> FitConfig:

@@ -93,6 +93,20 @@ def test_a_preset_gives_way_where_its_flow_does_not_fit(values, digits):
         resolve(FitConfig.parse({"preset": "standard", "prior": "flow", **values}), digits)
 
 
+@pytest.mark.parametrize(
+    ("values", "model"),
+    [({"model": "vae"}, "vae"), ({"model": "ae"}, "ae"), ({"beta": 4.0}, "vae"), ({"free_bits": 0.1}, "vae")],
+    ids=str,
+)
+def test_a_preset_gives_way_where_its_bound_does_not_fit(values, model, digits):
+    """An IWAE is what it is by default alone; the samples of its last steps go with it."""
+    assert resolve(FitConfig(preset="standard"), digits).model == "iwae"
+    assert resolve(FitConfig(preset="standard"), digits).importance_from > 0
+    chosen = resolve(FitConfig(preset="standard", **values), digits)
+    assert (chosen.model, chosen.importance_from) == (model, 0)
+    assert resolve(chosen, digits) == chosen
+
+
 @pytest.mark.parametrize("values", [{"network": "mlp"}, {"accumulate": 2}])
 def test_a_preset_gives_way_where_its_dropout_does_not_fit(values, digits, monkeypatch):
     """It is for convolutions and for a batch in one part; asked for with an MLP, it is an error."""
