@@ -13,7 +13,7 @@ from training.data import Dataset, Split
 from training.export.graphs import to_onnx
 from training.export.parity import parity
 from training.fit.minibatches import Batch
-from training.fit.presets import resolve
+from training.fit.presets import LARGE_STEPS, resolve
 from training.fit.state import State
 from training.fit.step import train_step
 from training.models import build_model, conv
@@ -107,6 +107,9 @@ def test_the_network_follows_the_size_unless_it_is_named():
     assert resolve(FitConfig(), small).network == "conv"
     chosen = resolve(FitConfig(), large)
     assert (chosen.network, chosen.width, chosen.latent) == ("patches", 32, (4, 8, 9))
+    for preset in LARGE_STEPS:  # what is dear with small batches stays with small images
+        slower = resolve(FitConfig(preset=preset), large)
+        assert (slower.model, slower.optimizer, slower.steps) == ("vae", "adamw", LARGE_STEPS[preset])
     assert resolve(FitConfig(network="conv"), large).network == "conv"
     saved = resolve(FitConfig(network="conv", batch_size=4), large)
     assert resolve(FitConfig.model_validate_json(saved.model_dump_json()), large) == saved
