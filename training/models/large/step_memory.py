@@ -64,15 +64,17 @@ def _of_machine() -> int | None:
 
 
 def _of_cgroup(root: Path) -> int | None:
-    """Version 2, as a container sees its own; file pages that nobody uses are as good as free."""
-    try:
-        limit = (root / "memory.max").read_text().strip()
-        if limit == "max":
-            return None
-        idle = _field(root / "memory.stat", "inactive_file") or 0
-        return int(limit) - int((root / "memory.current").read_text()) + idle
-    except (OSError, ValueError):
-        return None
+    """Version 2, then 1, as a container sees its own; file pages that nobody uses are as good as free."""
+    for limit, used, idle in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            left = int((root / limit).read_text()) - int((root / used).read_text())
+        except (OSError, ValueError):  # not that version, or "max"
+            continue
+        return left + (_field((root / limit).with_name("memory.stat"), idle) or 0)
+    return None
 
 
 def _of_process() -> int | None:
