@@ -90,3 +90,14 @@ def test_a_long_training_says_what_makes_it_shorter(clock):
 def test_in_words(seconds, words):
     """As precise as an estimate is."""
     assert in_words(seconds) == words
+
+
+def test_steps_of_several_samples_are_dearer(clock):
+    """Known before the first of them is timed: five samples are three times the work of one, in looks too."""
+    told = TimeLeft(step=0, total=1000, look_every=500, look_in_steps=6, samples=5, single_steps=800)
+    steps(told, clock, 10, 1.0)
+    assert told.seconds == pytest.approx(790 + 200 * 3 + 2 * 6 * 3 / 3)
+    assert told.estimate().startswith("time      about 23 min for 990 steps of 1.4 s each")
+    steps(told, clock, 790, 1.0)
+    steps(told, clock, 100, 3.0)
+    assert told.seconds == pytest.approx(100 * 3 + 2 * 6 * 3 / 3)

@@ -207,6 +207,11 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
             raise ValueError("want a resolved config, its steps are still open")
         return self.steps
 
+    @property
+    def single_steps(self) -> int:
+        """The first so many steps take one sample of each posterior; of a resolved config."""
+        return round(self.importance_from * self.total_steps)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for broken, message in conflicts(self):

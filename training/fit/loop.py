@@ -97,7 +97,7 @@ def batches_of(state: State, dataset: Dataset, config: FitConfig, world: World =
         accumulate=config.accumulate,
         deformation=config.deformation,
         deformed_steps=round(_DEFORMED * config.total_steps),
-        single_steps=round(config.importance_from * config.total_steps),
+        single_steps=config.single_steps,
     )
 
 

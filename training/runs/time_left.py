@@ -11,6 +11,8 @@ MEMORY = 50
 """Steps that the pace is a mean of, in effect: other programs come and go."""
 LOOK = 1 / 3
 """Of the time of a step with as many images: a look needs no gradient. It counts until one was timed."""
+ENCODER, DECODER = 0.5, 0.5
+"""Shares of a step with one sample; each further one costs the latter again. Five took 2.6 times as long."""
 LONG = 30 * 60
 """Seconds from which on the user is told what makes it shorter."""
 
@@ -18,11 +20,26 @@ LONG = 30 * 60
 class TimeLeft:
     """Told of each step and of each look as it ends."""
 
-    def __init__(self, *, step: int, total: int, look_every: int, look_in_steps: float) -> None:
-        """``look_in_steps``: the images of a look, in batches."""
+    def __init__(
+        self,
+        *,
+        step: int,
+        total: int,
+        look_every: int,
+        look_in_steps: float,
+        samples: int = 1,
+        single_steps: int = 0,
+    ) -> None:
+        """
+        Args:
+            look_in_steps: the images of a look, in batches.
+            samples: of each posterior in a look, and in a step that is not one of the first ``single_steps``.
+        """
         self._step, self._total = step, total
         self._due = total // look_every - step // look_every + (total % look_every > 0)
-        self._look_in_steps = look_in_steps
+        self._dearer = ENCODER + samples * DECODER
+        self._single_steps = single_steps
+        self._look_in_steps = look_in_steps * self._dearer
         self._timed, self._seconds = -WARM_UP, 0.0
         self._pace = 0.0
         self._looks: list[float] = []
@@ -35,7 +52,8 @@ class TimeLeft:
         self._timed += 1
         if self._timed > 0:
             self._seconds += took
-            self._pace += (took - self._pace) / min(self._timed, MEMORY)
+            work = 1.0 if self._step <= self._single_steps else self._dearer
+            self._pace += (took / work - self._pace) / min(self._timed, MEMORY)
 
     def looked(self) -> None:
         """What passed since the last step was a look."""
@@ -54,12 +72,19 @@ class TimeLeft:
         """To the last step, the looks included."""
         guess = LOOK * self._look_in_steps * self._pace
         looks = sum(self._looks) / len(self._looks) if self._looks else guess
-        return (self._total - self._step) * self._pace + (self._due - len(self._looks)) * looks
+        return self._work_left * self._pace + (self._due - len(self._looks)) * looks
+
+    @property
+    def _work_left(self) -> float:
+        """In steps with one sample."""
+        single = max(0, self._single_steps - self._step)
+        return single + (self._total - self._step - single) * self._dearer
 
     def estimate(self) -> str:
         """For the user, once; where it is long, with what makes it shorter."""
         steps = self._total - self._step
-        first = f"time      about {in_words(self.seconds)} for {steps:,} steps of {_step(self._pace)} each"
+        step = _step(self._pace * self._work_left / max(1, steps))
+        first = f"time      about {in_words(self.seconds)} for {steps:,} steps of {step} each"
         if self.seconds <= LONG:
             return first
         fitting = math.floor(steps * LONG / self.seconds)

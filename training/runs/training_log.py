@@ -67,6 +67,8 @@ class TrainingLog:
             total=config.total_steps,
             look_every=config.checkpoint_every,
             look_in_steps=held_out / config.batch_size,
+            samples=config.importance_samples or 1,
+            single_steps=config.single_steps,
         )
         self._is_asynchronous, self._is_estimated = is_asynchronous, False
         self._seconds_before = float(kept[-1]["seconds"]) if kept else 0.0
