@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,9 +13,15 @@ _YOUNG_OBJECTS = 10_000
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """``asyncio.run``, on uvloop."""
+    """``asyncio.run``, on uvloop; the last thing that a process does.
+
+    The loop takes its signal handlers with it, and Python needs a moment to end: who asks again meanwhile, as
+    a terminal and a parent do at once, would see a server that had stopped in order die of a signal.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def spare_collector() -> None:
