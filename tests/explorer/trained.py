@@ -17,7 +17,10 @@ def train(repository: Path, runs: Path, data: Path | None) -> None:
     _made(repository, runs, DIGITS_AE, "--data", "digits", "--preset", "demo", "--model", "ae")
     if data is not None:
         where = ("--data", "mnist", "--data-dir", str(data / "mnist"))
-        _made(repository, runs, MNIST, *where, "--preset", "standard")
+        # As a VAE: several samples, and Muon, are for longer trainings.
+        _made(
+            repository, runs, MNIST, *where, "--preset", "standard", "--model", "vae", "--optimizer", "adamw"
+        )
 
 
 def _made(repository: Path, runs: Path, name: str, *flags: str) -> None:
