@@ -58,10 +58,7 @@ def main() -> int:
         return 2
     records = []
     for table, contenders in TABLES.items():
-        chosen = [one for one in contenders if not options.only or options.only in f"{table}: {one.what}"]
-        if not chosen:
-            continue
-        rows = [_raced(contender, dataset, options) for contender in chosen]
+        rows = [_raced(contender, dataset, options) for contender in contenders]
         print(f"\n{markdown(table, rows, options.target)}\n", flush=True)
         records += [{"table": table, **row} for row in rows]
     document = {
@@ -119,7 +116,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--held-out", type=int, default=10_000, help="validation images of a look (default: %(default)d)"
     )
-    parser.add_argument("--only", help="rows whose table and description hold this text alone")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/time_to_elbo.json"))
     return parser.parse_args()
 

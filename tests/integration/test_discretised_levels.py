@@ -32,7 +32,7 @@ def run(tmp_path_factory) -> Path:
         pixels = draw.integers(0, 256, 3) + draw.integers(-8, 9, (6, 7, 3))
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
     made = tmp_path_factory.mktemp("runs") / "colours"
-    steps = ["--steps", "400", "--learning-rate", "0.003", "--prior", "normal", "--dropout", "0"]
+    steps = ["--steps", "400", "--learning-rate", "0.003"]
     assert main(["fit", "--run", str(made), "--data", str(folder), *TINY, *steps]) == 0
     return made
 

@@ -18,6 +18,8 @@ REFUSED = [
     ({"network": "transformer"}, r"--network: .*'mlp', 'conv' or 'patches'.*; came 'transformer'"),
     ({"typo": 1}, r"--typo: .*not permitted"),
     ({"steps": 5, "epochs": 5}, r"--steps 5 and --epochs 5: want one of the two"),
+    ({"importance_from": 0.5}, r"--importance-from 0.5: only for --model iwae, came --model vae"),
+    ({"model": "iwae", "importance_from": 1}, r"--importance-from: .*less than 1; came 1"),
     ({"model": "ae", "beta": 2}, r"--beta 2.0: .*want --model vae"),
     (
         {"likelihood": "gaussian", "binarisation": "dynamic"},

@@ -236,6 +236,8 @@ def _print_best(last: float, folder: "Run") -> None:
 
 
 def _bound_in_words(validation: "Mapping[str, float]", model: "VAE") -> str:
+    from training.evaluate.metrics import DISCRETE, bits_per_dim
+
     distortion, rate = validation["distortion"], validation["rate"]
     nelbo = distortion + rate
     parts = f"distortion {distortion:.2f}, rate {rate:.2f}"
@@ -243,8 +245,8 @@ def _bound_in_words(validation: "Mapping[str, float]", model: "VAE") -> str:
         parts += f"; σ {model.likelihood.sigma:.3f} (a density, so it may be below 0)"
     if model.kind == "ae":
         return parts
-    if model.likelihood.name == "discretised_logistic":
-        parts += f"; {nelbo / (math.prod(model.image_shape) * math.log(2)):.2f} bits/dim of 256 levels"
+    if model.likelihood.name in DISCRETE:
+        parts += f"; {bits_per_dim(nelbo, math.prod(model.image_shape)):.2f} bits/dim of 256 levels"
     return f"−ELBO {nelbo:.2f} nats per image: {parts}"
 
 

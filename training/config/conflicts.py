@@ -54,7 +54,7 @@ def _model_conflicts(config: "FitConfig") -> list[tuple[bool, str]]:
         ),
         (
             config.model != "iwae" and config.importance_from > 0,
-            f"--importance-from {config.importance_from}: only for --model iwae",
+            f"--importance-from {config.importance_from}: only for --model iwae, came --model {config.model}",
         ),
         (
             config.free_bits > 0 and (config.model != "vae" or config.prior != "normal"),

@@ -147,11 +147,14 @@ def summarise(estimates: PerImage, protocol: Protocol, *, pixels: int) -> Metric
     return Metrics(figures, kl, protocol)
 
 
+def bits_per_dim(nats: float, pixels: int) -> float:
+    """Bits for each of so many pixel values."""
+    return nats / (pixels * math.log(2))
+
+
 def _bits(nats: Figure, pixels: int) -> Figure:
-    """For each pixel value."""
-    scale = 1 / (pixels * math.log(2))
-    error = None if nats.standard_error is None else nats.standard_error * scale
-    return Figure(nats.value * scale, error)
+    error = None if nats.standard_error is None else bits_per_dim(nats.standard_error, pixels)
+    return Figure(bits_per_dim(nats.value, pixels), error)
 
 
 def _bits_of_a_density(nelbo: Figure, pixels: int) -> Figure:

@@ -18,8 +18,13 @@ class Preset:
     values: dict[str, Any]
 
 
-MANY_IMAGES: dict[str, Any] = {"latent": 40, "prior": "flow", "precision": "auto"}
-MANY_IMAGES |= {"model": "iwae", "optimizer": "muon"}
+MANY_IMAGES: dict[str, Any] = {
+    "latent": 40,
+    "prior": "flow",
+    "precision": "auto",
+    "model": "iwae",
+    "optimizer": "muon",
+}
 SEVERAL_SAMPLES_LAST = {"importance_from": 0.8}
 """On a CPU several samples cost several times as much: for the last fifth of the steps only."""
 
@@ -62,9 +67,11 @@ PRESETS = {
 LARGE: dict[str, Any] = {"network": "patches", "prior": "normal"}
 """In place of a preset's values where the images are large: a step costs what it costs by its pixels."""
 LARGE_BATCH = 16
-LARGE_ON_CPUS: dict[str, Any] = {"model": "vae", "importance_from": 0.0, "optimizer": "adamw"}
-LARGE_ON_CPUS |= {"learning_rate": 1e-3, "deformation": 0.0, "ema": 0.999, "weight_decay": 0.0}
-"""What those presets were measured with on large images: Muon halves the speed of so small a batch."""
+FOR_SMALL_IMAGES = {
+    *("model", "importance_from", "optimizer", "learning_rate"),
+    *("deformation", "ema", "weight_decay"),
+}
+"""What a preset with steps for large images leaves at its default there: Muon halves their speed."""
 LARGE_STEPS = {"small": 2000, "standard": 3000, "quality": 13_500}
 SMALLEST_SIDE = 16
 """Thinner images have no patches."""
@@ -99,7 +106,8 @@ def _preset_values(
     if height * width <= LARGE_PIXELS or min(height, width) < SMALLEST_SIDE or "network" in explicit:
         return values
     if preset in LARGE_STEPS:
-        values = values | LARGE_ON_CPUS | {"steps": LARGE_STEPS[preset], "batch_size": LARGE_BATCH}
+        values = {name: value for name, value in values.items() if name not in FOR_SMALL_IMAGES}
+        values |= {"steps": LARGE_STEPS[preset], "batch_size": LARGE_BATCH}
     return values | LARGE | {"latent": default_map(image_shape)}
 
 

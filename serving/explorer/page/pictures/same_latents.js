@@ -12,25 +12,18 @@ const UNUSUAL = 0.95; // of the images kept back from training a twentieth score
 /** Images of the same noise from N(0, I), which each maps through its prior first if it has learned one. Of latents of
  * another size each draws its own.
  * @param {Asking} asking @param {[Model, Model]} pair @param {number} count @param {string | undefined} seed */
-export async function fromSameNoise({ service, ref, signal }, [first, second], count, seed) {
-  const asked = (/** @type {Model} */ model, /** @type {string | undefined} */ ofSeed) => ({
-    model: ref(model),
-    count: String(count),
-    seed: ofSeed,
-    imageFormat: UINT8,
-  });
-  const sampled = await service.call('Sample', asked(first, seed), { signal });
-  const drawn = sampled.seed ?? '0';
-  const other = await service.call('Sample', asked(second, drawn), { signal });
-  return { seed: drawn, isSame: latentSize(first) === latentSize(second), images: [pixelsOf(sampled), pixelsOf(other)] };
+export async function fromSameNoise(asking, [first, second], count, seed) {
+  const one = await sampled(asking, first, count, seed);
+  const other = await sampled(asking, second, count, one.seed);
+  return { seed: one.seed, isSame: latentSize(first) === latentSize(second), images: [one.pixels, other.pixels] };
 }
 
-/** New images of a model, to be reconstructed.
- * @param {Asking} asking @param {Model} model @param {number} count @param {string} seed */
-export async function sampledImages({ service, ref, signal }, model, count, seed) {
-  return pixelsOf(
-    await service.call('Sample', { model: ref(model), count: String(count), seed, imageFormat: UINT8 }, { signal }),
-  );
+/** New images of a model, and the seed that they are of.
+ * @param {Asking} asking @param {Model} model @param {number} count @param {string | undefined} seed */
+export async function sampled({ service, ref, signal }, model, count, seed) {
+  const message = { model: ref(model), count: String(count), seed, imageFormat: UINT8 };
+  const answer = await service.call('Sample', message, { signal });
+  return { seed: /** @type {string} */ (answer.seed ?? '0'), pixels: pixelsOf(answer) };
 }
 
 /** @param {Asking} asking @param {Model} model @param {Uint8Array} pixels */

@@ -14,7 +14,7 @@ import {
   hasSameImages,
   judged,
   reconstructed,
-  sampledImages,
+  sampled,
 } from '../pictures/same_latents.js';
 
 const IMAGES = 16;
@@ -223,7 +223,7 @@ class Compare {
     }
     const source = pair.find(({ kind }) => kind !== 'ae') ?? pair[0];
     const seed = seedOrNull(this.context.address.get('seed')) ?? '0';
-    const drawn = await sampledImages(asking, source, this.#count(), seed);
+    const { pixels: drawn } = await sampled(asking, source, this.#count(), seed);
     return {
       inputs: pair.map((model) => converted(drawn, source, model)),
       words: `Images drawn from the prior of ${titleOf(source)}.`,
