@@ -15,7 +15,8 @@ from training.export.score import Score, held_out_scores
 from training.fit.losses import objective
 from training.fit.minibatches import Stream, generator
 from training.fit.step import validate
-from training.models import VAE, build_model
+from training.modalities import build_model
+from training.models import VAE
 from training.models.portions import PIXELS_AT_ONCE, images_at_once
 from training.pools import posterior
 

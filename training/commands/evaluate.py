@@ -71,7 +71,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     from training.evaluate import evaluate_run, groups
     from training.evaluate.run_evaluation import add_group, likelihood_known
-    from training.fit.devices import find_device, use_threads
+    from training.models.devices import find_device, use_threads
     from training.runs import Run, load_run
 
     use_threads(args.threads)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from training.data import Dataset
 from training.evaluate.metrics import Metrics
 from training.evaluate.run_evaluation import present_metrics
-from training.models.codec import ImageEncoder
+from training.modalities.image.networks.codec import ImageEncoder
 from training.pools import Latents
 from training.pools.run_pools import Source, latents_of_run
 from training.runs import LoadedRun, Run

@@ -10,8 +10,8 @@ from training.export.requirements import Requirement
 from training.export.score import Score
 from training.export.sealing import Facts, export_bundle, free_target
 from training.fit.losses import objective_in_words
+from training.modalities.image.networks.codec import ImageDecoder, ImageEncoder
 from training.models import VAE
-from training.models.codec import ImageDecoder, ImageEncoder
 from training.runs.training_log import read_rows
 
 

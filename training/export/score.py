@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training.data import to_unit
 from training.models.flow import RealNVP
 from training.models.gaussians import gaussian_kl, gaussian_log_density
-from training.models.likelihoods import Likelihood
+from training.models.likelihood import Likelihood
 from training.models.portions import images_at_once
 from training.models.priors import StandardNormal
 from training.training_error import TrainingError

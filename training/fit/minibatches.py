@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from training.data import to_unit
-from training.data.randomised.binarisation import thresholds
-from training.data.randomised.deformation import moved, places
+from training.modalities.image.randomised.binarisation import thresholds
+from training.modalities.image.randomised.deformation import moved, places
 
 CPU = torch.device("cpu")
 
@@ -102,7 +102,7 @@ class Batches:
     accumulate: int = 1
     """Micro-batches that the share is cut into."""
     deformation: float = 0.0
-    """How strongly images are deformed, see ``training.data.randomised.deformation``."""
+    """How strongly images are deformed, see ``training.modalities.image.randomised.deformation``."""
     deformed_steps: int = 0
     """The first so many steps see deformed images."""
     single_steps: int = 0

@@ -101,7 +101,7 @@ def validate(model: VAE, split: Split, *, seed: int, beta: float) -> dict[str, f
     device = next(model.parameters()).device
     source = generator(seed, Stream.VALIDATION)
     totals = torch.zeros(3, dtype=torch.float64)
-    rows = images_at_once(model.image_shape, most=VALIDATION_BATCH, samples=model.samples)
+    rows = images_at_once(model.data_shape, most=VALIDATION_BATCH, samples=model.samples)
     for images in split.images.split(rows):
         image = to_unit(images.to(device))
         totals += len(images) * _bound(model, image, source, beta=beta)
@@ -115,7 +115,7 @@ def _bound(model: VAE, image: Tensor, source: torch.Generator, *, beta: float) -
     k: -log (1/k) Σ n exp(-L).
     """
     every = model.samples
-    at_once = every if len(image) > 1 else images_at_once(model.image_shape, most=every)
+    at_once = every if len(image) > 1 else images_at_once(model.data_shape, most=every)
     counts = [min(at_once, every - first) for first in range(0, every, at_once)]
     parts = []
     for count in counts:

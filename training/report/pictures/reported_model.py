@@ -51,7 +51,7 @@ class ReportedModel:
     @property
     def columns(self) -> int:
         """Images in a row."""
-        return columns_for(self.model.image_shape)
+        return columns_for(self.dataset.image_shape)
 
     @property
     def is_point(self) -> bool:

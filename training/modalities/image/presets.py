@@ -97,7 +97,7 @@ def _preset_values(
     preset: str, image_shape: tuple[int, int, int], explicit: dict[str, Any]
 ) -> dict[str, Any]:
     """Those of a preset for images of this size; a map of latents has no flow unless it is asked for."""
-    from training.models.large.patches import default_map
+    from training.modalities.image.networks.patches import default_map
 
     values = PRESETS[preset].values
     if isinstance(explicit.get("latent"), tuple | list):
@@ -136,8 +136,8 @@ def resolve(config: FitConfig, dataset: "Dataset", *, processes: int = 1) -> Fit
     Raises:
         TrainingError: the result contradicts itself.
     """
-    from training.fit.devices import find_device, has_bfloat16
-    from training.models import check_latents
+    from training.modalities.image.networks import check_latents
+    from training.models.devices import find_device, has_bfloat16
 
     explicit = {
         name: value for name, value in config.model_dump(exclude_unset=True).items() if value is not None
