@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         known = torch.where(states > 0.5, self.first + codes.long(), self.missing)
         index = torch.where(states.abs() < 0.5, self.missing + 1, known)
         # Without bound an odd number would drown all else; its distance still counts in the likelihood.
-        bounded = scores.clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        bounded = scores.clamp(-LARGEST_INPUT, LARGEST_INPUT) * (states > 0.5)
         hidden = self.cell(index).sum(dim=1) + self.linear(torch.cat([bounded, states], dim=-1))
         mean, log_var = self.head(self.trunk(hidden))
         return mean, log_var
