@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.bundle import (
+    ROLES_OF,
     Bundle,
     BundleError,
     Pools,
@@ -140,7 +141,14 @@ def _session(
     check_graph_file(graph.file, content)
     pixels_of = modality.byte_form.value_range if modality.byte_form and role == "decoder" else None
     return Session(
-        content, graph, provider, role=role, most_rows=max_batch_rows, turn=turn, pixels_of=pixels_of
+        content,
+        graph,
+        provider,
+        role=role,
+        roles=ROLES_OF[bundle.manifest.modality],
+        most_rows=max_batch_rows,
+        turn=turn,
+        pixels_of=pixels_of,
     )
 
 

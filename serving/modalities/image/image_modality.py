@@ -14,6 +14,7 @@ class ImageModality:
     name = "image"
 
     def __init__(self, bundle: Bundle) -> None:
+        assert bundle.manifest.image, "of an image, as the manifest says"
         self.spec = bundle.manifest.image
         shape = self.spec.shape
         self.takes = self.gives = RowTensor("image", shape)
