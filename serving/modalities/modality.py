@@ -53,7 +53,19 @@ class Modality(Protocol):
 
     @property
     def row_bytes(self) -> int:
-        """What a row takes in a message at most."""
+        """What a row takes in a message at most, in whatever form."""
+
+    @property
+    def most_bytes(self) -> int | None:
+        """What all rows of a message may take, where that is less than any message; else None."""
+
+    @property
+    def cells(self) -> int:
+        """In how many parts a row may come, each an object to parse; 0 if it comes as one."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the score graph tells the distortion of, one by one; none if it tells the sum alone."""
 
     @property
     def values(self) -> int:

@@ -77,8 +77,9 @@ class Model:
         self.pools = loaded.pools
         self.projection = loaded.projection
         """The map of its latent space; None for a bundle without one."""
-        room = limits.max_message_bytes - _HEADER_BYTES
         self.modality = loaded.modality
+        most_bytes = self.modality.most_bytes or limits.max_message_bytes
+        room = min(most_bytes, limits.max_message_bytes) - _HEADER_BYTES
         self.row_bytes = max(self.modality.row_bytes, 2 * 4 * self.latents)
         """The largest row that a message of this model carries."""
         self.max_rows = min(limits.max_rows, max(1, room // self.row_bytes))

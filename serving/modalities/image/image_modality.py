@@ -12,6 +12,9 @@ class ImageModality:
     """See ``Modality``."""
 
     name = "image"
+    most_bytes = None
+    cells = 0
+    columns = ()
 
     def __init__(self, bundle: Bundle) -> None:
         assert bundle.manifest.image, "of an image, as the manifest says"
