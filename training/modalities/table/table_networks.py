@@ -8,9 +8,9 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from serving.bundle.tables import Schema
 from torch import Tensor, nn
 
+from serving.bundle.tables import Schema
 from training.models.posterior_head import PosteriorHead
 
 LARGEST_INPUT = 8.0
