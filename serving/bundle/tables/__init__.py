@@ -1,0 +1,63 @@
+"""Tables: their columns, how cells enter the graphs of a model and how records are drawn from what comes out.
+
+Both sides import this package: training reads a table into its cells and fits p(x|z) to them, a server
+draws from the same p(x|z). numpy and pydantic alone.
+"""
+
+from serving.bundle.tables.cells import MISSING, OBSERVED, UNKNOWN, CellError, Cells
+from serving.bundle.tables.coercion import cells_of_columns, cells_of_rows
+from serving.bundle.tables.column_kinds import (
+    REST,
+    Bins,
+    BooleanColumn,
+    CategoryColumn,
+    Column,
+    ConstantColumn,
+    IdentifierColumn,
+    Modelled,
+    Number,
+    NumericColumn,
+    Scale,
+    TimestampColumn,
+)
+from serving.bundle.tables.column_values import column_values
+from serving.bundle.tables.drawing import draw, impute, log_prob, most_likely
+from serving.bundle.tables.numeric_columns import LARGEST_SCORE, TAIL_RATE, Density
+from serving.bundle.tables.table_features import to_features
+from serving.bundle.tables.table_schema import MOST_PARAMETERS, SCHEMA, Schema
+from serving.bundle.tables.value_text import text_of
+
+__all__ = [
+    "LARGEST_SCORE",
+    "MISSING",
+    "MOST_PARAMETERS",
+    "OBSERVED",
+    "REST",
+    "SCHEMA",
+    "TAIL_RATE",
+    "UNKNOWN",
+    "Bins",
+    "BooleanColumn",
+    "CategoryColumn",
+    "CellError",
+    "Cells",
+    "Column",
+    "ConstantColumn",
+    "Density",
+    "IdentifierColumn",
+    "Modelled",
+    "Number",
+    "NumericColumn",
+    "Scale",
+    "Schema",
+    "TimestampColumn",
+    "cells_of_columns",
+    "cells_of_rows",
+    "column_values",
+    "draw",
+    "impute",
+    "log_prob",
+    "most_likely",
+    "text_of",
+    "to_features",
+]

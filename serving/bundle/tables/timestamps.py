@@ -1,0 +1,47 @@
+"""Times as seconds since 1970 UTC, and as ISO 8601 text. n is the number of rows."""
+
+from datetime import UTC, date, datetime, time
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.bundle.tables.cells import Doubles
+from serving.bundle.tables.column_kinds import FIRST_SECOND, LAST_SECOND, TimestampColumn
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_Unit = Literal["D", "m", "s", "ms", "us"]
+_UNITS: Final[dict[float, _Unit]] = {86400.0: "D", 60.0: "m", 1.0: "s", 0.001: "ms", 1e-06: "us"}
+
+
+def to_seconds(value: str | date) -> tuple[float, bool]:
+    """Seconds, and whether the zone is known; a time without one is counted as if it were UTC.
+
+    Raises:
+        ValueError: no ISO 8601 date or time of the years 1 to 9999.
+    """
+    moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    zoned = moment.tzinfo is not None
+    return ((moment if zoned else moment.replace(tzinfo=UTC)) - EPOCH).total_seconds(), zoned
+
+
+def seconds_of(moments: NDArray[np.datetime64]) -> tuple[Doubles, NDArray[np.bool_]]:
+    """[n] seconds, 0 where there is no time (NaT); [n] whether there is one."""
+    known = ~np.isnat(moments)
+    whole = moments.astype("datetime64[us]")
+    micro = np.where(known, whole, np.datetime64(0, "us")).astype(np.int64)
+    return micro / 1e6, known
+
+
+def to_texts(column: TimestampColumn, seconds: Doubles) -> list[str]:
+    """As precise as the column; with a Z where the data had zones."""
+    decimals = 0 if column.resolution >= 1 else column.rounding or 0
+    bounded = np.clip(seconds, FIRST_SECOND, LAST_SECOND)
+    whole = np.floor(bounded)
+    micro = np.round((bounded - whole) * 10**decimals) * 10 ** (6 - decimals)
+    moments = (whole.astype(np.int64) * 1_000_000 + micro.astype(np.int64)).astype("datetime64[us]")
+    texts: list[str] = np.datetime_as_string(moments, unit=_UNITS[column.resolution]).tolist()
+    end = "Z" if column.zone == "utc" else ""
+    return [f"{text}{end}" for text in texts]
