@@ -44,7 +44,7 @@ def fitted(
     without: int | None = None,
     regression: bool = False,
 ) -> Any:
-    """Gradient boosting of a ``matrix`` [n, C]; ``wanted`` [n] are classes, or numbers with ``regression``."""
+    """Gradient boosting of a ``matrix`` [n, C]; ``wanted`` [n]: classes, or numbers with ``regression``."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     made = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
