@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from training.charts import Still, short
 from training.config import MACHINE_FIELDS, FitConfig
 from training.evaluate import Metrics
 from training.report.figures_in_words import chapters, described, entries, protocol
-from training.report.pictures.canvas import short
-from training.report.pictures.grid import Still
 from training.report.pictures.reported_model import ReportedModel
 from training.report.sections import Section
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.charts import Still
 from training.evaluate import Metrics
 from training.fit.losses import loss_in_words
 from training.report.pictures import latent_walks, sample_grids
@@ -11,7 +12,7 @@ from training.report.pictures.autoencoder_comparison import AutoencoderRun, ae_b
 from training.report.pictures.found_pools import FoundPools
 from training.report.pictures.found_pools import pictures as found_pictures
 from training.report.pictures.found_pools import words as found_words
-from training.report.pictures.grid import Picture, Still
+from training.report.pictures.grid import Picture
 from training.report.pictures.latent_map import latent_map
 from training.report.pictures.loss_curves import loss_curves
 from training.report.pictures.rate_chart import TELLING, Activity, activity_of, rate_per_latent

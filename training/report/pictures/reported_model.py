@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from serving.bundle import Pools
+from training.charts import short
 from training.data import Dataset, to_unit
 from training.models import VAE
 from training.pools import UNKNOWN, Latents, drawn_from, posterior
-from training.report.pictures.canvas import columns_for, short
+from training.report.pictures.canvas import columns_for
 
 CANDIDATES = 2000
 """Test images among which those of different kinds are looked for."""
