@@ -11,7 +11,7 @@ from training.data import Split
 from training.evaluate import estimate
 from training.evaluate.latents.aggregate_posterior import _posterior
 from training.evaluate.samples.sample_quality import look_at_decoded
-from training.export.score import held_out_scores
+from training.export.held_out_scores import held_out_scores
 from training.fit.losses import objective
 from training.fit.minibatches import Stream, generator
 from training.fit.step import validate

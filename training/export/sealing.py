@@ -34,11 +34,11 @@ from training.evaluate import Figure
 from training.evaluate.latents.held_out_map import held_out_map
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given, check_held_out
 from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
-from training.export.networks import Networks, Role, golden
+from training.export.held_out_scores import held_out_scores
+from training.export.networks import Exported, Networks, Role, golden
 from training.export.precision import graphs_of
 from training.export.provenance import git_commit, versions
 from training.export.requirements import Requirement
-from training.export.score import held_out_scores
 from training.modalities.data_form import DataForm
 from training.modalities.image.image_form import IMAGES
 from training.pools import Latents, fit_latents
@@ -103,14 +103,12 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         latents, report: ``fit_latents`` of these, if at hand; file name to content, kept under ``report/``.
         require, force: gates on ``facts.metrics``, see ``Requirement``; seal though one fails, and record it.
         precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
-        projection: whether to tell where held-out images lie: see ``held_out_map``.
-        form: what the data are, if not images; "image" above is then a row of them.
+        projection, form: whether to tell where held-out images lie; what the data are, if no images.
 
     Raises:
         TrainingError: a bad name or version, modules that do not fit, a failed gate; nothing is left behind.
     """
-    target = free_target(Path(repository), name, version)
-    admission = Admission(force=force)
+    target, admission = free_target(Path(repository), name, version), Admission(force=force)
     networks = _networks(images, held_out, form, encoder=encoder, decoder=decoder, prior=prior, score=score)
     with networks.evaluating():
         rows = golden(networks, images)
@@ -119,8 +117,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
         latents, drawn = _with_held_out(networks, held_out, label_names, latents, projection=projection)
     manifest = _manifest(target, facts, form.manifest(images), exported.graphs, latents, admission.decide())
-    files = _files(latents, rows, drawn, report or {})
-    return seal_bundle(target, manifest, {**exported.contents, **form.files(), **files})
+    return seal_bundle(target, manifest, _files(exported, form, latents, rows, drawn, report or {}))
 
 
 def _networks(
@@ -210,10 +207,16 @@ def _with_held_out(
 
 
 def _files(
-    latents: Latents, golden_rows: dict[str, Tensor], drawn: Projection | None, report: Mapping[str, bytes]
+    exported: Exported,
+    form: DataForm,
+    latents: Latents,
+    golden_rows: dict[str, Tensor],
+    drawn: Projection | None,
+    report: Mapping[str, bytes],
 ) -> dict[str, bytes]:
-    """All but the graphs."""
     files = {
+        **exported.contents,
+        **form.files(),
         "pools.safetensors": latents.pools.to_bytes(),
         "reference.safetensors": latents.reference.to_bytes(),
         "golden.safetensors": save(golden_rows),

@@ -13,7 +13,7 @@ from training.training_error import TrainingError
 
 if TYPE_CHECKING:  # torch and the rest are imported when there is something to train
     from training.data import Dataset, Spec
-    from training.modalities.modality import Modality
+    from training.modalities.training_modality import Modality
     from training.models import VAE
 
 MODALITIES: "tuple[Modality, ...]" = (TABLE, IMAGE)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Image:
-    """See ``training.modalities.modality.Modality``; imports what it needs when it is needed."""
+    """See ``training.modalities.training_modality.Modality``; imports what it needs when it is needed."""
 
     name = "image"
     unit = "images"

@@ -16,7 +16,7 @@ SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather"})
 
 
 class Table:
-    """See ``training.modalities.modality.Modality``; imports what it needs when it is needed."""
+    """See ``training.modalities.training_modality.Modality``; imports what it needs when it is needed."""
 
     name = "table"
     unit = "rows"
