@@ -1,0 +1,1 @@
+"""One room for each kind of data that a model can be trained on."""

@@ -1,0 +1,1 @@
+"""Tables: columns of numbers, kinds, times and what is missing among them."""
