@@ -2,7 +2,7 @@
 
 Row i depends on the seed, i and the source alone; no arithmetic here depends on the number of rows. Only
 what a graph computes may differ in its last bits with the machine and, on a GPU, with the batch: latents of
-a learned prior, the centre that is an image's posterior mean, and images.
+a learned prior, the centre that is a row's posterior mean, and what is decoded.
 """
 
 import math
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.api import pictures
 from serving.errors import InvalidInput, NotFound, quoted
 from serving.finite import all_finite
 from serving.host.background import Background
@@ -21,6 +20,8 @@ from serving.latent import interpolation
 from serving.latent.noise import WORK_A_VALUE, standard_normal
 from serving.latent.pool_set import PoolSet
 from serving.metrics.registry import Metrics
+from serving.modalities import on_the_wire
+from serving.modalities.wire_form import Decoded
 from serving.models.model import Model
 from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -145,16 +146,16 @@ async def open_source(
         spread *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
         centre = await _centre(request.neighbourhood, model, timeout_s, background)
     pool = request.pool if kind == "pool" else None
-    is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") == "image"
+    is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") != "latent"
     return Source(model, seed_of(request), spread, pool, centre, is_admitted, background)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Shapes: latents [rows, *latent_shape], images [rows, C, H, W]."""
+    """Shapes: latents [rows, *latent_shape], decoded as the decoder gives it."""
 
     latents: Rows
-    images: pictures.Images
+    decoded: Decoded
 
 
 async def draw(
@@ -168,7 +169,7 @@ async def draw(
 ) -> Drawn:
     """Rows of the source; they are admitted before noise is drawn, but for those of a request that goes on.
 
-    ``as_pixels``: the images may be bytes already, see ``Model.decode``.
+    ``as_pixels``: what is decoded may be bytes already, see ``Model.decode``.
 
     Raises: as ``Batcher.submit``.
     """
@@ -179,8 +180,8 @@ async def draw(
         with model.expect(source.first_graph, rows, time_remaining(), as_pixels=as_pixels):
             noise = await source.noise(first_row, rows)
     latents = await source.latents(noise, time_remaining())
-    images = await model.decode(latents, time_remaining(), as_pixels=as_pixels, continues=True)
-    return Drawn(latents, images)
+    decoded = await model.decode(latents, time_remaining(), as_pixels=as_pixels, continues=True)
+    return Drawn(latents, decoded)
 
 
 def count(metrics: Metrics, request: pb.SampleRequest, rows: int, model: Model) -> None:
@@ -231,15 +232,15 @@ async def _centre(
     request: pb.Neighbourhood, model: Model, timeout_s: float | None, background: Background
 ) -> Doubles:
     """The latent [1, Z] that a neighbourhood is around."""
-    form = request.WhichOneof("centre")
-    if form == "latent":
+    if request.WhichOneof("centre") == "latent":
         shape = model.manifest.latent_shape
         centre = tensors.to_latents(request.latent, "neighbourhood.latent", shape, max_rows=1)
-    elif form == "image":
-        image = await pictures.read(request.image, "neighbourhood.image", model.manifest.image, 1, background)
-        centre, _ = await model.encode(image, timeout_s)
+    elif given := on_the_wire.given_one(request, model.modality, "neighbourhood"):
+        centre, _ = await model.encode(await given.read(1, background), timeout_s)
     else:
-        raise InvalidInput("neighbourhood", "want an image or a latent as its centre, came nothing")
+        one = on_the_wire.wire_of(model.modality).one
+        article = "an" if one[0] in "aeiou" else "a"
+        raise InvalidInput("neighbourhood", f"want {article} {one} or a latent as its centre, came nothing")
     return centre.reshape(1, -1).astype(np.float64)
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.batching.batcher import Batcher
-from serving.bundle import Manifest
 from serving.errors import NotOffered
 from serving.host.background import Background
 from serving.latent.noise import WORK_A_VALUE, standard_normal
+from serving.modalities import Modality
 from serving.models.first_run import BLOCK
 
 Rows = NDArray[np.float32]
@@ -53,10 +53,17 @@ class Scorer:
         quantiles: of -ELBO over held-out images, where the bundle has them.
     """
 
-    def __init__(self, manifest: Manifest, blocks: Batcher, singles: Batcher, quantiles: Rows | None) -> None:
-        self._latent_shape = manifest.latent_shape
+    def __init__(
+        self,
+        modality: Modality,
+        latent_shape: tuple[int, ...],
+        blocks: Batcher,
+        singles: Batcher,
+        quantiles: Rows | None,
+    ) -> None:
+        self._latent_shape = latent_shape
         self._latents = math.prod(self._latent_shape)
-        self._sample_bytes = 4 * (math.prod(manifest.image.shape) + self._latents)
+        self._sample_bytes = 4 * (math.prod(modality.takes.shape) + self._latents)
         self._blocks = blocks
         self._singles = singles
         self._quantiles = quantiles

@@ -14,10 +14,10 @@ from serving.runtime.session import Session
 from training.config import FitConfig
 from training.data import to_unit
 from training.export import Facts, export_bundle
-from training.export.score import Score
 from training.modalities import load
 from training.modalities.image.networks.likelihoods import DiscretisedLogistic
 from training.models.priors import StandardNormal
+from training.models.score import Score
 from training.training_error import TrainingError
 
 SIGMA = 0.3

@@ -197,17 +197,19 @@ def _check_parts(config: FitConfig, world: "World") -> None:
 
 def _print_plan(state: "State", dataset: "Dataset", config: FitConfig, folder: "Run", world: "World") -> None:
     from training.commands.memory_at_hand import in_words
+    from training.modalities import modality_of
 
     if state.step:
         print(f"resumed   {folder.path} at step {state.step:,} of {config.total_steps:,}")
     count = sum(parameter.numel() for parameter in state.model.parameters())
     latents = latent_in_words(config.latent)
     images = f", {config.binarisation} binarisation" if config.likelihood == "bernoulli" else ""
+    unit = modality_of(config).unit
     shared = f", shared by {world.size} processes" if world.size > 1 else ""
     print(
         f"model     {state.model.kind}, {config.network}, {latents} latents, {count:,} parameters, "
         f"{config.likelihood} likelihood{images}\n"
-        f"training  preset {config.preset}: {config.total_steps:,} steps of {config.batch_size} images, "
+        f"training  preset {config.preset}: {config.total_steps:,} steps of {config.batch_size} {unit}, "
         f"seed {config.seed}{shared}\n"
         f"memory    {in_words(config, dataset.spec)}",
         flush=True,

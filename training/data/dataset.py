@@ -26,6 +26,8 @@ class Split:
     """[N, C, H, W], uint8 in 0..255 or float32 in [0, 1]; of another modality its rows as float32 [N, *X]."""
     labels: Tensor | None
     """[N] int64, indices into the data set's label names."""
+    cells: Any = None
+    """The same rows as their modality has them; images have no other form."""
 
     def __len__(self) -> int:
         return len(self.images)

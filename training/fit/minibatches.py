@@ -18,6 +18,7 @@ from torch import Tensor
 from training.data import to_unit
 from training.modalities.image.randomised.binarisation import thresholds
 from training.modalities.image.randomised.deformation import moved, places
+from training.modalities.table.hidden_cells import hidden_cells, hide
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,7 @@ class Stream(IntEnum):
     VALIDATION = 3
     DROPOUT = 4
     DEFORMATION = 5
+    HIDDEN = 6
 
 
 def generator(
@@ -107,6 +109,8 @@ class Batches:
     """The first so many steps see deformed images."""
     single_steps: int = 0
     """The first so many steps take one sample of each posterior, whatever ``noise_shape`` says."""
+    hidden_rows: float = 0.0
+    """Of a table: share of the rows with hidden cells, see ``training.modalities.table.hidden_cells``."""
 
     def at(self, step: int) -> list[Batch]:
         """The micro-batches of this process, equal in size.
@@ -129,6 +133,10 @@ class Batches:
             image = (thresholds(whole, self.images.dtype, source)[mine] < images).float()
         else:
             image = to_unit(images)
+        if self.hidden_rows:
+            drawn = generator(self.seed, Stream.HIDDEN, step, self.device)
+            hidden = hidden_cells((self.batch_size, self.images.shape[1] // 3), drawn, self.hidden_rows)
+            image = hide(image, hidden[mine])
         noise = torch.randn(self.noise_shape, generator=source, device=self.device)
         noise = noise.narrow(self.batch_axis, mine.start, size)
         if self.batch_axis and step < self.single_steps:

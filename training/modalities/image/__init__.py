@@ -7,14 +7,16 @@ if TYPE_CHECKING:
 
     from training.config import FitConfig
     from training.data import Dataset
+    from training.modalities.data_form import DataForm
     from training.models import VAE
 
 
 class Image:
-    """See ``training.modalities.modality.Modality``; imports what it needs when it is needed."""
+    """See ``training.modalities.training_modality.Modality``; imports what it needs when it is needed."""
 
     name = "image"
     unit = "images"
+    refuses = frozenset({"label", "table_schema", "hidden_rows"})
 
     def takes(self, data: str) -> bool:
         return True
@@ -55,6 +57,16 @@ class Image:
         from training.modalities.image.networks.codec import ImageDecoder
 
         return ImageDecoder(model)
+
+    def score(self, model: "VAE") -> "nn.Module":
+        from training.models.score import Score
+
+        return Score(model.encoder, model.decoder, model.likelihood, model.prior)
+
+    def form(self, spec: tuple[int, int, int]) -> "DataForm":
+        from training.modalities.image.image_form import IMAGES
+
+        return IMAGES
 
     def step_in_words(self, spec: tuple[int, int, int]) -> str:
         return f"--image-size: a step of one image of {spec[1]}x{spec[2]}"

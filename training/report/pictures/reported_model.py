@@ -48,6 +48,12 @@ class ReportedModel:
     latents: Latents
     seed: int = 0
     """Of every choice and draw."""
+    unit: str = "images"
+    """What the data consist of."""
+
+    @property
+    def one(self) -> str:
+        return self.unit.removesuffix("s")
 
     @property
     def columns(self) -> int:

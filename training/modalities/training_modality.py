@@ -6,6 +6,7 @@ from torch import nn
 
 from training.config import FitConfig
 from training.data import Dataset, Spec
+from training.modalities.data_form import DataForm
 from training.models import VAE
 
 
@@ -16,6 +17,8 @@ class Modality(Protocol):
     """As the bundle's manifest has it."""
     unit: str
     """What a row of the data is called, in the plural."""
+    refuses: frozenset[str]
+    """Options that mean nothing for it."""
 
     def takes(self, data: str) -> bool:
         """Whether ``--data`` names data of this kind."""
@@ -44,6 +47,12 @@ class Modality(Protocol):
 
     def decoder(self, model: VAE) -> nn.Module:
         """Latent [B, *latent_shape] → what a bundle's decoder gives."""
+
+    def score(self, model: VAE) -> nn.Module:
+        """What a bundle's score computes: see ``training.models.score``."""
+
+    def form(self, spec: Spec) -> DataForm:
+        """What such data are in a bundle."""
 
     def step_in_words(self, spec: Spec) -> str:
         """ "of one …": whose step takes memory; with the flags that make it less."""
