@@ -55,7 +55,7 @@ def test_what_is_not_there_has_no_section():
 
 def test_hardly_any_rows_are_drawn():
     """A picture of one row is no error; of none there is no picture."""
-    assert list(sizes(table_sections(staff(), samples(1))))[0] == "marginals.png"
+    assert next(iter(sizes(table_sections(staff(), samples(1))))) == "marginals.png"
     assert table_sections(staff(), samples(0)) == []
 
 
