@@ -41,6 +41,7 @@ def describe(model: Model) -> models_pb2.Model:
         offers_score=model.scorer is not None,
         offers_latent_map=model.projection is not None,
         gates=[models_pb2.Gate(**gate.model_dump()) for gate in manifest.training.gates],
+        modality=model.modality.name,
     )
     on_the_wire.wire_of(model.modality).describe(described)
     return described

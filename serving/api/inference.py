@@ -188,7 +188,7 @@ class OpenInference:
         given = contents.GivenTensor(request, part.inputs[0])
         count = tensors.row_count(given.number(), model.max_rows, "inputs[count]")
         asked = _sample_request(request, model)
-        source = await sampling.open_source(asked, model, call.time_remaining(), self._background)
+        source = await sampling.open_source(asked, model, call.time_remaining, self._background)
         drawn = await sampling.draw(source, asked.first_row, count, call.time_remaining)
         sampling.count(self._metrics, asked, count, model)
         return {part.outputs[0].name: drawn.decoded, "latent": drawn.latents}, {"seed": source.seed}

@@ -1,4 +1,4 @@
-"""Where the latents of a SampleRequest come from: the prior, a pool or a neighbourhood.
+"""Where the latents of a SampleRequest come from: the prior, a pool, a neighbourhood or given cells.
 
 Row i depends on the seed, i and the source alone; no arithmetic here depends on the number of rows. Only
 what a graph computes may differ in its last bits with the machine and, on a GPU, with the batch: latents of
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.api import conditioning
 from serving.errors import InvalidInput, NotFound, quoted
 from serving.finite import all_finite
 from serving.host.background import Background
@@ -30,7 +31,7 @@ from serving.wire import tensors
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-SOURCES = ("prior", "pool", "neighbourhood")
+SOURCES = ("prior", "pool", "neighbourhood", "given")
 _MAX_FIRST_ROW = 2**62
 _POOL_ROWS = 64
 """Drawing from a pool takes a step for each latent, whose cost so many rows share: 4,096 rows of 1,024
@@ -42,12 +43,15 @@ MAX_STREAM_ROWS = 2**40
 """Rows of one stream: more than anyone waits for, and far from overflowing the row index."""
 
 
-def seed_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:
+Seeded = pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest | pb.ImputeRequest
+
+
+def seed_of(request: Seeded) -> int:
     """The seed asked for, or a fresh one, which JSON's numbers hold exactly in any language."""
     return request.seed if request.HasField("seed") else secrets.randbits(53)
 
 
-def first_row_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:
+def first_row_of(request: Seeded) -> int:
     """The index of a request's first row in its seed's noise."""
     if not 0 <= request.first_row <= _MAX_FIRST_ROW:
         raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
@@ -81,6 +85,8 @@ class Source:
     is_admitted: bool
     """Whether a graph has worked for the request already."""
     background: Background
+    evidence: conditioning.Evidence | None = None
+    """Of given cells."""
 
     @property
     def first_graph(self) -> str:
@@ -124,7 +130,10 @@ class Source:
 
 
 async def open_source(
-    request: pb.SampleRequest, model: Model, timeout_s: float | None, background: Background
+    request: pb.SampleRequest,
+    model: Model,
+    time_remaining: Callable[[], float | None],
+    background: Background,
 ) -> Source:
     """Check everything about a request but its count.
 
@@ -141,10 +150,15 @@ async def open_source(
         raise NotFound(
             "pool", request.pool, f"pool: no pool {quoted(request.pool)} in {model.name}; there are: {known}"
         )
+    if kind == "given":
+        evidence = await _evidence(request, model, time_remaining, background)
+        return Source(
+            model, evidence.seed, 1.0, None, None, is_admitted=True, background=background, evidence=evidence
+        )
     centre = None
     if kind == "neighbourhood":
         spread *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
-        centre = await _centre(request.neighbourhood, model, timeout_s, background)
+        centre = await _centre(request.neighbourhood, model, time_remaining(), background)
     pool = request.pool if kind == "pool" else None
     is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") != "latent"
     return Source(model, seed_of(request), spread, pool, centre, is_admitted, background)
@@ -174,6 +188,10 @@ async def draw(
     Raises: as ``Batcher.submit``.
     """
     model = source.model
+    if source.evidence:
+        latents = await source.evidence.drawn(first_row, rows, time_remaining)
+        decoded = await model.decode(latents, time_remaining(), continues=True)
+        return Drawn(latents, decoded)
     if continues or source.is_admitted:
         noise = await source.noise(first_row, rows)
     else:
@@ -226,6 +244,25 @@ async def walk(points: Rows, steps: int, *, spherical: bool, background: Backgro
 
     pieces = await background.pieces(len(points) - 1, work, legs)
     return np.concatenate([*(piece[:-1] for piece in pieces[:-1]), pieces[-1]])
+
+
+async def _evidence(
+    request: pb.SampleRequest,
+    model: Model,
+    time_remaining: Callable[[], float | None],
+    background: Background,
+) -> conditioning.Evidence:
+    if request.HasField("temperature"):
+        raise InvalidInput("temperature", "want none with given cells, whose latents are weighed as they are")
+    return await conditioning.evidence_of(
+        on_the_wire.wire_of(model.modality).given(request.given, "given"),
+        model,
+        1,
+        seed=seed_of(request),
+        samples=conditioning.samples_of(request, conditioning.GIVEN_SAMPLES),
+        time_remaining=time_remaining,
+        background=background,
+    )
 
 
 async def _centre(

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.api import sampling
+from serving.api import conditioning, sampling
 from serving.api.description import describe, describe_version, latent_map
 from serving.api.frame import Call
 from serving.api.leases import Lease
@@ -16,7 +16,7 @@ from serving.errors import InvalidInput, ShuttingDown
 from serving.host.background import Background
 from serving.metrics.registry import Metrics
 from serving.modalities import on_the_wire
-from serving.modalities.wire_form import GivenRows, Writer
+from serving.modalities.wire_form import Draws, GivenRows, Writer
 from serving.models.model import Model
 from serving.models.repository import Repository
 from serving.models.scoring import scorer_of
@@ -44,7 +44,7 @@ class VaeService:
         with self._resolve(request.model, call) as model:
             writer = on_the_wire.writer_of(request, model.modality)
             count = tensors.row_count(request.count, model.max_rows)
-            source = await sampling.open_source(request, model, call.time_remaining(), self._background)
+            source = await sampling.open_source(request, model, call.time_remaining, self._background)
             fields = await self._sampled(request, source, request.first_row, count, writer, call)
             return replies.join(*fields)
 
@@ -58,7 +58,7 @@ class VaeService:
             portion = min(_STREAM_ROWS, fitting, model.max_rows)
             if request.rows_per_response:
                 portion = tensors.row_count(request.rows_per_response, model.max_rows, "rows_per_response")
-            source = await sampling.open_source(sample, model, call.time_remaining(), self._background)
+            source = await sampling.open_source(sample, model, call.time_remaining, self._background)
             end = sample.first_row + count
             for first in range(sample.first_row, end, portion):
                 if model.is_ending:
@@ -134,12 +134,13 @@ class VaeService:
                 time_remaining=call.time_remaining,
                 background=self._background,
             )
-            columns = {
+            by_row = {
                 pb.ScoreResponse.NELBO_FIELD_NUMBER: scores.nelbo,
                 pb.ScoreResponse.DISTORTION_FIELD_NUMBER: scores.distortion,
                 pb.ScoreResponse.RATE_FIELD_NUMBER: scores.rate,
                 pb.ScoreResponse.NLL_FIELD_NUMBER: scores.nll,
                 pb.ScoreResponse.QUANTILE_FIELD_NUMBER: scorer.quantile(scores.nelbo),
+                pb.ScoreResponse.COLUMN_DISTORTION_FIELD_NUMBER: scores.column_distortion,
             }
             return replies.join(
                 _served(model),
@@ -147,9 +148,37 @@ class VaeService:
                 replies.number(pb.ScoreResponse.SAMPLES_FIELD_NUMBER, samples),
                 *(
                     replies.tensor(field, column.astype(np.float32))
-                    for field, column in columns.items()
+                    for field, column in by_row.items()
                     if column is not None
                 ),
+                (pb.ScoreResponse(columns=model.modality.columns).SerializeToString(),),
+            )
+
+    async def Impute(self, request: pb.ImputeRequest, call: Call) -> bytes:
+        with self._resolve(request.model, call) as model:
+            conditioning.check_fills(model)
+            writer = on_the_wire.writer_of(request, model.modality)
+            draws = conditioning.draws_of(request, model.max_rows)
+            first_row, seed = sampling.first_row_of(request), sampling.seed_of(request)
+            evidence = await conditioning.evidence_of(
+                on_the_wire.given(request, model.modality),
+                model,
+                model.max_rows // draws,
+                seed=seed,
+                samples=conditioning.samples_of(request, conditioning.IMPUTE_SAMPLES),
+                time_remaining=call.time_remaining,
+                background=self._background,
+            )
+            latents = await evidence.fillings(first_row, draws, call.time_remaining)
+            decoded = await model.decode(latents, call.time_remaining(), continues=True)
+            known = evidence.known(len(evidence.mean), draws)
+            drawn = Draws(seed, first_row * draws, known)
+            return replies.join(
+                _served(model),
+                replies.number(pb.ImputeResponse.SEED_FIELD_NUMBER, seed),
+                await writer.written(pb.ImputeResponse, decoded, self._background, drawn),
+                replies.number(pb.ImputeResponse.DRAWS_FIELD_NUMBER, draws),
+                replies.number(pb.ImputeResponse.SAMPLES_FIELD_NUMBER, evidence.samples),
             )
 
     async def Interpolate(self, request: pb.InterpolateRequest, call: Call) -> bytes:
@@ -209,10 +238,12 @@ class VaeService:
             source, first, rows, call.time_remaining, as_pixels=writer.as_pixels, continues=continues
         )
         sampling.count(self._metrics, request, rows, model)
+        known = source.evidence.known(rows) if source.evidence else None
+        draws = Draws(source.seed, first, known)
         fields = [
             _served(model),
             replies.number(pb.SampleResponse.SEED_FIELD_NUMBER, source.seed),
-            await writer.written(pb.SampleResponse, drawn.decoded, self._background),
+            await writer.written(pb.SampleResponse, drawn.decoded, self._background, draws),
         ]
         if request.include_latents:
             fields.append(replies.tensor(pb.SampleResponse.LATENTS_FIELD_NUMBER, drawn.latents))
@@ -220,6 +251,7 @@ class VaeService:
 
     async def _points(self, request: pb.InterpolateRequest, model: Model, call: Call) -> Rows:
         """The latents that a way passes through, at least two."""
+        on_the_wire.check_kind(request, model.modality)
         form = request.WhichOneof("points")
         many = on_the_wire.wire_of(model.modality).many
         if form == many:

@@ -4,13 +4,18 @@
 latter, and ``on_the_wire``, are for those who know of messages; models ask ``modality_of`` alone.
 """
 
-from serving.bundle import Bundle
+from collections.abc import Callable
+
+from serving.bundle import Bundle, ModalityName
 from serving.modalities.image.image_modality import ImageModality
 from serving.modalities.modality import Modality
+from serving.modalities.table.table_modality import TableModality
 
 __all__ = ["Modality", "modality_of"]
+
+_KINDS: dict[ModalityName, Callable[[Bundle], Modality]] = {"image": ImageModality, "table": TableModality}
 
 
 def modality_of(bundle: Bundle) -> Modality:
     """What the rows of a verified bundle are. Raises BundleError."""
-    return ImageModality(bundle)
+    return _KINDS[bundle.manifest.modality](bundle)

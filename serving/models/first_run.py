@@ -51,13 +51,14 @@ class Queue:
 
 def queues_of(manifest: Manifest, modality: Modality) -> dict[str, Queue]:
     """The queues that a bundle may have, by name; of its graphs it may lack some."""
+    by_column = ((len(modality.columns),),) if modality.columns else ()
     row, decoded, latent = modality.takes.shape, modality.gives.shape, manifest.latent_shape
     shapes: dict[str, tuple[Role, int, tuple[Shape, ...], tuple[Shape, ...]]] = {
         "encoder": ("encoder", 1, (row,), (latent, latent)),
         "decoder": ("decoder", 1, (latent,), (decoded,)),
         "prior": ("prior", 1, (latent,), (latent,)),
-        "score": ("score", BLOCK, (row, (BLOCK, *latent)), ((), (), (BLOCK,))),
-        "score_single": ("score", 1, (row, (1, *latent)), ((), (), (1,))),
+        "score": ("score", BLOCK, (row, (BLOCK, *latent)), ((), (), (BLOCK,), *by_column)),
+        "score_single": ("score", 1, (row, (1, *latent)), ((), (), (1,), *by_column)),
     }
     if modality.byte_form:
         shapes["pixels"] = ("decoder", 1, (latent,), modality.byte_form.gives)

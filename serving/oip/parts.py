@@ -89,6 +89,8 @@ def parts_of(model: Model) -> dict[str, Part]:
     ]
     if model.scorer:
         scores = tuple(TensorSpec(name, (-1,)) for name in ("nelbo", "distortion", "rate", "nll"))
+        if model.modality.columns:
+            scores += (TensorSpec("column_distortion", (-1, len(model.modality.columns))),)
         parameters = {**_SEED, "samples": "integer: of each posterior"}
         found.append(Part("scorer", (takes,), scores, parameters))
     return {part.kind: part for part in found}

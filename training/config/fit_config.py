@@ -155,12 +155,12 @@ class TrainingOptions(Options):
         description="strength of small deformations of the training images, others each time they are "
         "shown, until the last fifth of the steps; 1 turns them by about 4 degrees",
     )
-    hidden_rows: float = Field(
+    following: float = Field(
         0.0,
         ge=0,
-        le=1,
-        description="of a table: share of the training rows of a step some of whose cells the model is not "
-        "shown, any number of them, so that its encoder takes rows with cells that nobody knows",
+        le=LARGEST_NUMBER,
+        description="of a table: weight, in the loss, of how far the posterior of a row with hidden cells is from "
+        "that of the whole row, so that the encoder takes rows with cells that nobody knows; 0 hides none",
     )
     clip: float | None = Field(
         None,

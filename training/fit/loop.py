@@ -98,7 +98,7 @@ def batches_of(state: State, dataset: Dataset, config: FitConfig, world: World =
         deformation=config.deformation,
         deformed_steps=round(_DEFORMED * config.total_steps),
         single_steps=config.single_steps,
-        hidden_rows=config.hidden_rows,
+        hides=config.following > 0,
     )
 
 

@@ -76,6 +76,8 @@ class Batch(NamedTuple):
     """[B, C, H, W] in [0, 1]"""
     noise: Tensor
     """As ``VAE.noise_shape`` says."""
+    hidden: Tensor | None = None
+    """Of a table: the same rows with cells hidden."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ class Batches:
     """The first so many steps see deformed images."""
     single_steps: int = 0
     """The first so many steps take one sample of each posterior, whatever ``noise_shape`` says."""
-    hidden_rows: float = 0.0
-    """Of a table: share of the rows with hidden cells, see ``training.modalities.table.hidden_cells``."""
+    hides: bool = False
+    """Of a table: whether cells are hidden from a second look, see ``training.modalities.table.hidden_cells``."""
 
     def at(self, step: int) -> list[Batch]:
         """The micro-batches of this process, equal in size.
@@ -133,14 +135,15 @@ class Batches:
             image = (thresholds(whole, self.images.dtype, source)[mine] < images).float()
         else:
             image = to_unit(images)
-        if self.hidden_rows:
-            drawn = generator(self.seed, Stream.HIDDEN, step, self.device)
-            hidden = hidden_cells((self.batch_size, self.images.shape[1] // 3), drawn, self.hidden_rows)
-            image = hide(image, hidden[mine])
         noise = torch.randn(self.noise_shape, generator=source, device=self.device)
         noise = noise.narrow(self.batch_axis, mine.start, size)
         if self.batch_axis and step < self.single_steps:
             noise = noise[:1]
         micro = size // self.accumulate
-        cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), strict=True)
+        looks = self._second_look(image, step, mine).split(micro) if self.hides else [None] * self.accumulate
+        cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), looks, strict=True)
         return [Batch(*cut) for cut in cuts]
+
+    def _second_look(self, image: Tensor, step: int, mine: slice) -> Tensor:
+        drawn = generator(self.seed, Stream.HIDDEN, step, self.device)
+        return hide(image, hidden_cells((self.batch_size, image.shape[1] // 3), drawn)[mine])

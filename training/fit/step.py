@@ -14,6 +14,7 @@ from training.fit.losses import Bound, Objective, Scalar, objective
 from training.fit.minibatches import Batch, Stream, generator, seeded_dropout
 from training.fit.running_means import StepTerms
 from training.fit.state import State
+from training.modalities.table.hidden_cells import distance
 from training.models import VAE
 from training.models.portions import images_at_once
 
@@ -87,7 +88,10 @@ def _backward(
     bfloat16 = config.precision == "bfloat16"
     with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bfloat16):
         terms = bound(model, batch.image, batch.noise, beta=beta, free_bits=config.free_bits)
-    (terms.loss / parts).backward()
+        loss = terms.loss
+        if batch.hidden is not None:  # beside the bound, and no part of what is reported
+            loss = loss + config.following * distance(model, batch.image, batch.hidden)
+    (loss / parts).backward()
     return torch.stack(terms).detach() / parts
 
 

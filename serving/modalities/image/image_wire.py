@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.bundle import ImageSpec
+from serving.errors import InvalidInput
 from serving.host.background import Background
 from serving.modalities.image import image_messages
 from serving.modalities.image.image_modality import ImageModality
 from serving.modalities.modality import Rows
-from serving.modalities.wire_form import Decoded
+from serving.modalities.wire_form import Decoded, Draws, Partial
 from serving.pb.vae.v1 import models_pb2, tensors_pb2
 from serving.wire.replies import Part
 from serving.wire.tensors import TensorLike
@@ -26,7 +27,9 @@ class ImageWriter:
     def as_pixels(self) -> bool:
         return image_messages.are_bytes(self.wanted)
 
-    async def written(self, response: Any, decoded: Decoded, background: Background) -> tuple[Part, ...]:
+    async def written(
+        self, response: Any, decoded: Decoded, background: Background, draws: Draws | None = None
+    ) -> tuple[Part, ...]:
         field: int = response.IMAGES_FIELD_NUMBER
         return await image_messages.written(field, decoded, self.wanted, self.spec, background)
 
@@ -45,11 +48,16 @@ class GivenImages:
     async def read(self, max_rows: int, background: Background) -> Rows:
         return await image_messages.read(self.message, self.field, self.spec, max_rows, background)
 
+    async def read_partial(self, max_rows: int, background: Background) -> Partial:
+        raise InvalidInput(self.field, "images are not filled; want a model of tables")
+
 
 class ImageWire:
     """See ``WireForm``."""
 
     many, one = "images", "image"
+    asked: tuple[str, ...] = ("image_format",)
+    fills = False
 
     def __init__(self, modality: ImageModality) -> None:
         self._spec = modality.spec

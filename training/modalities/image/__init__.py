@@ -16,7 +16,7 @@ class Image:
 
     name = "image"
     unit = "images"
-    refuses = frozenset({"label", "table_schema", "hidden_rows"})
+    refuses = frozenset({"label", "table_schema", "following"})
 
     def takes(self, data: str) -> bool:
         return True

@@ -14,8 +14,8 @@ PRESETS = {
         "tables of any size",
         {"network": "residual", "likelihood": "columns", "binarisation": "none", "prior": "flow"}
         | {"latent": 24, "width": 256, "depth": 2, "couplings": 8, "coupling_width": 128}
-        | {"optimizer": "muon", "learning_rate": 2e-3, "weight_decay": 0.01, "batch_size": 512}
-        | {"steps": 4000, "warmup": 0.1, "hidden_rows": 0.5, "checkpoint_every": 250, "clip": 50.0},
+        | {"optimizer": "muon", "learning_rate": 2e-3, "weight_decay": 0.01, "batch_size": 1024}
+        | {"steps": 3000, "warmup": 0.1, "following": 0.3, "checkpoint_every": 250, "clip": 50.0},
     ),
 }
 
