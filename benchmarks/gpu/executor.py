@@ -55,6 +55,7 @@ def work(told: Told, record: Record) -> None:
 
 def _figures(sealed: Bundle, role: Role, provider: Provider) -> Iterator[Figure]:
     graph = sealed.manifest.graphs[role]
+    assert sealed.manifest.image
     shape = sealed.manifest.image.shape if role == "encoder" else sealed.manifest.latent_shape
     variants = {"bound": replace(provider, binds_on_cpu=True, records=False)}
     if provider.on_gpu:

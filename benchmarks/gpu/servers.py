@@ -77,7 +77,9 @@ def latents(repository: Path, model: str, rows: int) -> Rows:
 
 
 def images(repository: Path, model: str, rows: int) -> Rows:
-    shape = manifest(repository, model).image.shape
+    spec = manifest(repository, model).image
+    assert spec
+    shape = spec.shape
     return np.random.default_rng(1).random((rows, *shape), np.float32)
 
 

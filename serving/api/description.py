@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from serving.bundle import PROJECTION
 from serving.errors import NotOffered
+from serving.modalities import on_the_wire
 from serving.models.model import Model
 from serving.models.version_states import VersionState
 from serving.pb.vae.v1 import models_pb2
@@ -15,17 +16,12 @@ from serving.wire import replies
 
 def describe(model: Model) -> models_pb2.Model:
     manifest = model.manifest
-    channels, height, width = manifest.image.shape
-    low, high = manifest.image.value_range
     created = Timestamp()
     created.FromDatetime(manifest.created)
     weights = model.pools.weight if model.pools else np.empty(0)
-    return models_pb2.Model(
+    described = models_pb2.Model(
         model=models_pb2.ServedModel(name=model.name, version=model.version, digest=model.digest),
         ready=True,
-        image=models_pb2.ImageSpec(
-            channels=channels, height=height, width=width, value_min=low, value_max=high
-        ),
         latent_shape=manifest.latent_shape,
         kind=manifest.kind,
         likelihood=manifest.likelihood.name,
@@ -45,7 +41,10 @@ def describe(model: Model) -> models_pb2.Model:
         offers_score=model.scorer is not None,
         offers_latent_map=model.projection is not None,
         gates=[models_pb2.Gate(**gate.model_dump()) for gate in manifest.training.gates],
+        modality=model.modality.name,
     )
+    on_the_wire.wire_of(model.modality).describe(described)
+    return described
 
 
 def describe_version(state: VersionState) -> models_pb2.ModelVersion:

@@ -20,7 +20,7 @@ from serving.api.status import InternalError, code_of, code_of_cut
 from serving.errors import CallerLeft, InvalidInput, ServingError, ShuttingDown, TooManyCalls, Unauthenticated
 from serving.metrics.registry import UNKNOWN, CallMetrics, Metrics
 from serving.models.repository import Repository
-from serving.wire.message_bounds import Unparsable, check_bounds
+from serving.wire.message_bounds import NO_RECORDS, RecordBounds, Unparsable, check_bounds
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ class Frame:
         """
         behave, request_type, model_of = method.behave, method.request_type, method.model_of
         label, max_rows, counts = self._repository.label, self._max_rows, int(not is_part)
+        records = self.record_bounds
         admit, series_of = _anyone if method.is_open else self.admit, self._series
 
         async def answer(call: Call) -> bytes | None:
@@ -153,7 +154,7 @@ class Frame:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
                     )
-                request = parsed(request_type, await call.read(), max_rows) if request_type else None
+                request = parsed(request_type, await call.read(), max_rows, records) if request_type else None
                 name = (label(model_of(request)) or UNKNOWN) if model_of else _WITHOUT_MODEL
                 series = series_of(name, method.name)
                 series.inflight += 1
@@ -181,6 +182,14 @@ class Frame:
 
         return answer
 
+    def record_bounds(self) -> RecordBounds:
+        """Of a request's rows, for the tables that are served."""
+        tables = [model for model in self._repository.models if model.modality.cells]
+        return RecordBounds(
+            max((model.max_rows * model.modality.cells for model in tables), default=0),
+            max((model.max_rows * model.modality.row_bytes for model in tables), default=0),
+        )
+
     def admit(self, call: Call) -> None:
         """Raises ShuttingDown, Unauthenticated."""
         if self._draining:
@@ -196,10 +205,15 @@ def _anyone(call: Call) -> None:
     """May call."""
 
 
-def parsed(request_type: Any, raw: bytes, max_rows: int = 0) -> Any:
+def parsed(
+    request_type: Any,
+    raw: bytes,
+    max_rows: int = 0,
+    records: Callable[[], RecordBounds] = lambda: NO_RECORDS,
+) -> Any:
     """Raises InvalidInput for what is no message of this type, or one of too many parts."""
     try:
-        check_bounds(raw, request_type.DESCRIPTOR, max_rows)
+        check_bounds(raw, request_type.DESCRIPTOR, max_rows, records)
         return request_type.FromString(raw)
     except (DecodeError, Unparsable):
         raise InvalidInput("request", "want a protobuf message of this method, came other bytes") from None

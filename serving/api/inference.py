@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.api import pictures, sampling
+from serving.api import sampling
 from serving.api.frame import Answer, Behaviour, Call, parsed
 from serving.api.leases import Lease
 from serving.errors import InvalidInput, NotFound, ServingError, ShuttingDown
 from serving.host.background import Background
 from serving.metrics.registry import Metrics
+from serving.modalities import on_the_wire
 from serving.models.model import Model
 from serving.models.repository import Repository
 from serving.models.scoring import scorer_of
@@ -181,16 +182,16 @@ class OpenInference:
     async def _decode(self, request: Any, model: Model, part: Part, call: Call) -> Outputs:
         given = contents.GivenTensor(request, part.inputs[0])
         latents = tensors.to_latents(given, "inputs[latent]", model.manifest.latent_shape, model.max_rows)
-        return {"image": await model.decode(latents, call.time_remaining())}, {}
+        return {part.outputs[0].name: await model.decode(latents, call.time_remaining())}, {}
 
     async def _sample(self, request: Any, model: Model, part: Part, call: Call) -> Outputs:
         given = contents.GivenTensor(request, part.inputs[0])
         count = tensors.row_count(given.number(), model.max_rows, "inputs[count]")
         asked = _sample_request(request, model)
-        source = await sampling.open_source(asked, model, call.time_remaining(), self._background)
+        source = await sampling.open_source(asked, model, call.time_remaining, self._background)
         drawn = await sampling.draw(source, asked.first_row, count, call.time_remaining)
         sampling.count(self._metrics, asked, count, model)
-        return {"image": drawn.images, "latent": drawn.latents}, {"seed": source.seed}
+        return {part.outputs[0].name: drawn.decoded, "latent": drawn.latents}, {"seed": source.seed}
 
     async def _score(self, request: Any, model: Model, part: Part, call: Call) -> Outputs:
         asked = pb.ScoreRequest()
@@ -211,8 +212,8 @@ class OpenInference:
         return columns, {"seed": seed}
 
     def _read(self, given: contents.GivenTensor, model: Model) -> Awaitable[Rows]:
-        spec = model.manifest.image
-        return pictures.read_tensor(given, "inputs[image]", spec, model.max_rows, self._background)
+        wire, field = on_the_wire.wire_of(model.modality), f"inputs[{model.modality.takes.name}]"
+        return wire.read_tensor(given, field, model.max_rows, self._background)
 
     def _resolve(self, name: str, version: str) -> tuple[Model, Part]:
         owner, kind = parts.split(name)

@@ -1,8 +1,8 @@
-"""Where the latents of a SampleRequest come from: the prior, a pool or a neighbourhood.
+"""Where the latents of a SampleRequest come from: the prior, a pool, a neighbourhood or given cells.
 
 Row i depends on the seed, i and the source alone; no arithmetic here depends on the number of rows. Only
 what a graph computes may differ in its last bits with the machine and, on a GPU, with the batch: latents of
-a learned prior, the centre that is an image's posterior mean, and images.
+a learned prior, the centre that is a row's posterior mean, and what is decoded.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.api import pictures
+from serving.api import conditioning
 from serving.errors import InvalidInput, NotFound, quoted
 from serving.finite import all_finite
 from serving.host.background import Background
@@ -21,6 +21,8 @@ from serving.latent import interpolation
 from serving.latent.noise import WORK_A_VALUE, standard_normal
 from serving.latent.pool_set import PoolSet
 from serving.metrics.registry import Metrics
+from serving.modalities import on_the_wire
+from serving.modalities.wire_form import Decoded
 from serving.models.model import Model
 from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
@@ -29,7 +31,7 @@ from serving.wire import tensors
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-SOURCES = ("prior", "pool", "neighbourhood")
+SOURCES = ("prior", "pool", "neighbourhood", "given")
 _MAX_FIRST_ROW = 2**62
 _POOL_ROWS = 64
 """Drawing from a pool takes a step for each latent, whose cost so many rows share: 4,096 rows of 1,024
@@ -41,12 +43,15 @@ MAX_STREAM_ROWS = 2**40
 """Rows of one stream: more than anyone waits for, and far from overflowing the row index."""
 
 
-def seed_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:
+Seeded = pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest | pb.ImputeRequest
+
+
+def seed_of(request: Seeded) -> int:
     """The seed asked for, or a fresh one, which JSON's numbers hold exactly in any language."""
     return request.seed if request.HasField("seed") else secrets.randbits(53)
 
 
-def first_row_of(request: pb.SampleRequest | pb.EncodeRequest | pb.ScoreRequest) -> int:
+def first_row_of(request: Seeded) -> int:
     """The index of a request's first row in its seed's noise."""
     if not 0 <= request.first_row <= _MAX_FIRST_ROW:
         raise InvalidInput("first_row", f"want 0 to {_MAX_FIRST_ROW}, came {request.first_row}")
@@ -80,6 +85,8 @@ class Source:
     is_admitted: bool
     """Whether a graph has worked for the request already."""
     background: Background
+    evidence: conditioning.Evidence | None = None
+    """Of given cells."""
 
     @property
     def first_graph(self) -> str:
@@ -123,7 +130,10 @@ class Source:
 
 
 async def open_source(
-    request: pb.SampleRequest, model: Model, timeout_s: float | None, background: Background
+    request: pb.SampleRequest,
+    model: Model,
+    time_remaining: Callable[[], float | None],
+    background: Background,
 ) -> Source:
     """Check everything about a request but its count.
 
@@ -140,21 +150,26 @@ async def open_source(
         raise NotFound(
             "pool", request.pool, f"pool: no pool {quoted(request.pool)} in {model.name}; there are: {known}"
         )
+    if kind == "given":
+        evidence = await _evidence(request, model, time_remaining, background)
+        return Source(
+            model, evidence.seed, 1.0, None, None, is_admitted=True, background=background, evidence=evidence
+        )
     centre = None
     if kind == "neighbourhood":
         spread *= tensors.finite_at_least_zero(request.neighbourhood.spread, "neighbourhood.spread")
-        centre = await _centre(request.neighbourhood, model, timeout_s, background)
+        centre = await _centre(request.neighbourhood, model, time_remaining(), background)
     pool = request.pool if kind == "pool" else None
-    is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") == "image"
+    is_admitted = kind == "neighbourhood" and request.neighbourhood.WhichOneof("centre") != "latent"
     return Source(model, seed_of(request), spread, pool, centre, is_admitted, background)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Shapes: latents [rows, *latent_shape], images [rows, C, H, W]."""
+    """Shapes: latents [rows, *latent_shape], decoded as the decoder gives it."""
 
     latents: Rows
-    images: pictures.Images
+    decoded: Decoded
 
 
 async def draw(
@@ -168,19 +183,23 @@ async def draw(
 ) -> Drawn:
     """Rows of the source; they are admitted before noise is drawn, but for those of a request that goes on.
 
-    ``as_pixels``: the images may be bytes already, see ``Model.decode``.
+    ``as_pixels``: what is decoded may be bytes already, see ``Model.decode``.
 
     Raises: as ``Batcher.submit``.
     """
     model = source.model
+    if source.evidence:
+        latents = await source.evidence.drawn(first_row, rows, time_remaining)
+        decoded = await model.decode(latents, time_remaining(), continues=True)
+        return Drawn(latents, decoded)
     if continues or source.is_admitted:
         noise = await source.noise(first_row, rows)
     else:
         with model.expect(source.first_graph, rows, time_remaining(), as_pixels=as_pixels):
             noise = await source.noise(first_row, rows)
     latents = await source.latents(noise, time_remaining())
-    images = await model.decode(latents, time_remaining(), as_pixels=as_pixels, continues=True)
-    return Drawn(latents, images)
+    decoded = await model.decode(latents, time_remaining(), as_pixels=as_pixels, continues=True)
+    return Drawn(latents, decoded)
 
 
 def count(metrics: Metrics, request: pb.SampleRequest, rows: int, model: Model) -> None:
@@ -227,19 +246,38 @@ async def walk(points: Rows, steps: int, *, spherical: bool, background: Backgro
     return np.concatenate([*(piece[:-1] for piece in pieces[:-1]), pieces[-1]])
 
 
+async def _evidence(
+    request: pb.SampleRequest,
+    model: Model,
+    time_remaining: Callable[[], float | None],
+    background: Background,
+) -> conditioning.Evidence:
+    if request.HasField("temperature"):
+        raise InvalidInput("temperature", "want none with given cells, whose latents are weighed as they are")
+    return await conditioning.evidence_of(
+        on_the_wire.wire_of(model.modality).given(request.given, "given"),
+        model,
+        1,
+        seed=seed_of(request),
+        samples=conditioning.samples_of(request, conditioning.GIVEN_SAMPLES),
+        time_remaining=time_remaining,
+        background=background,
+    )
+
+
 async def _centre(
     request: pb.Neighbourhood, model: Model, timeout_s: float | None, background: Background
 ) -> Doubles:
     """The latent [1, Z] that a neighbourhood is around."""
-    form = request.WhichOneof("centre")
-    if form == "latent":
+    if request.WhichOneof("centre") == "latent":
         shape = model.manifest.latent_shape
         centre = tensors.to_latents(request.latent, "neighbourhood.latent", shape, max_rows=1)
-    elif form == "image":
-        image = await pictures.read(request.image, "neighbourhood.image", model.manifest.image, 1, background)
-        centre, _ = await model.encode(image, timeout_s)
+    elif given := on_the_wire.given_one(request, model.modality, "neighbourhood"):
+        centre, _ = await model.encode(await given.read(1, background), timeout_s)
     else:
-        raise InvalidInput("neighbourhood", "want an image or a latent as its centre, came nothing")
+        one = on_the_wire.wire_of(model.modality).one
+        article = "an" if one[0] in "aeiou" else "a"
+        raise InvalidInput("neighbourhood", f"want {article} {one} or a latent as its centre, came nothing")
     return centre.reshape(1, -1).astype(np.float64)
 
 

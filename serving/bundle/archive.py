@@ -112,9 +112,9 @@ def _parse(root: Path, raw: bytes) -> Manifest:
     if type(found) is not int:
         came = type(found).__name__ if isinstance(found, dict | list) else quoted(found)
         raise BundleError(f"{where}: want an object with an integer 'format', came {came}")
-    if found != FORMAT:
+    if not 1 <= found <= FORMAT:
         hint = "; upgrade the server" if found > FORMAT else ""
-        raise BundleError(f"{where}: format {found}, this server reads format {FORMAT}{hint}")
+        raise BundleError(f"{where}: format {found}, this server reads formats 1 to {FORMAT}{hint}")
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as exc:

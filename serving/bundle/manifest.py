@@ -1,7 +1,8 @@
 """``manifest.json``: the only file of a bundle with meaning of its own.
 
-Every key but a graph's precision is required and no other key is allowed, so a manifest that parses says
-everything a reader needs; a later format is refused by its number before anything else is looked at.
+Every key but a graph's precision is required and no other key is allowed (``modality`` in format 2 alone), so
+a manifest that parses says everything a reader needs; a later format is refused by its number before anything
+else is looked at.
 
 Numbers are bounded by what becomes of them: float32 arithmetic, the integers of the wire. What no server
 could answer with is refused here, before a graph is looked at.
@@ -13,10 +14,20 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
-FORMAT: Final = 1
-"""The manifest format that this code writes and reads."""
+FORMAT: Final = 2
+"""The highest manifest format that this code reads. Each kind of data is written in the first that has it:
+images in format 1."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
@@ -55,13 +66,26 @@ def _bounded(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Role = Literal["encoder", "decoder", "prior", "score"]
-ROLES: Final[dict[Role, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+Roles = dict[Role, tuple[tuple[str, ...], tuple[str, ...]]]
+ModalityName = Literal["image", "table"]
+ROLES: Final[Roles] = {
     "encoder": (("image",), ("mean", "log_var")),
     "decoder": (("latent",), ("image",)),
     "prior": (("noise",), ("latent",)),
     "score": (("image", "noise"), ("distortion", "rate", "log_weight")),
 }
-"""What each graph takes and gives, in the order of this code; a manifest may list them in any."""
+"""What each graph of an image takes and gives, in the order of this code; a manifest may list them in any."""
+ROLES_OF: Final[dict[ModalityName, Roles]] = {
+    "image": ROLES,
+    "table": {
+        "encoder": (("features",), ("mean", "log_var")),
+        "decoder": (("latent",), ("parameters",)),
+        "prior": (("noise",), ("latent",)),
+        "score": (("features", "noise"), ("distortion", "rate", "log_weight", "column_distortion")),
+    },
+}
+"""The same of each kind of data."""
+_SCHEMA = "schema.json"
 
 
 class _Part(BaseModel):
@@ -103,7 +127,8 @@ class Graph(_Part):
 class Likelihood(_Part):
     """p(x|z)."""
 
-    name: Literal["bernoulli", "gaussian", "discretised_logistic"]
+    name: Literal["bernoulli", "gaussian", "discretised_logistic", "columns"]
+    """columns: of a table, each as its schema says."""
     sigma: Annotated[Moderate, Field(gt=0), AfterValidator(_not_nought)] | None
     """Standard deviation shared by all pixels; null unless Gaussian."""
     binarisation: Literal["dynamic", "none"]
@@ -161,13 +186,15 @@ class FileEntry(_Part):
 class ManifestBody(_Part):
     """Everything but the list of files, which only the archive knows."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1, 2] = 1
+    modality: ModalityName = "image"
     name: Name
     version: Annotated[Count, Field(ge=1)]
     created: datetime
     kind: Text
     """"ae", "vae", "beta_vae" …"""
-    image: ImageSpec
+    image: ImageSpec | None
+    """null unless it is a model of images."""
     latent_shape: Annotated[tuple[Size, ...], Field(min_length=1, max_length=8), AfterValidator(_bounded)]
     latent_scale: Annotated[Moderate, AfterValidator(_not_nought)]
     latent_shift: Moderate
@@ -178,12 +205,25 @@ class ManifestBody(_Part):
     training: TrainingSummary
 
     @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if ("modality" in self.model_fields_set) != (self.format > 1):
+            raise ValueError("modality: want it in format 2, and not in format 1, which is of images")
+        is_image = self.modality == "image"
+        if is_image != (self.image is not None):
+            wanted = "an object" if is_image else "null"
+            raise ValueError(f"image: want {wanted} where the modality is {self.modality}")
+        if is_image == (self.likelihood.name == "columns"):
+            raise ValueError(f"likelihood: came {self.likelihood.name} where the modality is {self.modality}")
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
         if missing := {"encoder", "decoder"} - set(self.graphs):
             raise ValueError(f"graphs: want encoder and decoder, missing {', '.join(sorted(missing))}")
         for role, graph in self.graphs.items():
+            roles = ROLES_OF[self.modality][role]
             for kind, wanted, came in zip(
-                ("inputs", "outputs"), ROLES[role], (graph.inputs, graph.outputs), strict=True
+                ("inputs", "outputs"), roles, (graph.inputs, graph.outputs), strict=True
             ):
                 if set(wanted) != set(came):
                     raise ValueError(
@@ -196,6 +236,13 @@ class ManifestBody(_Part):
             raise ValueError("pools: names must differ")
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        written: dict[str, object] = handler(self)
+        if self.format == 1:
+            del written["modality"]
+        return written
+
 
 class Manifest(ManifestBody):
     """A whole manifest."""
@@ -207,6 +254,8 @@ class Manifest(ManifestBody):
         wanted = {graph.file for graph in self.graphs.values()}
         if self.pools:
             wanted.add("pools.safetensors")
+        if self.modality == "table":
+            wanted.add(_SCHEMA)
         if missing := wanted - set(self.files):
             raise ValueError(f"files: missing {', '.join(sorted(missing))}")
         return self

@@ -1,4 +1,4 @@
-"""Standard normal noise that depends on the seed and the row alone.
+"""Noise that depends on the seed and the row alone: standard normal for latents, uniform for records.
 
 Contract (never to be changed, only joined by another): row *i* of seed *s* with *n* values takes the first
 *n* words of the ⌈n/4⌉ blocks, of four 64-bit words each, that Philox4x64-10 with key (*s*, 0) makes of the
@@ -6,6 +6,9 @@ counters *i*·⌈n/4⌉ + 1 to (*i* + 1)·⌈n/4⌉. (NumPy's Philox counts up b
 counter, it gives the block of the next one. No row takes block 0.) The lowest bit of a word is the sign, 1
 for minus; its highest 52 bits *m* give x = (m + ½)·2⁻⁵³ in (0, ½), and the value is ∓Φ⁻¹(x), Φ⁻¹ being
 tabulated as a cubic on each of 32 equal parts of every octave of x.
+
+Uniform values have streams of their own: the words of the same blocks with key (*s*, *t*), whose highest 52
+bits *m* give the value (m + ½)·2⁻⁵² in (0, 1). Stream *t* = 1 is for what is drawn from p(x|z).
 
 Only IEEE 754 operations that are exactly rounded are used (+, −, ×, ÷, √, frexp; no libm), the table
 included, so the same float32 values come out on every machine, whatever the batch or the instruction
@@ -23,6 +26,7 @@ Doubles = NDArray[np.float64]
 WORK_A_VALUE = 10
 """What drawing a value takes, in steps of arithmetic on one."""
 _WORDS_PER_BLOCK = 4
+_SEED_BITS = 64
 _LN2 = 0.6931471805599453
 _PARTS = 32
 """Parts of an octave; a power of two, so that a part is the leading bits of a mantissa."""
@@ -38,13 +42,24 @@ def standard_normal(seed: int, first_row: int, rows: int, values: int) -> Double
     The values are float32 values held as float64, so that arithmetic on them is exact enough to be
     rounded once at the end. ``seed`` is 0 to 2⁶⁴−1.
     """
-    blocks = -(-values // _WORDS_PER_BLOCK)
-    generator = np.random.Philox(key=seed, counter=first_row * blocks)
-    words = generator.random_raw(rows * blocks * _WORDS_PER_BLOCK)
-    words = words.reshape(rows, blocks * _WORDS_PER_BLOCK)[:, :values]
+    words = _words(seed, first_row, rows, values)
     magnitude = -_inverse_normal(((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-53)
     signs = 1.0 - 2.0 * (words & np.uint64(1)).astype(np.float64)
     return (magnitude * signs).astype(np.float32).astype(np.float64)
+
+
+def uniform(seed: int, first_row: int, rows: int, values: int, *, stream: int = 1) -> Doubles:
+    """Rows ``first_row`` to ``first_row + rows - 1`` of a stream of the seed: [rows, values] in (0, 1)."""
+    words = _words(seed + (stream << _SEED_BITS), first_row, rows, values)
+    return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+def _words(key: int, first_row: int, rows: int, values: int) -> NDArray[np.uint64]:
+    """[rows, values] of the generator; the lower 64 bits of the key are the first of its two words."""
+    blocks = -(-values // _WORDS_PER_BLOCK)
+    generator = np.random.Philox(key=key, counter=first_row * blocks)
+    words = generator.random_raw(rows * blocks * _WORDS_PER_BLOCK)
+    return words.reshape(rows, blocks * _WORDS_PER_BLOCK)[:, :values]
 
 
 def _inverse_normal(x: Doubles) -> Doubles:

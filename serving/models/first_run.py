@@ -12,13 +12,14 @@ from serving.bundle import BundleError, Manifest, Role
 from serving.errors import plain
 from serving.finite import all_finite
 from serving.latent.pool_set import PoolSet
+from serving.modalities import Modality
 from serving.runtime.session import Session
 
 Rows = NDArray[np.float32]
 Shape = tuple[int, ...]
 
 BLOCK = 16
-"""Samples of an image in a row of the queue ``score``."""
+"""Samples of one row of data in a row of the queue ``score``."""
 _POOLS_TRIED = 64
 _FAR = 10.0
 """Standard deviations that noise does not reach: once in 10^23 values."""
@@ -34,35 +35,34 @@ class Queue:
     """Rows of the decoder that one row stands for."""
     takes: tuple[Shape, ...]
     gives: tuple[Shape, ...]
-    value_range: tuple[float, float]
-    """Of the images among them."""
+    modality: Modality
 
     def zeros(self, rows: int) -> list[Rows]:
         return [np.zeros((rows, *shape), np.float32) for shape in self.takes]
 
     def examples(self, rows: int) -> list[Rows]:
-        """Images of all values they may have, latents and noise from N(0, I); always the same."""
+        """Rows of all values they may have, latents and noise from N(0, I); always the same."""
         rng = np.random.default_rng(rows)
-        takes_images = self.role in ("encoder", "score")
         made = [rng.standard_normal((rows, *shape), np.float32) for shape in self.takes]
-        if takes_images:
-            low, high = self.value_range
-            made[0] = (low + (high - low) * rng.random((rows, *self.takes[0]))).astype(np.float32)
+        if self.role in ("encoder", "score"):
+            made[0] = self.modality.examples(rng, rows)
         return made
 
 
-def queues_of(manifest: Manifest) -> dict[str, Queue]:
+def queues_of(manifest: Manifest, modality: Modality) -> dict[str, Queue]:
     """The queues that a bundle may have, by name; of its graphs it may lack some."""
-    image, latent = manifest.image.shape, manifest.latent_shape
+    by_column = ((len(modality.columns),),) if modality.columns else ()
+    row, decoded, latent = modality.takes.shape, modality.gives.shape, manifest.latent_shape
     shapes: dict[str, tuple[Role, int, tuple[Shape, ...], tuple[Shape, ...]]] = {
-        "encoder": ("encoder", 1, (image,), (latent, latent)),
-        "decoder": ("decoder", 1, (latent,), (image,)),
-        "pixels": ("decoder", 1, (latent,), (image, (image[0], 1, 1))),
+        "encoder": ("encoder", 1, (row,), (latent, latent)),
+        "decoder": ("decoder", 1, (latent,), (decoded,)),
         "prior": ("prior", 1, (latent,), (latent,)),
-        "score": ("score", BLOCK, (image, (BLOCK, *latent)), ((), (), (BLOCK,))),
-        "score_single": ("score", 1, (image, (1, *latent)), ((), (), (1,))),
+        "score": ("score", BLOCK, (row, (BLOCK, *latent)), ((), (), (BLOCK,), *by_column)),
+        "score_single": ("score", 1, (row, (1, *latent)), ((), (), (1,), *by_column)),
     }
-    return {name: Queue(name, *parts, manifest.image.value_range) for name, parts in shapes.items()}
+    if modality.byte_form:
+        shapes["pixels"] = ("decoder", 1, (latent,), modality.byte_form.gives)
+    return {name: Queue(name, *parts, modality) for name, parts in shapes.items()}
 
 
 def run(session: Session, queue: Queue, batch: list[Rows]) -> Outputs:
@@ -89,7 +89,7 @@ def try_out(session: Session, queue: Queue, most_rows: int, *, is_fast: bool) ->
         _want_finite(queue.name, run(session, queue, queue.examples(rows)))
 
 
-def try_pools(pools: PoolSet, manifest: Manifest, decoder: Session, at_once: int) -> None:
+def try_pools(pools: PoolSet, manifest: Manifest, decoder: Session, queue: Queue, at_once: int) -> None:
     """Whatever is drawn from a pool is finite in float32, and the decoder decodes it. Raises BundleError."""
     latents, scale, shift = manifest.latent_shape, manifest.latent_scale, manifest.latent_shift
 
@@ -105,7 +105,6 @@ def try_pools(pools: PoolSet, manifest: Manifest, decoder: Session, at_once: int
         probabilities = pools.probabilities(near[:_POOLS_TRIED].astype(np.float64)) if pools.kinds else near
     _want_finite("pools.safetensors: draws", [decoded, farthest])
     _want_finite("pools.safetensors: densities", [probabilities])
-    queue = queues_of(manifest)["decoder"]
     tried = decoded[:_POOLS_TRIED].reshape(-1, *latents)
     for start in range(0, len(tried), at_once):
         _want_finite("decoder", run(decoder, queue, [tried[start : start + at_once]]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.bundle import (
+    ROLES_OF,
     Bundle,
     BundleError,
     Pools,
@@ -21,6 +22,7 @@ from serving.bundle import (
     read_projection,
 )
 from serving.latent.pool_set import PoolSet
+from serving.modalities import Modality, modality_of
 from serving.models.first_run import Queue, queues_of, run, try_out, try_pools
 from serving.models.golden import prove_parity
 from serving.models.memory_budget import MemoryBudget
@@ -54,6 +56,7 @@ class LoadedGraph:
 @dataclass(frozen=True)
 class Loaded:
     bundle: Bundle
+    modality: Modality
     graphs: dict[str, LoadedGraph]
     """By queue: encoder, decoder, on a GPU pixels, and prior, score, score_single if the bundle has them."""
     pools: PoolSet | None
@@ -104,11 +107,13 @@ def _loaded(
     """``sessions`` are filled as they are made. Raises MemoryError besides."""
     manifest = bundle.manifest
     latents = math.prod(manifest.latent_shape)
+    modality = modality_of(bundle)
     for role in manifest.graphs:
-        sessions[role] = _session(bundle, role, provider, max_batch_rows, turn)
+        sessions[role] = _session(bundle, role, modality, provider, max_batch_rows, turn)
     graphs: dict[str, LoadedGraph] = {}
     rows_at_once: dict[Role, int] = {}
-    for name, queue in queues_of(manifest).items():
+    queues = queues_of(manifest, modality)
+    for name, queue in queues.items():
         role = queue.role
         session = sessions.get(role)
         if session and name == "pixels":
@@ -121,20 +126,29 @@ def _loaded(
     prove_parity(bundle, sessions, rows_at_once)
     pools = _pools(bundle, latents)
     if pools:
-        try_pools(pools, manifest, sessions["decoder"], rows_at_once["decoder"])
+        try_pools(pools, manifest, sessions["decoder"], queues["decoder"], rows_at_once["decoder"])
     projection = read_projection(bundle, latents=latents)
     weights = sum(manifest.files[graph.file].size for graph in manifest.graphs.values())
     taken = max(budget.taken_bytes(), weights)
-    return Loaded(bundle, graphs, pools, _reference(bundle, latents), projection, taken)
+    return Loaded(bundle, modality, graphs, pools, _reference(bundle, latents), projection, taken)
 
 
-def _session(bundle: Bundle, role: Role, provider: Provider, max_batch_rows: int, turn: Turn) -> Session:
+def _session(
+    bundle: Bundle, role: Role, modality: Modality, provider: Provider, max_batch_rows: int, turn: Turn
+) -> Session:
     graph = bundle.manifest.graphs[role]
     content = bundle.content(graph.file)
     check_graph_file(graph.file, content)
-    pixels_of = bundle.manifest.image.value_range if role == "decoder" else None
+    pixels_of = modality.byte_form.value_range if modality.byte_form and role == "decoder" else None
     return Session(
-        content, graph, provider, role=role, most_rows=max_batch_rows, turn=turn, pixels_of=pixels_of
+        content,
+        graph,
+        provider,
+        role=role,
+        roles=ROLES_OF[bundle.manifest.modality],
+        most_rows=max_batch_rows,
+        turn=turn,
+        pixels_of=pixels_of,
     )
 
 

@@ -17,7 +17,7 @@ from serving.batching.batcher import Batcher
 from serving.batching.executors import Executors
 from serving.batching.graph_trace import GraphTrace
 from serving.batching.queue import Expected
-from serving.bundle import Manifest, UnreadableBundle
+from serving.bundle import UnreadableBundle
 from serving.host.abandonable import abandonable
 from serving.latent.drift import DriftMonitor
 from serving.metrics.registry import GraphMetrics, Metrics
@@ -29,7 +29,7 @@ from serving.runtime.providers import Provider
 from serving.tracing.call_trace import Graph
 
 Rows = NDArray[np.float32]
-Images = NDArray[np.float32] | NDArray[np.uint8]
+Decoded = NDArray[np.float32] | NDArray[np.uint8]
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,12 @@ class Model:
         self.pools = loaded.pools
         self.projection = loaded.projection
         """The map of its latent space; None for a bundle without one."""
-        room = limits.max_message_bytes - _HEADER_BYTES
-        self.max_rows = min(limits.max_rows, max(1, room // row_bytes(self.manifest)))
+        self.modality = loaded.modality
+        most_bytes = self.modality.most_bytes or limits.max_message_bytes
+        room = min(most_bytes, limits.max_message_bytes) - _HEADER_BYTES
+        self.row_bytes = max(self.modality.row_bytes, 2 * 4 * self.latents)
+        """The largest row that a message of this model carries."""
+        self.max_rows = min(limits.max_rows, max(1, room // self.row_bytes))
         self._scale, self._shift = self.manifest.latent_scale, self.manifest.latent_shift
         learned = "prior" in loaded.graphs
         reference = loaded.reference
@@ -122,10 +126,10 @@ class Model:
         return (queue or self._queues[graph]).expect(rows, timeout_s)
 
     async def encode(
-        self, images: Rows, timeout_s: float | None, *, continues: bool = False
+        self, rows: Rows, timeout_s: float | None, *, continues: bool = False
     ) -> tuple[Rows, Rows]:
-        """[rows, C, H, W] → mean and log-variance of the posterior, [rows, *latent_shape] each."""
-        mean, log_var = await self._encoder.submit(images, timeout_s=timeout_s, continues=continues)
+        """[rows, *modality.takes.shape] → mean and log-variance of the posterior, [rows, *latent_shape]."""
+        mean, log_var = await self._encoder.submit(rows, timeout_s=timeout_s, continues=continues)
         if (self._scale, self._shift) != (1.0, 0.0):
             log_var = log_var + np.float32(2.0 * math.log(abs(self._scale)))
         return self._shown(mean), log_var
@@ -154,8 +158,8 @@ class Model:
         *,
         as_pixels: bool = False,
         continues: bool = False,
-    ) -> Images:
-        """[rows, *latent_shape] → the mean of p(x|z), [rows, C, H, W] in the model's value range.
+    ) -> Decoded:
+        """[rows, *latent_shape] → what p(x|z) is told by, [rows, *modality.gives.shape]: an image's mean.
 
         ``as_pixels`` says that the caller wants bytes, as ``wire.images.to_uint8`` makes them. Where they are
         to be had from the graph, on a GPU, these come instead.
@@ -165,8 +169,8 @@ class Model:
         if as_pixels and self._pixels:
             pixels, _ = await self._pixels.submit(latents, timeout_s=timeout_s, continues=continues)
             return pixels
-        (images,) = await self._decoder.submit(latents, timeout_s=timeout_s, continues=continues)
-        return images
+        (decoded,) = await self._decoder.submit(latents, timeout_s=timeout_s, continues=continues)
+        return decoded
 
     async def aclose(self) -> None:
         """Wait for the requests that lease the model, then let go of the graphs."""
@@ -211,7 +215,8 @@ class Model:
 
     def _scorer(self, loaded: Loaded) -> Scorer:
         quantiles = loaded.reference.score_quantiles if loaded.reference else None
-        return Scorer(self.manifest, self._queues["score"], self._queues["score_single"], quantiles)
+        shape = self.manifest.latent_shape
+        return Scorer(self.modality, shape, self._queues["score"], self._queues["score_single"], quantiles)
 
 
 async def load_model(
@@ -263,8 +268,3 @@ async def load_model(
         model.name, model.version, seconds, model.digest, provider.name, provider.reason,
     )  # fmt: skip
     return model
-
-
-def row_bytes(manifest: Manifest) -> int:
-    """The largest float32 row that a message of this model carries."""
-    return 4 * max(math.prod(manifest.image.shape), 2 * math.prod(manifest.latent_shape))

@@ -68,26 +68,31 @@ _SAMPLING = {
 
 def parts_of(model: Model) -> dict[str, Part]:
     """By kind."""
-    image = (-1, *model.manifest.image.shape)
-    latent = (-1, *model.manifest.latent_shape)
+    takes, gives = (
+        TensorSpec(tensor.name, (-1, *tensor.shape))
+        for tensor in (model.modality.takes, model.modality.gives)
+    )
+    latent = TensorSpec("latent", (-1, *model.manifest.latent_shape))
     found = [
         Part(
             "encoder",
-            (TensorSpec("image", image),),
-            (TensorSpec("mean", latent), TensorSpec("log_var", latent)),
+            (takes,),
+            (TensorSpec("mean", latent.shape), TensorSpec("log_var", latent.shape)),
         ),
-        Part("decoder", (TensorSpec("latent", latent),), (TensorSpec("image", image),)),
+        Part("decoder", (latent,), (gives,)),
         Part(
             "sampler",
             (TensorSpec("count", (1,), "INT64"),),
-            (TensorSpec("image", image), TensorSpec("latent", latent)),
+            (gives, latent),
             _SAMPLING,
         ),
     ]
     if model.scorer:
         scores = tuple(TensorSpec(name, (-1,)) for name in ("nelbo", "distortion", "rate", "nll"))
+        if model.modality.columns:
+            scores += (TensorSpec("column_distortion", (-1, len(model.modality.columns))),)
         parameters = {**_SEED, "samples": "integer: of each posterior"}
-        found.append(Part("scorer", (TensorSpec("image", image),), scores, parameters))
+        found.append(Part("scorer", (takes,), scores, parameters))
     return {part.kind: part for part in found}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime as ort
 
 from serving.batching.batch import Outputs, Rows, Run
-from serving.bundle import ROLES, BundleError, Graph, Role
+from serving.bundle import ROLES, BundleError, Graph, Role, Roles
 from serving.errors import StartupError, is_short_of_memory, quoted
 from serving.metrics.instruments import Count
 from serving.runtime.bound_runs import BoundRuns, NewBuffer, Turn, at_once
@@ -40,11 +40,13 @@ class Session:
         provider: Provider,
         *,
         role: Role,
+        roles: Roles = ROLES,
         most_rows: int = _MOST_ROWS,
         turn: Turn = at_once,
         pixels_of: tuple[float, float] | None = None,
     ) -> None:
-        """On a GPU every run takes its ``turn``, and one of more than ``most_rows`` is divided.
+        """``roles`` are those of the kind of data. On a GPU every run takes its ``turn``, and one of more
+        than ``most_rows`` is divided.
 
         ``pixels_of`` a range of values: a decoder in bound buffers has ``pixels`` too.
 
@@ -53,13 +55,13 @@ class Session:
             StartupError: the provider cannot run it.
             MemoryError: the GPU has too little.
         """
-        inputs, outputs = ROLES[role]
+        inputs, outputs = roles[role]
         with_bytes = None
         if pixels_of and provider.binds:
             with_bytes = with_pixels(content, graph.outputs[outputs[0]], pixels_of)
         self._session, gives_pixels = _open(content, with_bytes, graph.file, provider)
         self.inputs = tuple(graph.inputs[name] for name in inputs)
-        """Names of the graph's inputs, in the order of ``ROLES``."""
+        """Names of the graph's inputs, in the order of ``roles``."""
         self._turn = turn
         self._outputs = [graph.outputs[name] for name in outputs]
         self._check(graph, role)
@@ -72,7 +74,7 @@ class Session:
         self.run_plain: Run = partial(self._session.run, self._outputs)
         """``run`` in memory that ONNX Runtime takes and gives back."""
         self.run: Run = self._bound.run if self._bound else self.run_plain
-        """[rows, …] by the name of the input → an array for each output, in the order of ``ROLES``."""
+        """[rows, …] by the name of the input → an array for each output, in the order of ``roles``."""
 
     def count_seconds(self, *, copying: Count, computing: Count) -> None:
         """Add to these what copies to the device and back, and runs in bound buffers, take from now on."""

@@ -10,11 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.bundle import ImageSpec
 from serving.errors import InvalidInput
 from serving.finite import all_finite
 from serving.pb.vae.v1 import tensors_pb2 as pb
-from serving.wire import images as formats
 
 Rows = NDArray[np.float32]
 
@@ -24,13 +22,17 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
 }
 _FEW_AXES = 8
 """Of a shape that is said back."""
-_IMAGE_FORMATS = frozenset(pb.ImageFormat.values())
 
 
 def row_count(count: int, max_rows: int, field: str = "count") -> int:
     """A number of rows that may be asked for."""
-    _check_rows(count, field, max_rows)
+    check_rows(count, field, max_rows)
     return count
+
+
+def check_rows(rows: int, field: str, max_rows: int) -> None:
+    if not 1 <= rows <= max_rows:
+        raise InvalidInput(field, f"want 1 to {max_rows} rows, came {rows}")
 
 
 class TensorLike(Protocol):
@@ -51,65 +53,12 @@ class TensorLike(Protocol):
 
 def to_latents(tensor: TensorLike, field: str, latent_shape: tuple[int, ...], max_rows: int) -> Rows:
     """float32 [rows, *latent_shape], all finite."""
-    return _to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,))
-
-
-def to_images(message: pb.Images, field: str, spec: ImageSpec, max_rows: int) -> Rows:
-    """float32 [rows, C, H, W] in the model's value range, from a tensor or PNG files."""
-    form = message.WhichOneof("content")
-    if form == "tensor":
-        return from_tensor(message.tensor, f"{field}.tensor", spec, max_rows)
-    if form == "png":
-        files = row_files(message, field, max_rows)
-        return from_files(files, field, spec)
-    raise InvalidInput(field, "want a tensor or PNG files, came nothing")
-
-
-def from_tensor(tensor: TensorLike, field: str, spec: ImageSpec, max_rows: int) -> Rows:
-    """The same, of a tensor alone."""
-    rows = _to_array(tensor, field, spec.shape, max_rows, tuple(_DTYPES))
-    if rows.dtype == np.uint8:
-        return formats.to_float32(rows, spec.value_range)
-    _check_range(rows, f"{field}.data", spec)
-    return rows
-
-
-def rows_said(message: pb.Images, max_rows: int) -> int:
-    """How many rows a message says it has, at most as many as it may; whether it has them is to be seen."""
-    if message.HasField("png"):
-        return min(len(message.png.files), max_rows)
-    return rows_of(message.tensor, max_rows)
+    return to_array(tensor, field, latent_shape, max_rows, (pb.DATA_TYPE_FLOAT32,))
 
 
 def rows_of(tensor: TensorLike, max_rows: int) -> int:
     """The same, of a tensor."""
     return min(max(tensor.shape[0], 0), max_rows) if tensor.shape else 0
-
-
-def row_files(message: pb.Images, field: str, max_rows: int) -> Sequence[bytes]:
-    """The PNG files of a message that has them, of a number that may be asked for."""
-    files: Sequence[bytes] = message.png.files
-    _check_rows(len(files), f"{field}.png.files", max_rows)
-    return files
-
-
-def from_files(files: Sequence[bytes], field: str, spec: ImageSpec, first: int = 0) -> Rows:
-    """float32 [rows, C, H, W] of PNG files, of which the first is number ``first`` of a request."""
-    try:
-        return formats.to_float32(formats.from_png(files, spec.shape, first), spec.value_range)
-    except ValueError as exc:
-        raise InvalidInput(f"{field}.png.files", str(exc)) from None
-
-
-def image_format(value: int, spec: ImageSpec) -> int:
-    """A known format that these images can be written in."""
-    if value not in _IMAGE_FORMATS:
-        raise InvalidInput("image_format", f"want one of {', '.join(pb.ImageFormat.keys())}, came {value}")
-    if value == pb.IMAGE_FORMAT_PNG and spec.shape[0] not in (1, 3):
-        raise InvalidInput(
-            "image_format", f"PNG wants images of 1 or 3 channels, this model has {spec.shape[0]}"
-        )
-    return value
 
 
 def finite_at_least_zero(value: float, field: str) -> float:
@@ -127,9 +76,10 @@ def from_array(rows: NDArray[np.generic]) -> pb.Tensor:
     )
 
 
-def _to_array(
+def to_array(
     tensor: TensorLike, field: str, row_shape: tuple[int, ...], max_rows: int, dtypes: Sequence[int]
 ) -> NDArray[Any]:
+    """[rows, *row_shape] of one of these ``vae.v1.DataType``, all finite."""
     dtype = _DTYPES.get(tensor.dtype) if tensor.dtype in dtypes else None
     if dtype is None:
         wanted = " or ".join(pb.DataType.Name(known) for known in dtypes)
@@ -142,7 +92,7 @@ def _to_array(
     shape = tensor.shape[:]  # a list; several times as fast as iterating over it
     if tuple(shape[1:]) != row_shape:
         raise InvalidInput(f"{field}.shape", f"want {_named(row_shape)}, came {shape}")
-    _check_rows(shape[0], f"{field}.shape", max_rows)
+    check_rows(shape[0], f"{field}.shape", max_rows)
     data = tensor.data  # a copy each time it is looked at
     size = math.prod(shape) * dtype.itemsize
     if len(data) != size:
@@ -155,17 +105,3 @@ def _to_array(
 
 def _named(row_shape: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, ('rows', *row_shape)))}]"
-
-
-def _check_rows(rows: int, field: str, max_rows: int) -> None:
-    if not 1 <= rows <= max_rows:
-        raise InvalidInput(field, f"want 1 to {max_rows} rows, came {rows}")
-
-
-def _check_range(rows: Rows, field: str, spec: ImageSpec) -> None:
-    """Pixels beyond the value range are most often 0 to 255 by mistake; the answer would be trash."""
-    low, high = spec.value_range
-    least, most = float(rows.min()), float(rows.max())
-    slack = 1e-3 * (high - low)
-    if least < low - slack or most > high + slack:
-        raise InvalidInput(field, f"want values from {low:g} to {high:g}, came {least:g} to {most:g}")

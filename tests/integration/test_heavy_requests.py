@@ -9,10 +9,11 @@ import pytest
 from serving.client import AsyncClient
 from serving.host import background
 from serving.latent import noise
+from serving.modalities.image import image_messages
 from serving.models import scoring
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.server import running
-from serving.wire import images, tensors
+from serving.wire import images
 from tests.support import toy
 
 IMAGES = np.random.default_rng(3).random((60, *toy.IMAGE_SHAPE), np.float32)
@@ -69,7 +70,7 @@ async def test_answers_are_the_same_in_pieces(settings, monkeypatch):
 
         for module in ("serving.api.sampling", "serving.models.scoring"):
             monkeypatch.setattr(f"{module}.standard_normal", watched)
-        for module, name in ((images, "to_png"), (images, "to_uint8"), (tensors, "from_files")):
+        for module, name in ((images, "to_png"), (images, "to_uint8"), (image_messages, "from_files")):
             monkeypatch.setattr(module, name, recorded(getattr(module, name), writers))
         in_pieces = await everything(client)
     assert scoring.standard_normal is watched

@@ -9,12 +9,12 @@ import pytest
 
 from serving.client import AsyncClient
 from serving.latent.noise import standard_normal
+from serving.modalities.image import image_messages
 from serving.models.first_run import BLOCK
 from serving.models.scoring import DEFAULT_SAMPLES, MAX_SAMPLES
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 from serving.pb.vae.v1.vae_service_pb2_grpc import VaeServiceStub
 from serving.server import running
-from serving.wire import tensors
 from serving.wire.tensors import from_array
 from tests.support import toy
 from tests.support.patience import until
@@ -140,8 +140,8 @@ async def test_bad_requests_are_refused(stub, options, code, message):
 async def test_images_that_are_refused_were_not_read(settings, monkeypatch):
     """Of many requests at once those are read that the queue has room for."""
     read = []
-    from_tensor = tensors.from_tensor
-    monkeypatch.setattr(tensors, "from_tensor", lambda *a: read.append(1) or from_tensor(*a))
+    from_tensor = image_messages.from_tensor
+    monkeypatch.setattr(image_messages, "from_tensor", lambda *a: read.append(1) or from_tensor(*a))
     monkeypatch.setattr("serving.host.background._SMALL", 0)  # beside the loop, where others come between
     update = {"max_queue_rows": 60, "max_batch_rows": 4, "reload_s": 0.0}
     async with running(settings.model_copy(update=update)) as server:

@@ -60,8 +60,8 @@ def test_a_failure_while_sealing_leaves_nothing(tmp_path):
         pytest.param(lambda r: (r / "manifest.json").unlink(), r"manifest\.json: cannot be read", id="no manifest"),
         pytest.param(lambda r: (r / "manifest.json").write_text("{"), "not JSON", id="not JSON"),
         pytest.param(
-            lambda r: rewrite(r, lambda d: d.update(format=2, novelty=1)),
-            "format 2, this server reads format 1; upgrade",
+            lambda r: rewrite(r, lambda d: d.update(format=3, novelty=1)),
+            "format 3, this server reads formats 1 to 2; upgrade",
             id="newer format",
         ),
         pytest.param(lambda r: rewrite(r, lambda d: d.pop("format")), "integer 'format'", id="no format"),

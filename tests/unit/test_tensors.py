@@ -6,6 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from serving.bundle import ImageSpec
 from serving.errors import InvalidInput
+from serving.modalities.image import image_messages
 from serving.pb.vae.v1 import tensors_pb2 as pb
 from serving.wire import images, tensors
 
@@ -51,7 +52,7 @@ def test_uint8_and_png_give_the_same_floats(pixels):
         pb.Images(png=pb.PngImages(files=images.to_png(pixels))),
     ]
     for form in forms:
-        np.testing.assert_array_equal(tensors.to_images(form, "images", SPEC, 9), floats)
+        np.testing.assert_array_equal(image_messages.to_images(form, "images", SPEC, 9), floats)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_uint8_and_png_give_the_same_floats(pixels):
 def test_bad_images_are_refused_by_name(message, error):
     """Each mistake names the field, what was wanted and what came."""
     with pytest.raises(InvalidInput) as refusal:
-        tensors.to_images(message, "images", SPEC, max_rows=4)
+        image_messages.to_images(message, "images", SPEC, max_rows=4)
     assert str(refusal.value) == error
 
 
@@ -135,15 +136,15 @@ def test_bad_png_is_refused_with_its_index(content):
     """The message says which file of the request is at fault."""
     good = images.to_png(np.zeros((1, 1, 2, 3), np.uint8))[0]
     with pytest.raises(InvalidInput, match="1") as refusal:
-        tensors.to_images(pb.Images(png=pb.PngImages(files=[good, content])), "images", SPEC, 4)
+        image_messages.to_images(pb.Images(png=pb.PngImages(files=[good, content])), "images", SPEC, 4)
     assert refusal.value.field == "images.png.files"
 
 
 def test_image_formats():
     """An unknown format, and PNG where it cannot be written, are refused."""
     with pytest.raises(InvalidInput, match="image_format: want one of"):
-        tensors.image_format(42, SPEC)
+        image_messages.image_format(42, SPEC)
     two_channels = ImageSpec(shape=(2, 2, 3), value_range=(0, 1), colour="other")
     with pytest.raises(InvalidInput, match="1 or 3 channels, this model has 2"):
-        tensors.image_format(pb.IMAGE_FORMAT_PNG, two_channels)
-    assert tensors.image_format(pb.IMAGE_FORMAT_UNSPECIFIED, SPEC) == 0
+        image_messages.image_format(pb.IMAGE_FORMAT_PNG, two_channels)
+    assert image_messages.image_format(pb.IMAGE_FORMAT_UNSPECIFIED, SPEC) == 0

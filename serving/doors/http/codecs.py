@@ -6,6 +6,7 @@ Source of the JSON form: https://protobuf.dev/programming-guides/json/
 import base64
 import json
 import os
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from google.protobuf import json_format
@@ -13,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from serving.errors import InvalidInput
 from serving.host.background import Background
-from serving.wire import base64_pieces
+from serving.wire import base64_pieces, record_json
 
 MOST_JSON_BYTES = 8 << 20
 """Of a request: it is parsed in one go, some 10 ms for base64 of so many bytes."""
@@ -59,13 +60,22 @@ class JsonCodec:
 
     name = "json"
 
-    def __init__(self, request_type: Any, response_type: Any, max_rows: int, background: Background) -> None:
+    def __init__(
+        self,
+        request_type: Any,
+        response_type: Any,
+        max_rows: int,
+        background: Background,
+        cells: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """``cells``: how many cells of a table may come in a request, now."""
         self._request_type, self._response_type = request_type, response_type
         self._most_parts = _PARTS + max_rows
         self._background = background
+        self._cells = cells
 
     async def request(self, raw: bytes) -> bytes:
-        check_json(raw, self._most_parts)
+        check_json(raw, self._most_parts + self._cells())
         (serialised,) = await self._background.pieces(1, len(raw) * _JSON_WORK, lambda _: self._read(raw))
         return serialised
 
@@ -92,7 +102,10 @@ class JsonCodec:
         mark = os.urandom(_MARK_BYTES)
         if len(raw) > _FEW_BYTES:
             _take_out(message, mark, blobs)
+        rows = record_json.take_rows(message, raw, mark.hex())
         text = json_format.MessageToJson(message, indent=None, ensure_ascii=False).encode()
+        if rows is not None:
+            text = text.replace(record_json.placeholder(mark.hex()), rows)
         return text.split(base64.b64encode(mark)), blobs
 
 
@@ -111,7 +124,11 @@ def check_json(raw: bytes, most_parts: int) -> None:
 
 
 def _take_out(message: Any, mark: bytes, blobs: list[bytes]) -> None:
-    """Leave the mark in place of all bytes of a message, in the order in which JSON has its fields."""
+    """Leave the mark in place of all bytes of a message, in the order in which JSON has its fields.
+
+    Messages of other packages, an object of a table's row, have none.
+    """
+    package = message.DESCRIPTOR.file.package
     for field, value in message.ListFields():
         if field.type == FieldDescriptor.TYPE_BYTES and field.is_repeated:
             blobs += value
@@ -119,7 +136,7 @@ def _take_out(message: Any, mark: bytes, blobs: list[bytes]) -> None:
         elif field.type == FieldDescriptor.TYPE_BYTES:
             blobs.append(value)
             setattr(message, field.name, mark)
-        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+        elif field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.file.package == package:
             for inner in value if field.is_repeated else (value,):
                 _take_out(inner, mark, blobs)
 

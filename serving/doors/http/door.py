@@ -58,7 +58,7 @@ def new_listener(
     resources[_DOCUMENT] = Resource(get=_document(ours, wants_token=settings.auth_token_file is not None))
     if page := wanted_page(settings):
         (walk,) = [method for method in ours if method.name == "Interpolate"]
-        codec = JsonCodec(walk.request_type, pb.InterpolateResponse, settings.max_rows, background)
+        codec = _json(frame, walk.request_type, pb.InterpolateResponse, settings.max_rows, background)
         explorer = Explorer(frame, walk, codec, bodies, metrics.text, background, limit=limit)
         resources |= explorer.resources(page)
     rest = Rest(
@@ -131,7 +131,7 @@ def _resource(
     response_type = message_factory.GetMessageClass(described.output_type)
     codecs: list[Codec] = [
         ProtoCodec(),
-        JsonCodec(method.request_type, response_type, max_rows, background),
+        _json(frame, method.request_type, response_type, max_rows, background),
     ]
     web = GrpcWebMethod(answer, bodies, background, limit=limit)
     resource = Resource(
@@ -151,6 +151,15 @@ def _resource(
     if described.GetOptions().idempotency_level == _NO_SIDE_EFFECTS:
         resource.get = by_encoding(forms)
     return resource
+
+
+def _json(
+    frame: Frame, request_type: Any, response_type: Any, max_rows: int, background: Background
+) -> JsonCodec:
+    def cells() -> int:
+        return frame.record_bounds().cells
+
+    return JsonCodec(request_type, response_type, max_rows, background, cells)
 
 
 def _descriptor(method: Method) -> Any:

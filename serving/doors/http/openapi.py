@@ -16,16 +16,26 @@ Json = dict[str, Any]
 
 _INTEGERS = {
     FieldDescriptor.TYPE_INT32: ("int32", -(2**31), 2**31 - 1),
+    FieldDescriptor.TYPE_SFIXED32: ("int32", -(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_UINT32: ("uint32", 0, 2**32 - 1),
 }
-_LARGE_INTEGERS = {FieldDescriptor.TYPE_INT64: "int64", FieldDescriptor.TYPE_UINT64: "uint64"}
+_LARGE_INTEGERS = {
+    FieldDescriptor.TYPE_INT64: "int64",
+    FieldDescriptor.TYPE_SFIXED64: "int64",
+    FieldDescriptor.TYPE_UINT64: "uint64",
+}
 _FLOATS = {FieldDescriptor.TYPE_FLOAT: "float", FieldDescriptor.TYPE_DOUBLE: "double"}
 _OTHERS: dict[int, Json] = {
     FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
     FieldDescriptor.TYPE_STRING: {"type": "string"},
     FieldDescriptor.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
 }
-_TIMESTAMP = "google.protobuf.Timestamp"
+_WELL_KNOWN: dict[str, Json] = {
+    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.protobuf.Struct": {"type": "object"},
+    "google.protobuf.Value": {},
+}
+"""Messages whose JSON form is not an object of their fields."""
 _ERROR = "connect.error"
 _TOKEN = "bearer"
 _QUERY: list[Json] = [
@@ -110,8 +120,8 @@ def _path(method: Any, schemas: Json) -> Json:
 
 def _reference(message: Descriptor, schemas: Json) -> Json:
     """To the schema of a message, which is made if it is not there yet."""
-    if message.full_name == _TIMESTAMP:
-        return {"type": "string", "format": "date-time"}
+    if message.full_name in _WELL_KNOWN:
+        return _WELL_KNOWN[message.full_name]
     if message.full_name not in schemas:
         schemas[message.full_name] = {}  # so that one that holds itself ends
         schemas[message.full_name] = {

@@ -22,23 +22,44 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vae/v1/tensors.proto\x12\x06vae.v1\"F\n\x06Tensor\x12\x1f\n\x05\x64type\x18\x01 \x01(\x0e\x32\x10.vae.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x1a\n\tPngImages\x12\r\n\x05\x66iles\x18\x01 \x03(\x0c\"W\n\x06Images\x12 \n\x06tensor\x18\x01 \x01(\x0b\x32\x0e.vae.v1.TensorH\x00\x12 \n\x03png\x18\x02 \x01(\x0b\x32\x11.vae.v1.PngImagesH\x00\x42\t\n\x07\x63ontent*Q\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x02*s\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14IMAGE_FORMAT_FLOAT32\x10\x01\x12\x16\n\x12IMAGE_FORMAT_UINT8\x10\x02\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vae/v1/tensors.proto\x12\x06vae.v1\x1a\x1cgoogle/protobuf/struct.proto\"F\n\x06Tensor\x12\x1f\n\x05\x64type\x18\x01 \x01(\x0e\x32\x10.vae.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x1a\n\tPngImages\x12\r\n\x05\x66iles\x18\x01 \x03(\x0c\"W\n\x06Images\x12 \n\x06tensor\x18\x01 \x01(\x0b\x32\x0e.vae.v1.TensorH\x00\x12 \n\x03png\x18\x02 \x01(\x0b\x32\x11.vae.v1.PngImagesH\x00\x42\t\n\x07\x63ontent\"\xa5\x01\n\x07Records\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.google.protobuf.Struct\x12 \n\x07\x63olumns\x18\x02 \x01(\x0b\x32\x0f.vae.v1.Columns\x12*\n\x07unknown\x18\x03 \x01(\x0e\x32\x19.vae.v1.UnknownCategories\x12%\n\x06\x61\x62sent\x18\x04 \x01(\x0e\x32\x15.vae.v1.AbsentColumns\"*\n\x07\x43olumns\x12\x1f\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x0e.vae.v1.Column\"\xbb\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x07numbers\x18\x02 \x01(\x0b\x32\x0f.vae.v1.NumbersH\x00\x12\x1e\n\x05texts\x18\x03 \x01(\x0b\x32\r.vae.v1.TextsH\x00\x12$\n\x08\x62ooleans\x18\x04 \x01(\x0b\x32\x10.vae.v1.BooleansH\x00\x12\x1e\n\x05times\x18\x05 \x01(\x0b\x32\r.vae.v1.TimesH\x00\x12\x0f\n\x07missing\x18\x06 \x03(\x08\x42\x08\n\x06values\"\x19\n\x07Numbers\x12\x0e\n\x06values\x18\x01 \x03(\x01\"*\n\x05Texts\x12\x12\n\ndictionary\x18\x01 \x03(\t\x12\r\n\x05\x63odes\x18\x02 \x03(\x0f\"\x1a\n\x08\x42ooleans\x12\x0e\n\x06values\x18\x01 \x03(\x08\"\x1d\n\x05Times\x12\x14\n\x0cmicroseconds\x18\x01 \x03(\x10*Q\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x02*s\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14IMAGE_FORMAT_FLOAT32\x10\x01\x12\x16\n\x12IMAGE_FORMAT_UINT8\x10\x02\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x03*s\n\x11UnknownCategories\x12\"\n\x1eUNKNOWN_CATEGORIES_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNKNOWN_CATEGORIES_REFUSE\x10\x01\x12\x1b\n\x17UNKNOWN_CATEGORIES_REST\x10\x02*\x82\x01\n\rAbsentColumns\x12\x1e\n\x1a\x41\x42SENT_COLUMNS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41\x42SENT_COLUMNS_REFUSE\x10\x01\x12\x1a\n\x16\x41\x42SENT_COLUMNS_UNKNOWN\x10\x02\x12\x1a\n\x16\x41\x42SENT_COLUMNS_MISSING\x10\x03*`\n\x0cRecordFormat\x12\x1d\n\x19RECORD_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12RECORD_FORMAT_ROWS\x10\x01\x12\x19\n\x15RECORD_FORMAT_COLUMNS\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vae.v1.tensors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=221
-  _globals['_DATATYPE']._serialized_end=302
-  _globals['_IMAGEFORMAT']._serialized_start=304
-  _globals['_IMAGEFORMAT']._serialized_end=419
-  _globals['_TENSOR']._serialized_start=32
-  _globals['_TENSOR']._serialized_end=102
-  _globals['_PNGIMAGES']._serialized_start=104
-  _globals['_PNGIMAGES']._serialized_end=130
-  _globals['_IMAGES']._serialized_start=132
-  _globals['_IMAGES']._serialized_end=219
+  _globals['_DATATYPE']._serialized_start=783
+  _globals['_DATATYPE']._serialized_end=864
+  _globals['_IMAGEFORMAT']._serialized_start=866
+  _globals['_IMAGEFORMAT']._serialized_end=981
+  _globals['_UNKNOWNCATEGORIES']._serialized_start=983
+  _globals['_UNKNOWNCATEGORIES']._serialized_end=1098
+  _globals['_ABSENTCOLUMNS']._serialized_start=1101
+  _globals['_ABSENTCOLUMNS']._serialized_end=1231
+  _globals['_RECORDFORMAT']._serialized_start=1233
+  _globals['_RECORDFORMAT']._serialized_end=1329
+  _globals['_TENSOR']._serialized_start=62
+  _globals['_TENSOR']._serialized_end=132
+  _globals['_PNGIMAGES']._serialized_start=134
+  _globals['_PNGIMAGES']._serialized_end=160
+  _globals['_IMAGES']._serialized_start=162
+  _globals['_IMAGES']._serialized_end=249
+  _globals['_RECORDS']._serialized_start=252
+  _globals['_RECORDS']._serialized_end=417
+  _globals['_COLUMNS']._serialized_start=419
+  _globals['_COLUMNS']._serialized_end=461
+  _globals['_COLUMN']._serialized_start=464
+  _globals['_COLUMN']._serialized_end=651
+  _globals['_NUMBERS']._serialized_start=653
+  _globals['_NUMBERS']._serialized_end=678
+  _globals['_TEXTS']._serialized_start=680
+  _globals['_TEXTS']._serialized_end=722
+  _globals['_BOOLEANS']._serialized_start=724
+  _globals['_BOOLEANS']._serialized_end=750
+  _globals['_TIMES']._serialized_start=752
+  _globals['_TIMES']._serialized_end=781
 # @@protoc_insertion_point(module_scope)

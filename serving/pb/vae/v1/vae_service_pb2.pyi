@@ -19,48 +19,60 @@ INTERPOLATION_PATH_LINEAR: InterpolationPath
 INTERPOLATION_PATH_SPHERICAL: InterpolationPath
 
 class Neighbourhood(_message.Message):
-    __slots__ = ("image", "latent", "spread")
+    __slots__ = ("image", "latent", "record", "spread")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LATENT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
     SPREAD_FIELD_NUMBER: _ClassVar[int]
     image: _tensors_pb2.Images
     latent: _tensors_pb2.Tensor
+    record: _tensors_pb2.Records
     spread: float
-    def __init__(self, image: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latent: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., spread: _Optional[float] = ...) -> None: ...
+    def __init__(self, image: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latent: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., record: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ..., spread: _Optional[float] = ...) -> None: ...
 
 class SampleRequest(_message.Message):
-    __slots__ = ("model", "count", "seed", "first_row", "pool", "neighbourhood", "temperature", "image_format", "include_latents")
+    __slots__ = ("model", "count", "seed", "first_row", "pool", "neighbourhood", "given", "temperature", "image_format", "include_latents", "observation_temperature", "record_format", "samples")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOURHOOD_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ModelRef
     count: int
     seed: int
     first_row: int
     pool: str
     neighbourhood: Neighbourhood
+    given: _tensors_pb2.Records
     temperature: float
     image_format: _tensors_pb2.ImageFormat
     include_latents: bool
-    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., first_row: _Optional[int] = ..., pool: _Optional[str] = ..., neighbourhood: _Optional[_Union[Neighbourhood, _Mapping]] = ..., temperature: _Optional[float] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ...) -> None: ...
+    observation_temperature: float
+    record_format: _tensors_pb2.RecordFormat
+    samples: int
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ..., first_row: _Optional[int] = ..., pool: _Optional[str] = ..., neighbourhood: _Optional[_Union[Neighbourhood, _Mapping]] = ..., given: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ..., temperature: _Optional[float] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ..., observation_temperature: _Optional[float] = ..., record_format: _Optional[_Union[_tensors_pb2.RecordFormat, str]] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class SampleResponse(_message.Message):
-    __slots__ = ("model", "seed", "images", "latents")
+    __slots__ = ("model", "seed", "images", "latents", "records")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ServedModel
     seed: int
     images: _tensors_pb2.Images
     latents: _tensors_pb2.Tensor
-    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    records: _tensors_pb2.Records
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ...) -> None: ...
 
 class SampleStreamRequest(_message.Message):
     __slots__ = ("sample", "rows_per_response")
@@ -71,34 +83,38 @@ class SampleStreamRequest(_message.Message):
     def __init__(self, sample: _Optional[_Union[SampleRequest, _Mapping]] = ..., rows_per_response: _Optional[int] = ...) -> None: ...
 
 class SampleStreamResponse(_message.Message):
-    __slots__ = ("model", "seed", "images", "latents", "first_row")
+    __slots__ = ("model", "seed", "images", "latents", "first_row", "records")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ServedModel
     seed: int
     images: _tensors_pb2.Images
     latents: _tensors_pb2.Tensor
     first_row: int
-    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., first_row: _Optional[int] = ...) -> None: ...
+    records: _tensors_pb2.Records
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., first_row: _Optional[int] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ...) -> None: ...
 
 class EncodeRequest(_message.Message):
-    __slots__ = ("model", "images", "include_latents", "seed", "include_pool_probabilities", "first_row")
+    __slots__ = ("model", "images", "include_latents", "seed", "include_pool_probabilities", "first_row", "records")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_POOL_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ModelRef
     images: _tensors_pb2.Images
     include_latents: bool
     seed: int
     include_pool_probabilities: bool
     first_row: int
-    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., include_latents: bool = ..., seed: _Optional[int] = ..., include_pool_probabilities: bool = ..., first_row: _Optional[int] = ...) -> None: ...
+    records: _tensors_pb2.Records
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., include_latents: bool = ..., seed: _Optional[int] = ..., include_pool_probabilities: bool = ..., first_row: _Optional[int] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ...) -> None: ...
 
 class EncodeResponse(_message.Message):
     __slots__ = ("model", "mean", "log_var", "latents", "seed", "pool_probabilities", "pools")
@@ -119,61 +135,73 @@ class EncodeResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., mean: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., log_var: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., pool_probabilities: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., pools: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DecodeRequest(_message.Message):
-    __slots__ = ("model", "latents", "image_format")
+    __slots__ = ("model", "latents", "image_format", "record_format")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FORMAT_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ModelRef
     latents: _tensors_pb2.Tensor
     image_format: _tensors_pb2.ImageFormat
-    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ...) -> None: ...
+    record_format: _tensors_pb2.RecordFormat
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., record_format: _Optional[_Union[_tensors_pb2.RecordFormat, str]] = ...) -> None: ...
 
 class DecodeResponse(_message.Message):
-    __slots__ = ("model", "images")
+    __slots__ = ("model", "images", "records")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ServedModel
     images: _tensors_pb2.Images
-    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ...) -> None: ...
+    records: _tensors_pb2.Records
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ...) -> None: ...
 
 class ReconstructRequest(_message.Message):
-    __slots__ = ("model", "images", "image_format", "include_latents")
+    __slots__ = ("model", "images", "image_format", "include_latents", "records", "record_format")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FORMAT_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ModelRef
     images: _tensors_pb2.Images
     image_format: _tensors_pb2.ImageFormat
     include_latents: bool
-    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ...) -> None: ...
+    records: _tensors_pb2.Records
+    record_format: _tensors_pb2.RecordFormat
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ..., record_format: _Optional[_Union[_tensors_pb2.RecordFormat, str]] = ...) -> None: ...
 
 class ReconstructResponse(_message.Message):
-    __slots__ = ("model", "images", "latents")
+    __slots__ = ("model", "images", "latents", "records")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ServedModel
     images: _tensors_pb2.Images
     latents: _tensors_pb2.Tensor
-    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    records: _tensors_pb2.Records
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
-    __slots__ = ("model", "images", "samples", "seed", "first_row")
+    __slots__ = ("model", "images", "samples", "seed", "first_row", "records")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ModelRef
     images: _tensors_pb2.Images
     samples: int
     seed: int
     first_row: int
-    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., first_row: _Optional[int] = ...) -> None: ...
+    records: _tensors_pb2.Records
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., first_row: _Optional[int] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
-    __slots__ = ("model", "seed", "samples", "nelbo", "distortion", "rate", "nll", "quantile")
+    __slots__ = ("model", "seed", "samples", "nelbo", "distortion", "rate", "nll", "quantile", "column_distortion", "columns")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +210,8 @@ class ScoreResponse(_message.Message):
     RATE_FIELD_NUMBER: _ClassVar[int]
     NLL_FIELD_NUMBER: _ClassVar[int]
     QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_DISTORTION_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ServedModel
     seed: int
     samples: int
@@ -190,35 +220,77 @@ class ScoreResponse(_message.Message):
     rate: _tensors_pb2.Tensor
     nll: _tensors_pb2.Tensor
     quantile: _tensors_pb2.Tensor
-    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., samples: _Optional[int] = ..., nelbo: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., distortion: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., rate: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., nll: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., quantile: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    column_distortion: _tensors_pb2.Tensor
+    columns: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., samples: _Optional[int] = ..., nelbo: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., distortion: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., rate: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., nll: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., quantile: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., column_distortion: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., columns: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ImputeRequest(_message.Message):
+    __slots__ = ("model", "records", "draws", "samples", "seed", "first_row", "observation_temperature", "record_format")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    DRAWS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ROW_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ModelRef
+    records: _tensors_pb2.Records
+    draws: int
+    samples: int
+    seed: int
+    first_row: int
+    observation_temperature: float
+    record_format: _tensors_pb2.RecordFormat
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ..., draws: _Optional[int] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., first_row: _Optional[int] = ..., observation_temperature: _Optional[float] = ..., record_format: _Optional[_Union[_tensors_pb2.RecordFormat, str]] = ...) -> None: ...
+
+class ImputeResponse(_message.Message):
+    __slots__ = ("model", "seed", "records", "draws", "samples")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    DRAWS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    model: _models_pb2.ServedModel
+    seed: int
+    records: _tensors_pb2.Records
+    draws: int
+    samples: int
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., seed: _Optional[int] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ..., draws: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class InterpolateRequest(_message.Message):
-    __slots__ = ("model", "images", "latents", "steps", "path", "image_format", "include_latents")
+    __slots__ = ("model", "images", "latents", "records", "steps", "path", "image_format", "include_latents", "record_format")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FORMAT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_LATENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FORMAT_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ModelRef
     images: _tensors_pb2.Images
     latents: _tensors_pb2.Tensor
+    records: _tensors_pb2.Records
     steps: int
     path: InterpolationPath
     image_format: _tensors_pb2.ImageFormat
     include_latents: bool
-    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., steps: _Optional[int] = ..., path: _Optional[_Union[InterpolationPath, str]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ...) -> None: ...
+    record_format: _tensors_pb2.RecordFormat
+    def __init__(self, model: _Optional[_Union[_models_pb2.ModelRef, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ..., steps: _Optional[int] = ..., path: _Optional[_Union[InterpolationPath, str]] = ..., image_format: _Optional[_Union[_tensors_pb2.ImageFormat, str]] = ..., include_latents: bool = ..., record_format: _Optional[_Union[_tensors_pb2.RecordFormat, str]] = ...) -> None: ...
 
 class InterpolateResponse(_message.Message):
-    __slots__ = ("model", "images", "latents")
+    __slots__ = ("model", "images", "latents", "records")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.ServedModel
     images: _tensors_pb2.Images
     latents: _tensors_pb2.Tensor
-    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    records: _tensors_pb2.Records
+    def __init__(self, model: _Optional[_Union[_models_pb2.ServedModel, _Mapping]] = ..., images: _Optional[_Union[_tensors_pb2.Images, _Mapping]] = ..., latents: _Optional[_Union[_tensors_pb2.Tensor, _Mapping]] = ..., records: _Optional[_Union[_tensors_pb2.Records, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

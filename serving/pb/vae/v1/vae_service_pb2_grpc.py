@@ -27,7 +27,9 @@ if _version_not_supported:
 
 class VaeServiceStub(object):
     """VaeService samples from, encodes with and decodes with variational
-    autoencoders. Every call takes and gives many rows.
+    autoencoders. Every call takes and gives many rows: images or, of a model of
+    tables, records. What is said of images below holds for records as well, unless
+    it says otherwise.
 
     Errors of this service carry google.rpc.ErrorInfo (domain "vaeserve"), and
     BadRequest, ResourceInfo or RetryInfo where they fit. Those that gRPC gives by
@@ -73,6 +75,11 @@ class VaeServiceStub(object):
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=vae_dot_v1_dot_vae__service__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.Impute = channel.unary_unary(
+                '/vae.v1.VaeService/Impute',
+                request_serializer=vae_dot_v1_dot_vae__service__pb2.ImputeRequest.SerializeToString,
+                response_deserializer=vae_dot_v1_dot_vae__service__pb2.ImputeResponse.FromString,
+                _registered_method=True)
         self.Interpolate = channel.unary_unary(
                 '/vae.v1.VaeService/Interpolate',
                 request_serializer=vae_dot_v1_dot_vae__service__pb2.InterpolateRequest.SerializeToString,
@@ -97,7 +104,9 @@ class VaeServiceStub(object):
 
 class VaeServiceServicer(object):
     """VaeService samples from, encodes with and decodes with variational
-    autoencoders. Every call takes and gives many rows.
+    autoencoders. Every call takes and gives many rows: images or, of a model of
+    tables, records. What is said of images below holds for records as well, unless
+    it says otherwise.
 
     Errors of this service carry google.rpc.ErrorInfo (domain "vaeserve"), and
     BadRequest, ResourceInfo or RetryInfo where they fit. Those that gRPC gives by
@@ -148,6 +157,15 @@ class VaeServiceServicer(object):
         """Score says how well the model explains each image: its negative evidence
         lower bound, for anomaly detection, and a tighter estimate of its
         likelihood. FAILED_PRECONDITION for a model that offers none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Impute(self, request, context):
+        """Impute fills the unknown and missing cells of records, by draws from what the
+        model makes of the others. FAILED_PRECONDITION for a model that is not of
+        tables, or offers no Score.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +234,11 @@ def add_VaeServiceServicer_to_server(servicer, server):
                     request_deserializer=vae_dot_v1_dot_vae__service__pb2.ScoreRequest.FromString,
                     response_serializer=vae_dot_v1_dot_vae__service__pb2.ScoreResponse.SerializeToString,
             ),
+            'Impute': grpc.unary_unary_rpc_method_handler(
+                    servicer.Impute,
+                    request_deserializer=vae_dot_v1_dot_vae__service__pb2.ImputeRequest.FromString,
+                    response_serializer=vae_dot_v1_dot_vae__service__pb2.ImputeResponse.SerializeToString,
+            ),
             'Interpolate': grpc.unary_unary_rpc_method_handler(
                     servicer.Interpolate,
                     request_deserializer=vae_dot_v1_dot_vae__service__pb2.InterpolateRequest.FromString,
@@ -246,7 +269,9 @@ def add_VaeServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class VaeService(object):
     """VaeService samples from, encodes with and decodes with variational
-    autoencoders. Every call takes and gives many rows.
+    autoencoders. Every call takes and gives many rows: images or, of a model of
+    tables, records. What is said of images below holds for records as well, unless
+    it says otherwise.
 
     Errors of this service carry google.rpc.ErrorInfo (domain "vaeserve"), and
     BadRequest, ResourceInfo or RetryInfo where they fit. Those that gRPC gives by
@@ -408,6 +433,33 @@ class VaeService(object):
             '/vae.v1.VaeService/Score',
             vae_dot_v1_dot_vae__service__pb2.ScoreRequest.SerializeToString,
             vae_dot_v1_dot_vae__service__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Impute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vae.v1.VaeService/Impute',
+            vae_dot_v1_dot_vae__service__pb2.ImputeRequest.SerializeToString,
+            vae_dot_v1_dot_vae__service__pb2.ImputeResponse.FromString,
             options,
             channel_credentials,
             insecure,

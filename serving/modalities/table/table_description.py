@@ -1,0 +1,51 @@
+"""What GetModel says of a table: its columns, and what may be in them."""
+
+import json
+
+from google.protobuf import json_format
+
+from serving.bundle.tables import (
+    BooleanColumn,
+    CategoryColumn,
+    Column,
+    ConstantColumn,
+    IdentifierColumn,
+    NumericColumn,
+    Schema,
+    TimestampColumn,
+)
+from serving.pb.vae.v1 import models_pb2
+
+_MOST_CATEGORIES = 1000
+"""Of a column: a list of all models fits a message."""
+
+
+def table_of(schema: Schema) -> models_pb2.Table:
+    return models_pb2.Table(
+        columns=[_column(column) for column in schema.columns],
+        label=schema.label or "",
+        orders=[models_pb2.ColumnOrder(least=low, most=high) for low, high in schema.orders],
+    )
+
+
+def _column(column: Column) -> models_pb2.TableColumn:
+    found = models_pb2.TableColumn(name=column.name, type=column.type)
+    if isinstance(column, ConstantColumn):
+        json_format.Parse(json.dumps(column.value), found.constant)
+        return found
+    if isinstance(column, IdentifierColumn):
+        found.made_anew = True
+        return found
+    found.nullable = column.nullable
+    if isinstance(column, CategoryColumn):
+        found.categories.extend(column.categories[:_MOST_CATEGORIES])
+        found.category_count = len(column.categories)
+        found.has_rest = column.rest
+    elif not isinstance(column, BooleanColumn):
+        found.least, found.most = column.bounds
+    if isinstance(column, NumericColumn):
+        found.integer = column.integer
+    if isinstance(column, TimestampColumn):
+        found.resolution = column.resolution
+        found.has_zone = column.zone == "utc"
+    return found
