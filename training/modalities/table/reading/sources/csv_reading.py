@@ -43,7 +43,7 @@ def read_csv(path: Path, content: bytes, separator: str | None) -> tuple[pa.Tabl
     """
     encoding, words = _encoding(path, content)
     text = content if encoding == "utf-8" else content.decode(encoding).encode()
-    text = text.removeprefix(b"\xef\xbb\xbf")
+    text = text.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n") + b"\n"
     sample = text[:_SAMPLE].decode(errors="ignore")
     separator = separator or _separator(sample)
     columns = len(
