@@ -29,7 +29,7 @@ Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 TimeRemaining = Callable[[], float | None]
 
-IMPUTE_SAMPLES = 64
+IMPUTE_SAMPLES = 32
 """Of the posterior of each row to be filled, if the request does not say."""
 GIVEN_SAMPLES = 1024
 """Of the posterior of given cells, for each block of rows that are drawn from it, in the same case."""

@@ -28,6 +28,8 @@ _WITHOUT_MODEL = ""
 """Label of a call that is about no model."""
 _RETRY_AFTER_S = 0.1
 """Of a call that is one too many: by then others have ended."""
+_WIDE_ROW = 1 << 14
+"""Cells besides: of a row that is far too wide it is told which column the table has not."""
 _DRAIN_POLL_S = 0.02
 _QUIET_S = 0.1
 _SETTLE_S = 2.0
@@ -185,9 +187,11 @@ class Frame:
     def record_bounds(self) -> RecordBounds:
         """Of a request's rows, for the tables that are served."""
         tables = [model for model in self._repository.models if model.modality.cells]
+        if not tables:
+            return NO_RECORDS
         return RecordBounds(
-            max((model.max_rows * model.modality.cells for model in tables), default=0),
-            max((model.max_rows * model.modality.row_bytes for model in tables), default=0),
+            _WIDE_ROW + max(model.max_rows * model.modality.cells for model in tables),
+            max(model.max_rows * model.modality.row_bytes for model in tables),
         )
 
     def admit(self, call: Call) -> None:
