@@ -1,5 +1,7 @@
 """Schemas of tables, of any kind that is allowed and one that is small and known."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ DAY = 86400.0
 def number(name, edges, *, integer=False, decimals=None, nullable=False, width=1.0, bounds=None, atoms=()):
     """A column whose score is its value over ``width``, with bins between these edges, or points of ``atoms``."""
     edges = [float(edge) for edge in edges]
-    inside = list(zip(edges, edges[1:], strict=False))
+    inside = list(pairwise(edges))
     if integer:
         least, most = [np.ceil(low) for low, _ in inside], [np.ceil(high) - 1 for _, high in inside]
     else:
@@ -98,7 +100,8 @@ def columns(draw, name):
     if kind == "boolean":
         return BooleanColumn(name=name, nullable=nullable)
     days = draw(st.lists(st.integers(-1000, 30000), min_size=2, max_size=5, unique=True).map(sorted))
-    return dates(name, days, nullable=nullable, zone=draw(st.sampled_from(["utc", "local"])))
+    zone, resolution = draw(st.sampled_from([("utc", 1.0), ("local", DAY), ("local", 60.0)]))
+    return dates(name, days, nullable=nullable, zone=zone, resolution=resolution)
 
 
 @st.composite

@@ -7,6 +7,7 @@ draws from the same p(x|z). numpy and pydantic alone.
 from serving.bundle.tables.cells import MISSING, OBSERVED, UNKNOWN, CellError, Cells
 from serving.bundle.tables.coercion import cells_of_columns, cells_of_rows
 from serving.bundle.tables.column_kinds import (
+    MOST_COLUMNS,
     REST,
     Bins,
     BooleanColumn,
@@ -30,6 +31,7 @@ from serving.bundle.tables.value_text import text_of
 __all__ = [
     "LARGEST_SCORE",
     "MISSING",
+    "MOST_COLUMNS",
     "MOST_PARAMETERS",
     "OBSERVED",
     "REST",

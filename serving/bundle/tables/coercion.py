@@ -161,7 +161,7 @@ def _checked(column: NumericColumn, numbers: Doubles, told: NDArray[np.bool_]) -
     if (bad & told).any():
         row = int(np.flatnonzero(bad & told)[0])
         kind = "a whole number" if column.integer else "a finite number"
-        raise CellError(column.name, row, f"{kind} of at most {largest:g}", f"{numbers[row]:.17g}")
+        raise CellError(column.name, row, f"{kind} of at most {largest:g}", f"{float(numbers[row])!r}")
     return np.where(told, numbers, 0.0)
 
 

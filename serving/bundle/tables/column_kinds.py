@@ -183,6 +183,8 @@ class TimestampColumn(_Number):
     def _in_calendar(self) -> Self:
         if not FIRST_SECOND <= self.bounds[0] <= self.bounds[1] <= LAST_SECOND + 1:
             raise ValueError("bounds: want the years 1 to 9999, in seconds since 1970")
+        if self.resolution == RESOLUTIONS[0] and self.zone == "utc":
+            raise ValueError("zone: want local of dates, which are written without a zone")
         return self
 
 

@@ -27,8 +27,8 @@ from tqdm import tqdm
 from serving.pictures.picture_arrays import Stored, as_stored
 from training.config import FitConfig
 from training.data.dataset import CHUNK, Dataset, Split
-from training.data.idx import default_cache
-from training.data.splits import Arrays, checked_form, split_rows, update_digest
+from training.modalities.image.data.idx import default_cache
+from training.modalities.image.data.splits import Arrays, checked_form, split_rows, update_digest
 from training.training_error import TrainingError
 
 LIMIT = 2 * 2**30

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from training.config import FitConfig
 from training.data.dataset import Dataset
-from training.data.download import SOURCES, Source, fetch
-from training.data.splits import Arrays, checked_images, content_sha256, take
+from training.modalities.image.data.download import SOURCES, Source, fetch
+from training.modalities.image.data.splits import Arrays, checked_images, content_sha256, take
 from training.training_error import TrainingError
 
 VALIDATION_START = 50_000

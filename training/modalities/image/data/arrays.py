@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from serving.pictures.picture_arrays import ArrayError, channels_first, read_arrays
 from training.config import FitConfig
-from training.data import memory_mapped
 from training.data.dataset import Dataset
-from training.data.splits import Arrays, checked_images, named_labels, split_by_seed
+from training.modalities.image.data import memory_mapped
+from training.modalities.image.data.splits import Arrays, checked_images, named_labels, split_by_seed
 from training.training_error import TrainingError
 
 log = logging.getLogger(__name__)

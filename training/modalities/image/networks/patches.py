@@ -2,8 +2,8 @@
 
 A stem takes patches of p×p pixels at once, so no layer ever convolves at full resolution, where a channel
 costs most and sees least: the first map has a side of about 32, and no residual blocks. From there on stages
-halve it as in ``training.models.conv``, and channels double. Any shape fits: what does not divide is padded
-on the way down and cropped on the way up.
+halve it as in ``conv``, and channels double. Any shape fits: what does not divide is padded on the way down
+and cropped on the way up.
 
 Latents are a vector, or a map (C, H, W) as autoencoders of latent diffusion have it (arXiv:2112.10752):
 then the stages end where the map has H×W.
@@ -15,7 +15,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.conv import ResidualBlock, Upsample, channels_last
+from training.modalities.image.networks.conv import ResidualBlock, Upsample, channels_last
 from training.models.posterior_head import LOG_VAR_RANGE, PosteriorHead
 from training.training_error import TrainingError
 

@@ -35,7 +35,7 @@ def bytes_per_image(model: VAE) -> int:
         kept[_storage(tensor)] = tensor  # held, so that no other storage gets its address
         return tensor
 
-    image = torch.empty((1, *model.image_shape), device="meta")
+    image = torch.empty((1, *model.data_shape), device="meta")
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         mean, log_var = model.encoder(image)
         latent = mean + (0.5 * log_var).exp()

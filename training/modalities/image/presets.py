@@ -1,21 +1,13 @@
-"""Presets, and the way from what the user said to a config with nothing left open."""
+"""Presets for images, and what of a config their shape decides."""
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.config import FitConfig, as_shape, flag
+from training.config import FitConfig, as_shape
+from training.modalities.resolution import Preset, described, explicit_values, fitting, settled
 
 if TYPE_CHECKING:  # so that --help needs no torch
     from training.data import Dataset
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Values below those that the user gives; in steps, not in seconds, so a run is the same everywhere."""
-
-    summary: str
-    values: dict[str, Any]
 
 
 MANY_IMAGES: dict[str, Any] = {
@@ -81,8 +73,6 @@ FEW_IMAGES = 20_000
 TINY_PIXELS = 16 * 16
 
 DEFAULT_WIDTH = {"mlp": 512, "conv": 32, "patches": 32}
-IMPORTANCE_SAMPLES = 5
-"""Of an IWAE; where most of the gain for its cost is (arXiv:1509.00519, table 1)."""
 
 
 def choose(dataset: "Dataset") -> str:
@@ -97,7 +87,7 @@ def _preset_values(
     preset: str, image_shape: tuple[int, int, int], explicit: dict[str, Any]
 ) -> dict[str, Any]:
     """Those of a preset for images of this size; a map of latents has no flow unless it is asked for."""
-    from training.models.large.patches import default_map
+    from training.modalities.image.networks.patches import default_map
 
     values = PRESETS[preset].values
     if isinstance(explicit.get("latent"), tuple | list):
@@ -111,49 +101,17 @@ def _preset_values(
     return values | LARGE | {"latent": default_map(image_shape)}
 
 
-def _fitting(values: dict[str, Any], explicit: dict[str, Any], processes: int) -> dict[str, Any]:
-    """A preset's values, but for those that do not go with what the user set, or with several processes."""
-    left_out = set()
-    if "epochs" in explicit:
-        left_out.add("steps")
-    if explicit.get("model") == "ae" or explicit.get("latent") == 1 or explicit.get("free_bits"):
-        left_out.add("prior")
-    if explicit.get("free_bits") or explicit.get("beta", 1.0) != 1:
-        left_out.add("model")
-    model = explicit.get("model", "vae" if "model" in left_out else values.get("model", "vae"))
-    if model != "iwae":
-        left_out.add("importance_from")
-    if explicit.get("network") == "mlp" or explicit.get("accumulate", 1) > 1 or processes > 1:
-        left_out.add("dropout")
-    return {name: value for name, value in values.items() if name not in left_out}
-
-
 def resolve(config: FitConfig, dataset: "Dataset", *, processes: int = 1) -> FitConfig:
-    """The config as it will be run and saved: a preset below what was set explicitly, nothing "auto".
+    """See ``training.modalities.resolve``."""
+    from training.modalities.image.networks import check_latents
 
-    Resolving a resolved config changes nothing. ``processes``: that share the training.
-
-    Raises:
-        TrainingError: the result contradicts itself.
-    """
-    from training.fit.devices import find_device, has_bfloat16
-    from training.models import check_latents
-
-    explicit = {
-        name: value for name, value in config.model_dump(exclude_unset=True).items() if value is not None
-    }
+    explicit = explicit_values(config)
     preset = config.preset or choose(dataset)
-    defaults = _fitting(_preset_values(preset, dataset.image_shape, explicit), explicit, processes)
+    defaults = fitting(_preset_values(preset, dataset.image_shape, explicit), explicit, processes)
     values = FitConfig.parse(defaults | explicit | {"preset": preset}).model_dump()
-    values["batch_size"] = min(values["batch_size"], len(dataset.train))
-    if values["epochs"] is not None:
-        values["steps"] = values["epochs"] * (len(dataset.train) // values["batch_size"])
-        values["epochs"] = None
     check_latents(as_shape(values["latent"]), values["network"], dataset.image_shape)
     if values["width"] is None:
         values["width"] = DEFAULT_WIDTH[values["network"]]
-    if values["model"] == "iwae" and values["importance_samples"] is None:
-        values["importance_samples"] = IMPORTANCE_SAMPLES
     if values["likelihood"] == "auto":
         values["likelihood"] = "bernoulli" if dataset.image_shape[0] == 1 else "gaussian"
     if values["clip"] is None:
@@ -161,15 +119,9 @@ def resolve(config: FitConfig, dataset: "Dataset", *, processes: int = 1) -> Fit
         values["clip"] = 200.0 if values["likelihood"] == "bernoulli" else per_image
     if values["binarisation"] == "auto":
         values["binarisation"] = "dynamic" if values["likelihood"] == "bernoulli" else "none"
-    if values["precision"] == "auto":
-        values["precision"] = "bfloat16" if has_bfloat16(find_device(config.device)) else "float32"
-    return FitConfig.parse(values)
+    return settled(values, rows=len(dataset.train))
 
 
 def describe_presets() -> str:
     """For ``--help``."""
-    lines = []
-    for name, preset in PRESETS.items():
-        flags = " ".join(f"{flag(key)} {value}" for key, value in preset.values.items())
-        lines.append(f"  {name:<10}{preset.summary}: {flags}")
-    return "\n".join(lines)
+    return described(PRESETS)

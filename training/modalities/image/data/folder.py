@@ -22,11 +22,11 @@ from serving.pictures.picture_files import (
 )
 from serving.pictures.picture_folders import FolderError, LeftOut, Listing, left_out_line, listing
 from training.config import FitConfig
-from training.data import memory_mapped
 from training.data.dataset import Dataset
 from training.data.label_names import composed, wrong_label
-from training.data.picture_readers import PictureReaders
-from training.data.splits import Arrays, checked_images, named_labels, split_by_seed
+from training.modalities.image.data import memory_mapped
+from training.modalities.image.data.picture_readers import PictureReaders
+from training.modalities.image.data.splits import Arrays, checked_images, named_labels, split_by_seed
 from training.training_error import TrainingError
 
 AHEAD = 512

@@ -4,7 +4,7 @@ import numpy as np
 
 from training.config import FitConfig
 from training.data.dataset import Dataset
-from training.data.splits import Arrays, split_by_seed
+from training.modalities.image.data.splits import Arrays, split_by_seed
 
 LARGEST = 16
 

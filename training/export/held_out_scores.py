@@ -1,4 +1,4 @@
-"""The score: how well a model explains an image, as one graph (``score.onnx``)."""
+"""What the score says of images that a model was not trained on."""
 
 import logging
 from collections.abc import Sequence
@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.data import to_unit
-from training.models.flow import RealNVP
-from training.models.gaussians import gaussian_kl, gaussian_log_density
-from training.models.likelihoods import Likelihood
 from training.models.portions import images_at_once
-from training.models.priors import StandardNormal
 from training.training_error import TrainingError
 
 log = logging.getLogger(__name__)
@@ -27,56 +23,6 @@ REFERENCE_DRAWS = 4
 """Of each posterior. The spread between draws, a few nats, is small beside the one between images."""
 SEED = 0
 ROWS_AT_ONCE = 250
-
-
-class Score(nn.Module):
-    """Distortion, rate and importance weights of images, in nats summed over pixels and latents.
-
-    Args:
-        encoder: image [B, C, H, W] in [0, 1] → (mean, log_var), each [B, *latent_shape].
-        decoder: latent [n, *latent_shape] → logits [n, P, H, W] of ``likelihood``.
-        likelihood: p(x|z).
-        prior: p(z).
-    """
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        likelihood: Likelihood,
-        prior: StandardNormal | RealNVP,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.likelihood = likelihood
-        self.prior = prior
-
-    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Distortion and rate [B], and log_weight [B, k], of B images with k draws each.
-
-        Shapes: image [B, C, H, W] in [0, 1]; noise [B, k, *latent_shape] ~ N(0, I).
-
-        Distortion -log p(x|z) and rate are means over the k draws of q(z|x), the rate in closed form where
-        the prior is N(0, I); ``log_weight`` is log p(x|z) + log p(z) - log q(z|x) of each draw, so that
-        -logmeanexp over k estimates -log p(x): Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519),
-        equation 8. distortion + rate is -ELBO.
-
-        A Bernoulli likelihood takes the image as it is: for grey pixels the distortion is the mean over all
-        binary images with these chances, given the posterior of the grey one. The exact -ELBO of a model
-        trained on binarised images wants binary images. A discretised likelihood takes an image between its
-        256 levels for the nearest one.
-        """
-        mean, log_var = self.encoder(image)
-        draws = noise.transpose(0, 1)
-        latent = mean + (0.5 * log_var).exp() * draws  # [k, B, *latent_shape]
-        logits = self.decoder(latent.flatten(0, 1)).unflatten(0, draws.shape[:2])
-        log_prob = self.likelihood.log_prob(image, logits)
-        posterior = gaussian_log_density(latent, mean, log_var)
-        estimates = posterior - self.prior.log_prob(latent)
-        closed_form = self.prior.name == "standard_normal"
-        rate = gaussian_kl(mean, log_var) if closed_form else estimates.mean(dim=0)
-        return -log_prob.mean(dim=0), rate, (log_prob - estimates).transpose(0, 1)
 
 
 class HeldOutScores(NamedTuple):
@@ -125,7 +71,7 @@ def held_out_scores(
     nelbo = []
     for rows in chosen.split(images_at_once(images.shape[1:], most=ROWS_AT_ONCE, samples=REFERENCE_DRAWS)):
         noise = torch.randn((len(rows), REFERENCE_DRAWS, *latent_shape), generator=source)
-        distortion, rate, _ = score(to_unit(images[rows]), noise)
+        distortion, rate, *_ = score(to_unit(images[rows]), noise)
         nelbo.append(distortion + rate)
     scores = torch.cat(nelbo)
     if not scores.isfinite().all():
