@@ -1,8 +1,8 @@
 """Rows of which a part is known: the rest is drawn from what the model makes of it.
 
-By sampling importance resampling: samples of the posterior that the encoder gives for what is known, each
-weighed by how well it explains that (the score graph tells), and one of them chosen for every draw. What
-p(x|z) of its latent gives fills the row.
+By sampling importance resampling, with truncated weights: samples of the posterior that the encoder gives for
+what is known, each weighed by how well it explains that (the score graph tells), and one of them chosen for
+every draw. What p(x|z) of its latent gives fills the row.
 
 Source: Mattei & Frellsen 2019, "MIWAE: deep generative modelling and imputation of incomplete data sets",
 arXiv:1812.02633.
@@ -29,7 +29,7 @@ Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 TimeRemaining = Callable[[], float | None]
 
-IMPUTE_SAMPLES = 32
+IMPUTE_SAMPLES = 128
 """Of the posterior of each row to be filled, if the request does not say."""
 GIVEN_SAMPLES = 1024
 """Of the posterior of given cells, for each block of rows that are drawn from it, in the same case."""

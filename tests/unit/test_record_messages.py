@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from google.protobuf import json_format
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.bundle.tables import Cells, cells_of_rows, column_values, draw
@@ -65,9 +65,6 @@ def same(one, other):
 @given(table_schemas.schemas(), st.integers(1, 30), st.integers(0, 1000))
 async def test_what_is_written_is_read_back(schema, rows, seed):
     """Cells of any table come back from either form, each a message that protobuf reads."""
-    assume(
-        all(getattr(column, "zone", "") != "utc" for column in schema.columns)
-    )  # days of a zone have no text
     cells, modality = drawn(schema, rows, seed), modality_of(schema)
     for write in (record_writing.rows_of, record_writing.columns_of):
         message = tensors_pb2.Records.FromString(write(modality, cells, 5, {}))

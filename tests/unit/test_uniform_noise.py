@@ -40,13 +40,25 @@ def test_is_uniform_and_of_its_own():
 
 def test_samples_are_chosen_as_their_weights_say():
     """Of 100,000 draws each sample gets its share, to four standard deviations."""
-    shares = np.array([0.1, 0.0, 0.6, 0.3])
+    shares = np.array([0.2, 0.0, 0.45, 0.35])  # none above the bound of 1/2
     with np.errstate(divide="ignore"):
         log_weights = np.log(shares)[None] + 700.0  # beyond what exp holds
     chosen = resample(log_weights, uniform(3, 0, 1, 100_000))
     came = np.bincount(chosen[0], minlength=4) / 100_000
     assert came[1] == 0
     np.testing.assert_allclose(came, shares, atol=4 * np.sqrt(0.25 / 100_000))
+
+
+def test_weights_are_truncated():
+    """At the mean times √samples: one that is 1,000 times each of 15 others counts as 254 times."""
+    log_weights = np.zeros((1, 16))
+    log_weights[0, 5] = 40.0
+    chosen = resample(log_weights, uniform(3, 0, 1, 1000))
+    assert set(chosen[0]) == {5}, "the others are nothing beside it, cut off or not"
+    log_weights[0, 5] = np.log(1000.0)
+    bound = (15 + 1000) / 16 * 4
+    chosen = resample(log_weights, uniform(3, 0, 1, 100_000))
+    assert abs((chosen == 5).mean() - bound / (bound + 15)) < 0.005
 
 
 @given(hnp.arrays(np.float64, (3, 5), elements=st.floats(-50, 50)), st.integers(0, 2), SEEDS)
