@@ -55,7 +55,8 @@ export class Models {
    */
   find(name, version) {
     if (!this.list.length) {
-      const what = this.#others.length ? 'No model of images is in service, and no other is shown here.' : 'No model is in service.';
+      const isOther = this.#others.length > 0;
+      const what = isOther ? 'No model of images is in service, and no other is shown here.' : 'No model is in service.';
       return { model: null, words: `${what} ${this.#reasons()}` };
     }
     const named = this.list.filter(({ model }) => name === null || model.name === name);
