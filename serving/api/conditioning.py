@@ -10,6 +10,7 @@ arXiv:1812.02633.
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -153,7 +154,10 @@ async def evidence_of(
 ) -> Evidence:
     """Raises InvalidInput, and as ``Batcher.submit``; NotOffered for a model whose rows cannot be filled."""
     check_fills(model)
-    with model.expect("encoder", given.rows_said(max_rows), time_remaining()):
-        partial = await given.read_partial(max_rows, background)
-    mean, log_var = await model.encode(partial.rows, time_remaining(), continues=True)
+    said = given.rows_said(max_rows)
+    with ExitStack() as places:
+        scorer_of(model.scorer, model.name).keep_places(places, said, samples, time_remaining())
+        with model.expect("encoder", said, time_remaining()):
+            partial = await given.read_partial(max_rows, background)
+        mean, log_var = await model.encode(partial.rows, time_remaining(), continues=True)
     return Evidence(model, seed, samples, partial, mean, log_var, background)

@@ -1,5 +1,6 @@
 """Cells that are filled, and records that are drawn of which some cells are known."""
 
+import asyncio
 from collections import Counter
 
 import grpc
@@ -113,6 +114,31 @@ async def test_parts_of_a_seed_are_the_whole(stub):  # noqa: F811
     together = rows_of(await stub.Impute(filling))
     alone = pb.ImputeRequest(model=PEOPLE, records=records(HOLES[1:2]), seed=3, draws=3, first_row=1)
     assert rows_of(await stub.Impute(alone)) == together[3:6]
+
+
+async def test_a_seed_knows_nothing_of_its_neighbours(stub):  # noqa: F811
+    """Asked for among many others at once, rows are what they are alone."""
+    given = records([{"age": 25}])
+    requests = [
+        *(pb.SampleRequest(model=PEOPLE, count=5, seed=seed, given=given, samples=40) for seed in range(6)),
+        *(pb.ImputeRequest(model=PEOPLE, records=records(HOLES), seed=seed) for seed in range(6)),
+        *(pb.SampleRequest(model=PEOPLE, count=50, seed=seed) for seed in range(6)),
+    ]
+
+    async def answer(request):
+        return rows_of(await getattr(stub, type(request).__name__.removesuffix("Request"))(request))
+
+    together = await asyncio.gather(*map(answer, requests))
+    assert together == [await answer(request) for request in requests]
+
+
+async def test_a_deadline_that_cannot_be_kept_is_refused_at_once(stub):  # noqa: F811
+    """For all that the samples take, before any of it is drawn."""
+    many = pb.ImputeRequest(model=PEOPLE, records=records(HOLES * 100), samples=10_000)
+    await stub.Impute(pb.ImputeRequest(model=PEOPLE, records=records(HOLES)))
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await stub.Impute(many, timeout=0.5)
+    assert refusal.value.code().name == "DEADLINE_EXCEEDED"
 
 
 BAD = {

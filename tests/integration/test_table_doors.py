@@ -1,6 +1,8 @@
 """Tables behind both doors, and as Open Inference Protocol sees them."""
 
 import json
+import re
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -72,6 +74,15 @@ async def test_both_doors_give_the_same(server, client, method, asked):
     assert "\n" not in status.message
     for failed in (answer, text):
         assert plain(failed.json()) == error_of(status)
+
+
+async def test_the_line_that_readers_are_given(client):
+    """What docs/calling.md tells to send is taken as it is printed."""
+    page = (Path(__file__).parents[2] / "docs" / "calling.md").read_text()
+    (body,) = re.findall(r"VaeService/Score --json '(\{.*?\})'$", page, re.DOTALL | re.MULTILINE)
+    answer = await http_calls.connect_json(client, "Score", json.loads(body))
+    assert answer.status_code == 200
+    assert answer.json()["columns"][:2] == ["age", "work"]
 
 
 async def test_json_is_what_people_write(client):
