@@ -12,13 +12,10 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.bundle.tables import OBSERVED, Cells, Number, Schema
+from training.modalities.table.evaluation.associations import Codes, Doubles, correlation, cramers_v_of
 from training.modalities.table.evaluation.taken import Row, Taken, at_most
-
-Doubles = NDArray[np.float64]
-Codes = NDArray[np.int64]
 
 MOST_ROWS: Final = 50_000
 """Of each table, as SDMetrics takes them."""
@@ -91,7 +88,7 @@ def pair_scores(schema: Schema, real: Cells, synthetic: Cells, *, seed: int = 0)
     found = []
     for i, j in _pairs(len(names), seed):
         if numeric[i] and numeric[j]:
-            of_real, of_synthetic = (_correlation(cells, i, j) for cells in (real, synthetic))
+            of_real, of_synthetic = (correlation(cells, i, j) for cells in (real, synthetic))
             score, strength = 1 - abs(of_real - of_synthetic) / 2, abs(of_real)
             limit = STRONG_CORRELATION
         else:
@@ -125,21 +122,6 @@ def _total_variation(a: Doubles, b: Doubles) -> float:
     return float(np.abs(shares[0] - shares[1]).sum()) / 2
 
 
-def _correlation(cells: Cells, i: int, j: int) -> float:
-    """Pearson's r over rows that have both; NaN where one of them does not vary."""
-    there = (cells.states[:, [i, j]] == OBSERVED).all(axis=1)
-    pair = cells.values[there][:, [i, j]]
-    if len(pair) < 2:
-        return float("nan")
-    centred = pair - pair.mean(axis=0)
-    scale = np.abs(centred).max(axis=0)
-    if not (np.ptp(pair, axis=0) > 0).all():
-        return float("nan")
-    centred /= scale  # squares of numbers as large as 1e100 are finite
-    norms = np.sqrt((centred**2).sum(axis=0))
-    return float(np.clip((centred[:, 0] * centred[:, 1]).sum() / norms.prod(), -1, 1))
-
-
 def _coded(cells: Cells, numeric: list[bool]) -> Codes:
     """[n, C] category, 0 where it is missing, or interval of a number."""
     codes = np.zeros(cells.values.shape, np.int64)
@@ -168,18 +150,7 @@ def _contingency(real: tuple[Codes, Codes], synthetic: tuple[Codes, Codes]) -> t
     shares, other_shares = counts / len(real[0]), other_counts / len(synthetic[0])
     _, here, there = np.intersect1d(cells, others, assume_unique=True, return_indices=True)
     common = float(np.minimum(shares[here], other_shares[there]).sum())  # of both: 1 − total variation
-    return common, _cramers_v(cells // width, cells % width, shares, len(real[0]))
-
-
-def _cramers_v(rows: Codes, columns: Codes, shares: Doubles, count: int) -> float:
-    """From the cells that are not empty; the others add 1 − Σ of what these expect to chi²."""
-    row_shares = np.bincount(rows, shares)[rows]
-    column_shares = np.bincount(columns, shares)[columns]
-    sides = min(len(np.unique(rows)), len(np.unique(columns))) - 1
-    if sides < 1:
-        return 0.0
-    phi_squared = float((shares**2 / (row_shares * column_shares)).sum()) - 1
-    return float(np.sqrt(max(phi_squared, 0.0) / sides))
+    return common, cramers_v_of(cells // width, cells % width, shares)
 
 
 def _of(pairs: list[Pair], column: str) -> list[float]:
