@@ -1,0 +1,58 @@
+"""Figures of several seeds: their means and spreads, as JSON and as a table in Markdown."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+RESULTS = Path(__file__).parents[1] / "results" / "tables"
+Figures = Mapping[str, float]
+
+
+def summary(rows: Iterable[tuple[str, Figures]]) -> dict[str, dict[str, list[float]]]:
+    """Contender to figure to all its values."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, figures in rows:
+        for key, value in figures.items():
+            found.setdefault(name, {}).setdefault(key, []).append(float(value))
+    return found
+
+
+def markdown(title: str, found: Mapping[str, Mapping[str, list[float]]], columns: Mapping[str, int]) -> str:
+    """A line a contender; a spread behind the mean where there are several values. ``columns``: decimals."""
+    lines = [f"| {title} | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for name, figures in found.items():
+        cells = [_cell(figures.get(key, []), decimals) for key, decimals in columns.items()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write(name: str, taken: Mapping[str, Any], text: str, folder: Path) -> None:
+    """``name.json`` with the machine, and ``name.md``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"machine": machine(), **taken}
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(text.rstrip() + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on; times are only worth as much as what else ran then."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[1],
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _cell(values: list[float], decimals: int) -> str:
+    if not values:
+        return ""
+    mean = f"{np.mean(values):.{decimals}f}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{decimals}f}"
