@@ -159,8 +159,8 @@ class TrainingOptions(Options):
         0.0,
         ge=0,
         le=LARGEST_NUMBER,
-        description="of a table: weight, in the loss, of how far the posterior of a row with hidden cells is from "
-        "that of the whole row, so that the encoder takes rows with cells that nobody knows; 0 hides none",
+        description="of a table: weight, in the loss, of how far the posterior of a row with hidden cells is "
+        "from that of the whole row, so that the encoder takes rows with unknown cells; 0 hides none",
     )
     clip: float | None = Field(
         None,

@@ -51,6 +51,8 @@ class Dataset:
     """Test images of the kinds that were left out by ``--without``; their labels mean nothing here."""
     schema: Any = None
     """Of a table."""
+    notes: tuple[str, ...] = ()
+    """What is told of it before a training."""
 
     @property
     def spec(self) -> Spec:

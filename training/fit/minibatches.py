@@ -112,7 +112,7 @@ class Batches:
     single_steps: int = 0
     """The first so many steps take one sample of each posterior, whatever ``noise_shape`` says."""
     hides: bool = False
-    """Of a table: whether cells are hidden from a second look, see ``training.modalities.table.hidden_cells``."""
+    """Of a table: whether a second look at the rows lacks cells, see ``table.hidden_cells``."""
 
     def at(self, step: int) -> list[Batch]:
         """The micro-batches of this process, equal in size.

@@ -18,10 +18,11 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from serving.bundle.tables import Schema
 from training.config import MACHINE_FIELDS, FitConfig
 from training.data import Dataset, Spec
 from training.modalities import build_model, load
@@ -39,7 +40,7 @@ class DatasetFacts(BaseModel):
     sha256: str
     image_shape: tuple[int, int, int] | None = None
     """Of images."""
-    table: Any = None
+    table: Schema | None = None
     """The schema of a table."""
     label_names: tuple[str, ...]
 

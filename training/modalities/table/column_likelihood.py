@@ -39,11 +39,11 @@ class ColumnLikelihood(nn.Module):
         self.groups = len(groups)
         for number, parts in enumerate(groups):
             for part, array in zip(_PARTS, parts, strict=True):
-                self.register_buffer(f"{part}_{number}", torch.from_numpy(array), persistent=False)
+                self.register_buffer(f"{part}_{number}", torch.tensor(array), persistent=False)
         order = np.concatenate([places for places, _, _ in groups])
-        self.register_buffer("order", torch.from_numpy(np.argsort(order)), persistent=False)
+        self.register_buffer("order", torch.tensor(np.argsort(order)), persistent=False)
         for name, array in _tables(schema).items():
-            self.register_buffer(name, torch.from_numpy(array), persistent=False)
+            self.register_buffer(name, torch.tensor(array), persistent=False)
 
     def log_prob(self, features: Tensor, parameters: Tensor) -> Tensor:
         """log p(x|z) in nats, of numbers that are not whole a density: [..., B]."""

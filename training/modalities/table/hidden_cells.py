@@ -1,8 +1,9 @@
-"""Rows with hidden cells, whose posterior follows that of the whole row: so an encoder takes rows that lack some.
+"""Rows with hidden cells, whose posterior follows that of the whole row: an encoder for rows that lack some.
 
-The bound is that of whole rows, and its gradient knows nothing of what is hidden. Beside it the encoder learns
-q(z|x_obs) as the mean over the hidden cells of q(z|x), by KL(q(z|x) ‖ q(z|x_obs)), which is large wherever the
-former lies and the latter does not. Docs/decisions/tables.md says what else was measured. B rows have C columns.
+The bound is that of whole rows, and its gradient knows nothing of what is hidden. Beside it the encoder
+learns q(z|x_obs) as the mean over the hidden cells of q(z|x), by KL(q(z|x) ‖ q(z|x_obs)), which is large
+where the former lies and the latter does not; docs/decisions/tables.md says what else was tried. B rows have
+C columns.
 """
 
 import torch

@@ -30,7 +30,16 @@ def split_table(table: TableData, config: FitConfig) -> Dataset:
     """The same of a table that is read already."""
     parts = table.split(config.val_fraction, config.test_fraction, config.split_seed)
     train, val, test = (as_split(table.schema, table.cells.rows(rows)) for rows in parts)
-    return Dataset(table.name, train, val, test, label_names(table.schema), table.sha256, schema=table.schema)
+    return Dataset(
+        table.name,
+        train,
+        val,
+        test,
+        label_names(table.schema),
+        table.sha256,
+        schema=table.schema,
+        notes=tuple(in_words(table)),
+    )
 
 
 def as_split(schema: Schema, cells: Cells) -> Split:
@@ -60,5 +69,4 @@ def _labels(schema: Schema, cells: Cells) -> Tensor | None:
 def describe(dataset: Dataset) -> str:
     """For the terminal: what the columns were taken for, and how many rows there are of what."""
     sizes = f"{len(dataset.train):,} train, {len(dataset.val):,} val, {len(dataset.test):,} test"
-    lines = [f"data      {dataset.name}: {sizes}; sha256 {dataset.sha256[:12]}…", *in_words(dataset.schema)]
-    return "\n".join(lines)
+    return "\n".join([f"data      {sizes}", *(f"          {note}" for note in dataset.notes)])

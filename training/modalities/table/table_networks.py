@@ -54,8 +54,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.columns = len(schema.modelled)
         sizes = np.array([max(2, column.logits) for column in schema.modelled]) + 2
-        self.register_buffer("first", torch.from_numpy(np.cumsum(sizes) - sizes), persistent=False)
-        self.register_buffer("missing", torch.from_numpy(np.cumsum(sizes) - 2), persistent=False)
+        self.register_buffer("first", torch.tensor(np.cumsum(sizes) - sizes), persistent=False)
+        self.register_buffer("missing", torch.tensor(np.cumsum(sizes) - 2), persistent=False)
         self.cell = nn.Embedding(int(sizes.sum()), width)
         nn.init.normal_(self.cell.weight, std=1 / math.sqrt(self.columns))
         self.linear = nn.Linear(2 * self.columns, width)
