@@ -1,8 +1,8 @@
 """Synthetic Adult: ``python -m benchmarks.tables.adult --data adult.csv --peers FOLDER``.
 
 Our model by ``vae-train fit`` at its defaults, TVAE of ``ctgan`` at its own, independent columns and the real
-held-out rows: the same training rows, as many records as there are of them, the same measures. ``--fit`` and what
-follows goes to ``vae-train fit``. A peer that cannot be imported is left out, which is said.
+held-out rows: the same training rows, as many records as there are of them, the same measures. ``--fit`` and
+what follows goes to ``vae-train fit``. A peer that cannot be imported is left out, which is said.
 """
 
 import argparse
@@ -22,8 +22,10 @@ from training.modalities.table.evaluation.taken import Samples, Table
 
 LABEL = "class"
 MISSING = "(missing)"
-COLUMNS = {"shapes": 4, "trends": 4, "strong trends": 4, "TSTR AUC": 4, "C2ST": 3, "C2ST AUC": 3, "DCR share": 3, "copies": 4,
-           "training s": 0, "CPU s": 0}  # fmt: skip
+COLUMNS = {
+    "shapes": 4, "trends": 4, "strong trends": 4, "TSTR AUC": 4, "C2ST": 3, "C2ST AUC": 3,
+    "DCR share": 3, "copies": 4, "training s": 0, "CPU s": 0,
+}  # fmt: skip
 Figures = dict[str, float]
 
 
@@ -49,7 +51,8 @@ def contenders(options: argparse.Namespace, seed: int) -> Iterator[tuple[str, Fi
         flags = ["--label", LABEL, "--seed", str(seed), "--split-seed", str(seed), *options.fit]
         mine = ours.fitted(options.data, Path(folder) / "run", flags)
     train, held_out = (split.cells for split in (mine.dataset.train, mine.dataset.test))
-    assert train is not None and held_out is not None  # noqa: PT018
+    assert train is not None
+    assert held_out is not None
     count = len(train)
 
     def judged(synthetic: Cells) -> dict[str, Table]:
@@ -91,7 +94,7 @@ def tvae(
     frame = pd.DataFrame({c.name: columns[c.name] for c in schema.modelled})
     for name in kinds:
         frame[name] = frame[name].astype(object).where(frame[name].notna(), MISSING)
-    np.random.seed(seed)  # noqa: NPY002 # the peer draws from it
+    np.random.seed(seed)  # the peer draws from it
     torch.manual_seed(seed)
     model = TVAE(enable_gpu=False) if epochs is None else TVAE(epochs=epochs, enable_gpu=False)
     wall, cpu = time.perf_counter(), time.process_time()

@@ -1,9 +1,9 @@
 """Anomalies of ADBench: ``python -m benchmarks.tables.anomalies --data FOLDER --peers FOLDER``.
 
-Semi-supervised: half of the normal rows are for training, the others and all anomalies for the test. Our model by
-``vae-train fit`` at its defaults, scored by −ELBO; kNN (5 neighbours), isolation forest, ECOD and the VAE of PyOD at
-theirs, on columns standardised by the training rows. AUROC, and seconds of fitting and scoring. ``--fit`` and what follows
-goes to ``vae-train fit``.
+Semi-supervised: half of the normal rows are for training, the others and all anomalies for the test. Our
+model by ``vae-train fit`` at its defaults, scored by −ELBO; kNN (5 neighbours), isolation forest, ECOD and
+the VAE of PyOD at theirs, on columns standardised by the training rows. AUROC, and seconds of fitting and
+scoring. ``--fit`` and what follows goes to ``vae-train fit``.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Imputation: ``python -m benchmarks.tables.imputation --adult adult.csv --adbench FOLDER``.
 
-30 % of the cells of test rows are hidden at random; all are fitted to the same complete training rows. Our model by
-``vae-train fit`` at its defaults, by draws of what is hidden given the rest; mean and mode; scikit-learn's
-IterativeImputer (Bayesian ridge), categories one-hot. Adult, pendigits (ADBench) and breast cancer (scikit-learn).
-RMSE in standard deviations of the training rows, accuracy of categories, and how often the middle 90 % of our draws
-hold the truth. ``--fit`` and what follows goes to ``vae-train fit``.
+30 % of the cells of test rows are hidden at random; all are fitted to the same complete training rows. Our
+model by ``vae-train fit`` at its defaults, by draws of what is hidden given the rest; mean and mode;
+scikit-learn's IterativeImputer (Bayesian ridge), categories one-hot. Adult, pendigits (ADBench) and breast
+cancer (scikit-learn). RMSE in standard deviations of the training rows, accuracy of categories, and how often
+the middle 90 % of our draws hold the truth. ``--fit`` and what follows goes to ``vae-train fit``.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def _mean(train: Cells) -> Doubles:
 def _deviation(train: Cells) -> Doubles:
     told = train.states == OBSERVED
     squares = np.where(told, train.values - _mean(train), 0.0) ** 2
-    return np.sqrt(squares.sum(axis=0) / np.maximum(1, told.sum(axis=0)))
+    return np.asarray(np.sqrt(squares.sum(axis=0) / np.maximum(1, told.sum(axis=0))))
 
 
 def _modes(draws: Doubles) -> Doubles:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +59,8 @@ def fitted(data: Path, run: Path, options: Sequence[str]) -> Fitted:
     if status:
         raise RuntimeError(f"vae-train fit: {status}\n{said.getvalue()[-2000:]}")
     loaded = load_run(run)
-    dataset: Any = loaded.data()
+    dataset = loaded.dataset()
+    assert dataset.schema is not None
     return Fitted(loaded.model, dataset, dataset.schema, loaded.config.total_steps, wall, cpu)
 
 
