@@ -2,7 +2,8 @@
 
 Our model by ``vae-train fit`` at its defaults, TVAE of ``ctgan`` at its own, independent columns and the real
 held-out rows: the same training rows, as many records as there are of them, the same measures. ``--fit`` and
-what follows goes to ``vae-train fit``. A peer that cannot be imported is left out, which is said.
+what follows goes to ``vae-train fit``. A peer that cannot be imported is left out, which is said. What is in
+``adult.json`` already is kept, but for the same contender and seed: contenders may be run one at a time.
 """
 
 import argparse
@@ -17,11 +18,14 @@ import torch
 
 from benchmarks.tables import ours, outcome
 from serving.bundle.tables import Cells, Schema, cells_of_columns, column_values
+from training import modalities
+from training.config import FitConfig
 from training.modalities.table.evaluation.record_quality import record_quality
 from training.modalities.table.evaluation.taken import Samples, Table
 
 LABEL = "class"
 MISSING = "(missing)"
+CONTENDERS = ("vaeserve", "independent columns", "TVAE")
 COLUMNS = {
     "shapes": 4, "trends": 4, "strong trends": 4, "TSTR AUC": 4, "C2ST": 3, "C2ST AUC": 3,
     "DCR share": 3, "copies": 4, "training s": 0, "CPU s": 0,
@@ -46,30 +50,36 @@ def figures_of(tables: dict[str, Table], row: str = "synthetic") -> Figures:
 
 
 def contenders(options: argparse.Namespace, seed: int) -> Iterator[tuple[str, Figures]]:
-    """Name and figures, one after the other; the split is that of our run."""
-    with tempfile.TemporaryDirectory() as folder:
-        flags = ["--label", LABEL, "--seed", str(seed), "--split-seed", str(seed), *options.fit]
-        mine = ours.fitted(options.data, Path(folder) / "run", flags)
-    train, held_out = (split.cells for split in (mine.dataset.train, mine.dataset.test))
+    """Name and figures of those that are wanted, one after the other; all of the split of our run."""
+    flags = {"data": str(options.data), "label": LABEL, "split_seed": seed}
+    dataset = modalities.load(FitConfig.parse(flags))
+    schema, train, held_out = dataset.schema, dataset.train.cells, dataset.test.cells
+    assert schema is not None
     assert train is not None
     assert held_out is not None
-    count = len(train)
+    real: list[Figures] = []
 
-    def judged(synthetic: Cells) -> dict[str, Table]:
-        return dict(record_quality(mine.schema, Samples(train, held_out, synthetic), seed=seed).tables)
+    def judged(synthetic: Cells) -> Figures:
+        tables = dict(record_quality(schema, Samples(train, held_out, synthetic), seed=seed).tables)
+        real.append(figures_of(tables, "real held-out"))
+        return figures_of(tables)
 
-    tables = judged(ours.records(mine, count, seed=seed))
-    yield "real held-out", figures_of(tables, "real held-out")
-    yield "vaeserve", figures_of(tables) | {"training s": mine.wall_s, "CPU s": mine.cpu_s}
-    yield "independent columns", figures_of(judged(independent(train, seed)))
-    if options.peers:
+    if "vaeserve" in options.only:
+        with tempfile.TemporaryDirectory() as folder:
+            chosen = ["--label", LABEL, "--seed", str(seed), "--split-seed", str(seed), *options.fit]
+            mine = ours.fitted(options.data, Path(folder) / "run", chosen)
+        made = ours.records(mine, len(train), seed=seed)
+        yield "vaeserve", judged(made) | {"training s": mine.wall_s, "CPU s": mine.cpu_s}
+    if "independent columns" in options.only:
+        yield "independent columns", judged(independent(train, seed))
+    if "TVAE" in options.only:
         try:
-            made, wall, cpu = tvae(mine.schema, train, count, seed, epochs=options.tvae_epochs)
+            made, wall, cpu = tvae(schema, train, len(train), seed, epochs=options.tvae_epochs)
+            yield "TVAE", judged(made) | {"training s": wall, "CPU s": cpu}
         except ImportError as exc:
             print(f"TVAE left out: {exc}", flush=True)
-            return
-        name = "TVAE" if options.tvae_epochs is None else f"TVAE, {options.tvae_epochs} epochs"
-        yield name, figures_of(judged(made)) | {"training s": wall, "CPU s": cpu}
+    if real:
+        yield "real held-out", real[0]
 
 
 def independent(cells: Cells, seed: int) -> Cells:
@@ -115,20 +125,21 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--peers", type=Path, help="folder with ctgan (pip --target)")
     parser.add_argument("--tvae-epochs", type=int, help="of TVAE, instead of its default")
+    parser.add_argument("--only", type=lambda names: names.split(","), default=list(CONTENDERS),
+                        help=f"some of: {', '.join(CONTENDERS)}")  # fmt: skip
     parser.add_argument("--out", type=Path, default=outcome.RESULTS)
     parser.add_argument("--fit", nargs=argparse.REMAINDER, default=[], help="the rest is for vae-train fit")
     options = parser.parse_args()
     if options.peers:
         sys.path.append(str(options.peers))
-    rows: list[tuple[str, Figures]] = []
+    known = outcome.runs_of("adult", options.out)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name, figures in contenders(options, seed):
             print(seed, name, {key: round(value, 4) for key, value in figures.items()}, flush=True)
-            rows.append((name, figures))
-        found = outcome.summary(rows)
-        taken = {"seeds": seed + 1 - options.first_seed, "fit": options.fit, "figures": found}
-        outcome.write("adult", taken, outcome.markdown("Adult", found, COLUMNS), options.out)
-    print(outcome.markdown("Adult", outcome.summary(rows), COLUMNS))
+            known[f"{name}, seed {seed}"] = outcome.a_run(name, seed, figures, fit=options.fit)
+            text = outcome.markdown("Adult", outcome.summary(known.values()), COLUMNS)
+            outcome.write("adult", {"runs": known}, text, options.out)
+    print(outcome.markdown("Adult", outcome.summary(known.values()), COLUMNS))
     return 0
 
 

@@ -3,7 +3,8 @@
 Semi-supervised: half of the normal rows are for training, the others and all anomalies for the test. Our
 model by ``vae-train fit`` at its defaults, scored by −ELBO; kNN (5 neighbours), isolation forest, ECOD and
 the VAE of PyOD at theirs, on columns standardised by the training rows. AUROC, and seconds of fitting and
-scoring. ``--fit`` and what follows goes to ``vae-train fit``.
+scoring. ``--fit`` and what follows goes to ``vae-train fit``. What is in ``anomalies.json`` already is kept,
+but for the same set, contender and seed.
 """
 
 import argparse
@@ -162,16 +163,18 @@ def main() -> int:
     if options.peers:
         sys.path.append(str(options.peers))
     only, parts = ([part for part in text.split(",") if part] for text in (options.only, options.sets))
-    sets: dict[str, dict[str, dict[str, list[float]]]] = {}
+    known = outcome.runs_of("anomalies", options.out)
     for path in sorted(options.data.glob("*.npz")):
         if parts and not any(part in path.stem for part in parts):
             continue
-        rows = [row for seed in range(options.seeds) for row in taken(path, seed, only, options.fit)]
-        sets[path.stem] = outcome.summary(rows)
-        said = {name: round(float(np.mean(figures["AUROC"])), 1) for name, figures in sets[path.stem].items()}
-        print(path.stem, said, flush=True)
-        facts = {"seeds": options.seeds, "fit": options.fit, "mean": by_contender(sets), "sets": sets}
-        outcome.write("anomalies", facts, _text(sets), options.out)
+        for seed in range(options.seeds):
+            for name, figures in taken(path, seed, only, options.fit):
+                print(path.stem, seed, name, {k: round(v, 1) for k, v in figures.items()}, flush=True)
+                run = outcome.a_run(name, seed, figures, fit=options.fit)
+                known[f"{path.stem}, {name}, seed {seed}"] = run
+        sets = outcome.by_set(known)
+        outcome.write("anomalies", {"mean": by_contender(sets), "runs": known}, _text(sets), options.out)
+    sets = outcome.by_set(known)
     print(_text(sets))
     return 0
 

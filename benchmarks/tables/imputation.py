@@ -5,6 +5,7 @@ model by ``vae-train fit`` at its defaults, by draws of what is hidden given the
 scikit-learn's IterativeImputer (Bayesian ridge), categories one-hot. Adult, pendigits (ADBench) and breast
 cancer (scikit-learn). RMSE in standard deviations of the training rows, accuracy of categories, and how often
 the middle 90 % of our draws hold the truth. ``--fit`` and what follows goes to ``vae-train fit``.
+What is in ``imputation.json`` already is kept, but for the same set, contender and seed.
 """
 
 import argparse
@@ -178,27 +179,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=outcome.RESULTS)
     parser.add_argument("--fit", nargs=argparse.REMAINDER, default=[], help="the rest is for vae-train fit")
     options = parser.parse_args()
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    text = ""
+    known, text = outcome.runs_of("imputation", options.out), ""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in sets(options, Path(folder)):
             if options.only and name not in options.only.split(","):
                 continue
-            rows = []
             for seed in range(options.seeds):
                 for contender, figures in contenders(data, seed, options.fit):
                     print(name, seed, contender, {k: round(v, 4) for k, v in figures.items()}, flush=True)
-                    rows.append((contender, figures))
-            found[name] = outcome.summary(rows)
-            text = "\n\n".join(outcome.markdown(one, figures, COLUMNS) for one, figures in found.items())
-            taken = {
-                "seeds": options.seeds,
-                "hidden": HIDDEN,
-                "draws": DRAWS,
-                "fit": options.fit,
-                "sets": found,
-            }
-            outcome.write("imputation", taken, text, options.out)
+                    run = outcome.a_run(contender, seed, figures, fit=options.fit)
+                    known[f"{name}, {contender}, seed {seed}"] = run
+            found = outcome.by_set(known).items()
+            text = "\n\n".join(outcome.markdown(one, figures, COLUMNS) for one, figures in found)
+            outcome.write("imputation", {"hidden": HIDDEN, "draws": DRAWS, "runs": known}, text, options.out)
     print(text)
     return 0
 

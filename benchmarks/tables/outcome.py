@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -14,13 +14,42 @@ RESULTS = Path(__file__).parents[1] / "results" / "tables"
 Figures = Mapping[str, float]
 
 
-def summary(rows: Iterable[tuple[str, Figures]]) -> dict[str, dict[str, list[float]]]:
+class Run(TypedDict):
+    """One contender with one seed."""
+
+    contender: str
+    seed: int
+    figures: Mapping[str, float]
+    fit: list[str]
+    """Flags of ``vae-train fit`` beside the defaults."""
+    machine: dict[str, Any]
+
+
+def a_run(contender: str, seed: int, figures: Figures, *, fit: list[str]) -> Run:
+    """With the machine as it is now."""
+    return Run(contender=contender, seed=seed, figures=figures, fit=fit, machine=machine())
+
+
+def runs_of(name: str, folder: Path) -> dict[str, Run]:
+    """Those that ``name.json`` has already."""
+    path = folder / f"{name}.json"
+    found: dict[str, Run] = json.loads(path.read_text())["runs"] if path.is_file() else {}
+    return found
+
+
+def summary(runs: Iterable[Run]) -> dict[str, dict[str, list[float]]]:
     """Contender to figure to all its values."""
     found: dict[str, dict[str, list[float]]] = {}
-    for name, figures in rows:
-        for key, value in figures.items():
-            found.setdefault(name, {}).setdefault(key, []).append(float(value))
+    for run in runs:
+        for key, value in run["figures"].items():
+            found.setdefault(run["contender"], {}).setdefault(key, []).append(float(value))
     return found
+
+
+def by_set(runs: Mapping[str, Run]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """The same for each set, with which the names of its runs begin."""
+    names = list(dict.fromkeys(name.split(", ")[0] for name in runs))
+    return {name: summary(run for key, run in runs.items() if key.split(", ")[0] == name) for name in names}
 
 
 def markdown(title: str, found: Mapping[str, Mapping[str, list[float]]], columns: Mapping[str, int]) -> str:
@@ -33,10 +62,9 @@ def markdown(title: str, found: Mapping[str, Mapping[str, list[float]]], columns
 
 
 def write(name: str, taken: Mapping[str, Any], text: str, folder: Path) -> None:
-    """``name.json`` with the machine, and ``name.md``."""
+    """``name.json`` and ``name.md``."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"machine": machine(), **taken}
-    (folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(taken, indent=1) + "\n")
     (folder / f"{name}.md").write_text(text.rstrip() + "\n")
 
 
