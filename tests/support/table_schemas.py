@@ -38,6 +38,16 @@ def number(name, edges, *, integer=False, decimals=None, nullable=False, width=1
     )  # fmt: skip
 
 
+def gaussian(name, knots, *, scores=None, integer=False, decimals=None, nullable=False, bounds=None):
+    """A column without bins: its score is Gaussian, and 0, 1, … at the knots unless told otherwise."""
+    knots = tuple(float(knot) for knot in knots)
+    scores = tuple(scores or (float(place) for place in range(len(knots))))
+    return NumericColumn(
+        name=name, nullable=nullable, integer=integer, decimals=decimals, bounds=bounds or (knots[0], knots[-1]),
+        scale=Scale(knots=knots, scores=scores, width=1.0), bins=None,
+    )  # fmt: skip
+
+
 def dates(name, days, *, nullable=False, zone="local", resolution=DAY):
     """A column of times with a bin for each of these days."""
     knots = tuple(day * DAY for day in days)
@@ -89,8 +99,11 @@ def numbers(draw, name):
 @st.composite
 def columns(draw, name):
     """A modelled column of any kind."""
-    kind = draw(st.sampled_from(["number", "number", "category", "boolean", "timestamp"]))
+    kind = draw(st.sampled_from(["number", "number", "gaussian", "category", "boolean", "timestamp"]))
     nullable = draw(st.booleans())
+    if kind == "gaussian":
+        knots = draw(st.lists(st.integers(-1000, 1000), min_size=2, max_size=5, unique=True).map(sorted))
+        return gaussian(name, knots, integer=draw(st.booleans()), nullable=nullable)
     if kind == "number":
         return draw(numbers(name))
     if kind == "category":

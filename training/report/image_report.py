@@ -8,6 +8,7 @@ from training.report.pictures.autoencoder_comparison import AutoencoderRun
 from training.report.pictures.found_pools import found_pools
 from training.report.pictures.latent_walks import animation
 from training.report.pictures.reported_model import ReportedModel
+from training.report.run_duration import duration
 from training.report.sections import sections
 from training.runs.training_log import read_rows
 
@@ -61,12 +62,5 @@ def lead(reported: ReportedModel, config: FitConfig, metrics: Metrics) -> list[s
         f"{NETWORKS[config.network].capitalize()} with {latents:,} latent{'s' if latents > 1 else ''} and "
         f"{weights:,} parameters, {LIKELIHOODS[model.likelihood.name]}{prior}. Trained on "
         f"{len(data.train):,} {colour} images of {height}×{width} pixels{labels}: {config.total_steps:,} "
-        f"steps of {config.batch_size} images{_duration(metrics.protocol.training_seconds)}.",
+        f"steps of {config.batch_size} images{duration(metrics.protocol.training_seconds)}.",
     ]
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    return f", {minutes} min {rest} s" if minutes else f", {rest} s"

@@ -86,7 +86,6 @@ def test_what_is_taken(name, value, wanted):
     ("name", "value", "wanted", "came"),
     [
         ("age", "old", "a whole number", "'old'"),
-        ("age", "", "a whole number", "''"),
         ("age", "3_9", "a whole number", "'3_9'"),
         ("age", 39.5, "a whole number", "39.5"),
         ("age", True, "a whole number", "bool 'True'"),
@@ -270,3 +269,12 @@ def test_a_continuous_column_takes_any_finite_number():
     schema = Schema(columns=(number("n", [0, 1]),))
     assert isinstance(schema.modelled[0], NumericColumn)
     assert cells_of_rows(schema, [{"n": -1e99}]).values[0, 0] == -1e99
+
+
+@pytest.mark.parametrize("text", ["", " ", "?", "NA", "null", "NaN"])
+def test_texts_for_missing_values_are_null(text):
+    """As files have them; a kind of that name stays one."""
+    assert cell("work", text) == (0, MISSING)
+    assert cell("age", text) == (0, UNKNOWN)
+    schema = Schema(columns=(CategoryColumn(name="c", nullable=True, categories=("None", "b"), rest=False),))
+    assert cells_of_rows(schema, [{"c": "None"}]).states[0, 0] == OBSERVED

@@ -4,6 +4,7 @@ B is the batch, C the number of modelled columns, P of parameters of p(x|z). Fea
 scores, then states, as ``to_features`` makes them. Given the latents the columns are independent.
 """
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,14 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from serving.bundle.tables import TAIL_RATE, BooleanColumn, Number, Schema
+from serving.bundle.tables import (
+    LARGEST_LOG_SIGMA,
+    TAIL_RATE,
+    BooleanColumn,
+    Gaussian,
+    Histogram,
+    Modelled,
+    Number,
+    Schema,
+)
 
 _PARTS = ("places", "index", "padding")
 """Of a group of columns."""
 
 
 class ColumnLikelihood(nn.Module):
-    """Numbers by a histogram over their scores, kinds by a softmax, missing cells by a Bernoulli.
+    """Numbers by a histogram or a Gaussian of their scores, kinds by a softmax, missing cells by a Bernoulli.
 
     A cell that is unknown takes no part; one that is missing is explained by the chance that it is.
     """
@@ -31,6 +41,8 @@ class ColumnLikelihood(nn.Module):
     tails: Tensor
     missing: Tensor
     is_nullable: Tensor
+    gaussians: Tensor
+    first_moment: Tensor
 
     def __init__(self, schema: Schema) -> None:
         super().__init__()
@@ -40,7 +52,11 @@ class ColumnLikelihood(nn.Module):
         for number, parts in enumerate(groups):
             for part, array in zip(_PARTS, parts, strict=True):
                 self.register_buffer(f"{part}_{number}", torch.tensor(array), persistent=False)
-        order = np.concatenate([places for places, _, _ in groups])
+        gaussians = [place for place, column in enumerate(schema.modelled) if _is_gaussian(column)]
+        starts = [_logits_of(schema, place)[0] for place in gaussians]
+        self.register_buffer("gaussians", torch.tensor(gaussians, dtype=torch.long), persistent=False)
+        self.register_buffer("first_moment", torch.tensor(starts, dtype=torch.long), persistent=False)
+        order = np.concatenate([*(places for places, _, _ in groups), gaussians]).astype(np.int64)
         self.register_buffer("order", torch.tensor(np.argsort(order)), persistent=False)
         for name, array in _tables(schema).items():
             self.register_buffer(name, torch.tensor(array), persistent=False)
@@ -61,7 +77,7 @@ class ColumnLikelihood(nn.Module):
         parameters = parameters.float()
         codes, scores, states = features.split(self.columns, dim=-1)
         code = codes.long()
-        given = self._chosen(code, parameters) - self._volume(code) - self._beyond(codes, scores)
+        given = self._chosen(code, scores, parameters) - self._volume(code) - self._beyond(codes, scores)
         # A missing logit of -inf would make 0 times infinity: columns without one read another's, unused.
         logit = torch.where(self.is_nullable, parameters.index_select(-1, self.missing), -30.0)
         observed = given - F.softplus(logit)
@@ -69,8 +85,8 @@ class ColumnLikelihood(nn.Module):
         known = torch.where(states > 0.5, observed, gone)
         return torch.where(states.abs() < 0.5, torch.zeros_like(known), known)
 
-    def _chosen(self, code: Tensor, parameters: Tensor) -> Tensor:
-        """log of the share of each cell's category, bin or tail: [..., B, C]."""
+    def _chosen(self, code: Tensor, scores: Tensor, parameters: Tensor) -> Tensor:
+        """log p of each cell's category, bin or tail, or the log density of its score: [..., B, C]."""
         parts = []
         padded = F.pad(parameters, (0, 1))  # the last one stands for a logit of 0: false of a boolean
         for number in range(self.groups):
@@ -79,7 +95,18 @@ class ColumnLikelihood(nn.Module):
             mine = code.index_select(-1, places).unsqueeze(-1)
             picked = logits.gather(-1, mine.expand(*logits.shape[:-1], 1)).squeeze(-1)
             parts.append(picked - logits.logsumexp(dim=-1))
+        if len(self.gaussians):
+            parts.append(self._gaussian(scores.index_select(-1, self.gaussians), parameters))
         return torch.cat(parts, dim=-1).index_select(-1, self.get_buffer("order"))
+
+    def _gaussian(self, scores: Tensor, parameters: Tensor) -> Tensor:
+        """log N(score; mean, σ²): [..., B, G] for the scores [B, G] of the Gaussian columns."""
+        mean = parameters.index_select(-1, self.first_moment)
+        log_sigma = parameters.index_select(-1, self.first_moment + 1).clamp(
+            -LARGEST_LOG_SIGMA, LARGEST_LOG_SIGMA
+        )
+        distance = (scores - mean) * torch.exp(-log_sigma)
+        return -0.5 * distance.square() - log_sigma - 0.5 * math.log(2 * math.pi)
 
     def _volume(self, code: Tensor) -> Tensor:
         return self.volumes[self.first_volume + code]
@@ -99,6 +126,8 @@ def _groups(schema: Schema) -> list[tuple[Any, Any, Any]]:
     """
     sizes: dict[int, list[int]] = {}
     for place, column in enumerate(schema.modelled):
+        if _is_gaussian(column):
+            continue
         count = 2 if isinstance(column, BooleanColumn) else column.logits
         sizes.setdefault(max(1, count - 1).bit_length(), []).append(place)
     groups = []
@@ -109,6 +138,10 @@ def _groups(schema: Schema) -> list[tuple[Any, Any, Any]]:
         padding = np.array([[0.0] * len(own) + [-1e30] * (widest - len(own)) for own in logits], np.float32)
         groups.append((np.array(places), index, padding))
     return groups
+
+
+def _is_gaussian(column: Modelled) -> bool:
+    return isinstance(column, Number) and isinstance(column.density, Gaussian)
 
 
 def _logits_of(schema: Schema, place: int) -> list[int]:
@@ -124,7 +157,7 @@ def _tables(schema: Schema) -> dict[str, Any]:
     first, low_code, tails = [], [], []
     for column in schema.modelled:
         first.append(sum(len(own) for own in volumes))
-        if isinstance(column, Number):
+        if isinstance(column, Number) and isinstance(column.density, Histogram):
             volumes.append(column.density.log_volumes)
             low_code.append(float(column.density.bins))
             tails.append(column.density.tail_scores)

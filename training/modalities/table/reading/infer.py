@@ -23,6 +23,8 @@ from training.modalities.table.reading.time_texts import AmbiguousDates, resolut
 
 _MOSTLY: Final = 0.9
 """If so many cells are numbers, or times, the others are mistakes to be put right, or ways to say missing."""
+_EXACT_DIGITS: Final = 15
+"""Of a whole number that a double has."""
 _FEW_ROWS: Final = 20
 """Of fewer values nothing is said of their being different."""
 _HARDLY_REPEATED: Final = 0.9
@@ -98,7 +100,7 @@ def _from_texts(column: RawColumn, decimal_comma: bool) -> Parsed:
     if not are_codes(column.texts):
         notation, fits = notation_of(column.texts, decimal_comma=decimal_comma)
         if fits == len(column.texts):
-            return as_numbers(column, decimal_comma=decimal_comma)
+            return as_kinds(column) if _beyond(column) else as_numbers(column, decimal_comma=decimal_comma)
         _refuse_mixed(column, [_is_number(notation, text) for text in column.texts], "numbers", decimal_comma)
     if {text.lower() for text in column.texts} == {"false", "true"}:
         return as_booleans(column, None)
@@ -110,6 +112,11 @@ def _from_texts(column: RawColumn, decimal_comma: bool) -> Parsed:
         return _timed(as_times(column, None))
     _refuse_mixed(column, [second is not None for second in seconds], "times", decimal_comma)
     return as_kinds(column)
+
+
+def _beyond(column: RawColumn) -> bool:
+    """Whether there are whole numbers so large that doubles do not tell neighbours apart: they are names."""
+    return any(len(text) > _EXACT_DIGITS and text.lstrip("+-").isdigit() for text in column.texts)
 
 
 def _is_number(notation: Notation, text: str) -> bool:

@@ -90,7 +90,7 @@ def _day_first(texts: Sequence[str], matches: Sequence[tuple[str, re.Match[str]]
     days, months = any(a > 12 for a, _, _ in pairs), any(b > 12 for _, b, _ in pairs)
     if days != months or all(a == b for a, b, _ in pairs):
         return days
-    raise AmbiguousDates(pairs[0][2])
+    raise AmbiguousDates(next(text for a, b, text in pairs if a != b))
 
 
 def _seconds(found: re.Match[str], day_first: bool) -> tuple[float | None, bool]:

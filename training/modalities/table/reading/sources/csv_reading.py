@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from serving.bundle import quoted
 from serving.bundle.tables import MOST_COLUMNS
-from serving.errors import quoted
 from training.training_error import TrainingError
 
 _SAMPLE: Final = 1 << 18
@@ -43,7 +43,7 @@ def read_csv(path: Path, content: bytes, separator: str | None) -> tuple[pa.Tabl
     """
     encoding, words = _encoding(path, content)
     text = content if encoding == "utf-8" else content.decode(encoding).encode()
-    text = text.removeprefix(b"\xef\xbb\xbf")
+    text = text.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n") + b"\n"
     sample = text[:_SAMPLE].decode(errors="ignore")
     separator = separator or _separator(sample)
     columns = len(

@@ -2,24 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from serving.bundle.tables import text_of
+from serving.bundle.tables import MISSING_TEXTS, text_of
 
 Doubles = NDArray[np.float64]
 Told = NDArray[np.bool_]
 Codes = NDArray[np.int64]
-
-MISSING_TEXTS: Final = frozenset(
-    {"", "?", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "none"}
-    | {"<NA>", "#N/A", "#NA", "#N/A N/A", "NaT"}
-)
-"""Of texts: pandas' own and the question mark of older data sets."""
 
 
 @dataclass(frozen=True, eq=False)
