@@ -18,7 +18,7 @@ import numpy as np
 from serving.client import Client, Format, VaeError, files
 from serving.client.arguments import Parser, add_command, add_connection, add_images, add_out
 from serving.client.printed_tables import print_table, print_versions, print_versions_as_json
-from serving.client.result_size import gathered
+from serving.client.splitting import gathered
 from serving.wire import images as formats
 
 
