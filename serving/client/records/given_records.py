@@ -125,6 +125,8 @@ def _of_mapping(records: Mapping[Any, Any]) -> list[PackedColumn]:
         is_series = type(values).__module__.partition(".")[0] == "pandas" and hasattr(values, "dtype")
         if is_series and hasattr(values, "iloc"):
             found.append(_of_pandas(_named(name), values))
+        elif hasattr(values, "to_pylist"):
+            found.append(_of_arrow(_named(name), values))
         elif many[name]:
             found.append(packed(_named(name), values if isinstance(values, np.ndarray) else list(values)))
         else:

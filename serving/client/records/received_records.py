@@ -33,8 +33,12 @@ class Records:
 
     def rows(self) -> list[dict[str, Any]]:
         """A dictionary for each row, of Python's own values; None for missing cells."""
-        listed = [self._listed(name) for name in self.columns]
+        listed = self.listed().values()
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*listed, strict=True)]
+
+    def listed(self) -> dict[str, list[Any]]:
+        """The same values by column."""
+        return {name: self._listed(name) for name in self.columns}
 
     def to_pandas(self) -> Any:
         """A data frame; whole numbers and booleans with missing cells in pandas' own types for them.
