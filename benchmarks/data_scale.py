@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from benchmarks.serving import machine
-from training import data
+from training import modalities
 from training.config import FitConfig
-from training.data.statistics import statistics
 from training.fit.loop import train
-from training.fit.presets import resolve
 from training.fit.state import State
+from training.modalities import resolve
+from training.modalities.image.data.statistics import statistics
 from training.runs import DatasetFacts, Run, RunDescription
 from training.runs.training_log import read_rows
 
@@ -91,7 +91,7 @@ def measure(source: Path, folder: Path, in_memory: str, page_cache: str) -> Case
     if page_cache == "cold":
         drop_from_page_cache(folder / "cache")
     started = time.perf_counter()
-    dataset = data.load(config)
+    dataset = modalities.load(config)
     loaded = time.perf_counter()
     if page_cache == "warm":
         statistics(dataset)
@@ -134,7 +134,7 @@ def prepare(source: Path, folder: Path) -> float:
     config = FitConfig.model_validate(
         {**OPTIONS, "data": str(source), "cache_dir": folder / "cache", "in_memory": "no"}
     )
-    data.load(config)
+    modalities.load(config)
     return round(time.perf_counter() - started, 2)
 
 

@@ -33,7 +33,7 @@ from serving.client.results import LatentMap, ServedModel
 from training.data import to_unit
 from training.evaluate.latents.held_out_map import MOST_IMAGES, stratified
 from training.evaluate.latents.planes import mapped, plane_of_pools, principal_directions
-from training.models.codec import ImageDecoder, ImageEncoder
+from training.modalities.image.networks.codec import ImageDecoder, ImageEncoder
 from training.pools import Latents, fit_latents, posterior
 from training.runs import LoadedRun, load_run
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from demo.calls import Answers, Autoencoder
-from training import data
+from training import modalities
 from training.config import FitConfig
 from training.data import Dataset, to_unit
 from training.evaluate.features.classifier import Judge, train_judge
@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 
 def load_digits() -> Dataset:
     """The data of the demo with the split that ``vae-train fit`` makes."""
-    return data.load(FitConfig.parse({"data": "digits"}))
+    return modalities.load(FitConfig.parse({"data": "digits"}))
 
 
 def judge(answers: Answers, autoencoder: Autoencoder, dataset: Dataset) -> Verdict:

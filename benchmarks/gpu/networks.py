@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.config import FitConfig
-from training.fit.presets import DEFAULT_WIDTH, PRESETS
-from training.models import build_model
-from training.models.codec import ImageDecoder, ImageEncoder
+from training.modalities import build_model
+from training.modalities.image.networks.codec import ImageDecoder, ImageEncoder
+from training.modalities.image.presets import DEFAULT_WIDTH, PRESETS
 
 _GROUPS = 32
 _BLOCKS = 3
@@ -42,7 +42,7 @@ def conv() -> Network:
     torch.manual_seed(0)
     values = PRESETS["standard"].values | {"likelihood": "bernoulli", "width": DEFAULT_WIDTH["conv"]}
     model = build_model(FitConfig.parse({"data": "mnist", **values}), (1, 28, 28)).eval()
-    return Network("conv", ImageEncoder(model), ImageDecoder(model), model.image_shape, model.latent_shape)
+    return Network("conv", ImageEncoder(model), ImageDecoder(model), (1, 28, 28), model.latent_shape)
 
 
 def large(channels: Sequence[int] = CHANNELS, latent_size: int = 64) -> Network:

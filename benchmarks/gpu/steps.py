@@ -19,10 +19,10 @@ from training.config import FitConfig
 from training.data import Dataset
 from training.fit.gpu import GraphedStep, chosen_objective, is_recorded
 from training.fit.loop import batches_of
-from training.fit.presets import resolve
 from training.fit.state import State
 from training.fit.step import train_step
-from training.models import conv
+from training.modalities import resolve
+from training.modalities.image.networks import conv
 
 _FIRST = 6
 """Steps that are not timed: warm-up, recording, compiling."""

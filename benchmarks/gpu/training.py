@@ -19,15 +19,15 @@ import torch
 from benchmarks.gpu import card, steps
 from benchmarks.gpu.utilisation import watched
 from benchmarks.serving import machine
-from training import data
+from training import modalities
 from training.__main__ import main as vae_train
 from training.config import FitConfig, flag
 from training.data import Dataset
 from training.evaluate import evaluate_run
 from training.evaluate.estimates import Precision, estimate
-from training.fit.devices import find_device, search_kernels
-from training.fit.presets import resolve
 from training.fit.state import State
+from training.modalities import resolve
+from training.models.devices import find_device, search_kernels
 from training.runs import LoadedRun, Run, load_run
 from training.runs.training_log import read_rows, training_speed
 from training.training_error import TrainingError
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     output = options.output or RESULTS[options.device]
     output.mkdir(parents=True, exist_ok=True)
     settings = _settings(options)
-    dataset = data.load(FitConfig.parse(settings))
+    dataset = modalities.load(FitConfig.parse(settings))
     about = {
         **card.describe(options.device),
         "machine": machine.describe(),

@@ -18,7 +18,7 @@ import torch
 from benchmarks.serving import machine
 from benchmarks.training.clock import Clock, Over
 from benchmarks.training.contenders import Contender, example, ours, pythae
-from training import data
+from training import modalities
 from training.config import FitConfig
 from training.data import Dataset, Split
 from training.export.provenance import git_commit, versions
@@ -52,7 +52,7 @@ TABLES = {
 def main() -> int:
     options = _options()
     try:
-        dataset = data.load(FitConfig.parse({"data": "mnist", "data_dir": options.data_dir}))
+        dataset = modalities.load(FitConfig.parse({"data": "mnist", "data_dir": options.data_dir}))
     except TrainingError as exc:
         print(f"benchmarks.training: error: {exc}", file=sys.stderr)
         return 2

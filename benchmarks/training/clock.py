@@ -8,8 +8,8 @@ from torch import nn
 
 from training.data import Split
 from training.fit.step import validate
+from training.modalities.image.networks.likelihoods import Bernoulli
 from training.models import VAE
-from training.models.likelihoods import Bernoulli
 from training.models.priors import StandardNormal
 
 SEED = 0

@@ -21,11 +21,11 @@ from benchmarks.training.clock import Clock, as_vae
 from training.config import FitConfig
 from training.data import Dataset, to_unit
 from training.fit.loop import batches_of
-from training.fit.presets import resolve
 from training.fit.schedule import beta_at, learning_rate_at
 from training.fit.state import State
 from training.fit.step import train_step
-from training.models import VAE, build_model
+from training.modalities import build_model, resolve
+from training.models import VAE
 
 PYTHAE = Path(__file__).parents[2] / ".venv-peers" / "pythae"
 CPU = torch.device("cpu")

@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from training import data
+from training import modalities
 from training.config import FitConfig
 from training.data import Dataset, to_unit
 from training.fit.loop import batches_of
 from training.fit.losses import elbo
-from training.fit.presets import resolve
 from training.fit.state import State
 from training.fit.step import train_step
-from training.models import VAE, build_model
-from training.models.likelihoods import Gaussian
+from training.modalities import build_model, resolve
+from training.modalities.image.networks.likelihoods import Gaussian
+from training.models import VAE
 from training.models.priors import StandardNormal
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def rows(folder: Path, side: int, seconds: float) -> Iterator[tuple[str, str]]:
     if side <= PYTHAE_SIDE:
         given["latent"] = f"4x{side // 4}x{side // 4}"
     config = FitConfig.parse({name: str(value) for name, value in given.items()})
-    dataset = data.load(config)
+    dataset = modalities.load(config)
     config = resolve(config, dataset)
     for contender in CONTENDERS:
         if side not in contender.sides:

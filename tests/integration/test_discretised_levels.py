@@ -16,7 +16,7 @@ from tests.support.process import serving
 from training.__main__ import main
 from training.data import to_unit
 from training.fit.losses import elbo
-from training.models.likelihoods import DiscretisedLogistic
+from training.modalities.image.networks.likelihoods import DiscretisedLogistic
 from training.runs import load_run
 
 TINY = [*MLP, "--width", "32", "--latent", "4", "--likelihood", "discretised_logistic"]

@@ -16,7 +16,7 @@ from training.data import Split
 from training.evaluate.latents.planes import mapped
 from training.evaluate.measured_run import measured_run
 from training.export import export_bundle, export_run
-from training.models.codec import ImageEncoder
+from training.modalities.image.networks.codec import ImageEncoder
 from training.pools import posterior
 from training.runs import Run, load_run
 

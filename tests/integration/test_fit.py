@@ -18,10 +18,9 @@ from tests.support import patience
 from tests.support.brief_fits import PLAIN
 from training.__main__ import main
 from training.config import FitConfig
-from training.data import load
 from training.fit.loop import train
-from training.fit.presets import resolve
 from training.fit.state import State
+from training.modalities import load, resolve
 from training.runs import DatasetFacts, Run, RunDescription, checkpoint, load_run
 from training.runs.training_log import read_rows
 from training.training_error import TrainingError

@@ -15,12 +15,13 @@ from safetensors.numpy import load_file
 
 from serving.bundle import PoolEntry, Pools
 from tests.support.brief_fits import MLP
+from training import charts
 from training.__main__ import main
 from training.evaluate import Metrics
 from training.evaluate.latents.probes import cluster_agreement
 from training.evaluate.run_evaluation import add_group
 from training.evaluate.tables import Group
-from training.report.pictures import canvas, latent_map
+from training.report.pictures import latent_map
 from training.report.pictures.canvas import strip, strip_png, tile
 from training.report.pictures.latent_walks import line
 from training.runs import Run, load_run
@@ -268,7 +269,7 @@ def test_no_name_hides_another_in_the_map():
     entries = [PoolEntry(name=name, rows=10, aggregate=False) for name in names]
     means = np.array([[0, 0], [0, 0], [0.1, 0], [0, 0.02], [3, 3]], np.float32)
     pools = Pools(np.full(5, 0.2, np.float32), means, np.stack([np.eye(2, dtype=np.float32)] * 5))
-    made = canvas.figure(8.4, 6.6)
+    made = charts.figure(8.4, 6.6)
     ax = made.add_axes((0.08, 0.085, 0.9, 0.895))
     ax.set_aspect("equal", adjustable="datalim")
     ax.scatter([-4, 4], [-4, 4])

@@ -11,7 +11,8 @@ from tests.support.brief_fits import PLAIN
 from tests.support.process import serving
 from training.__main__ import main
 from training.data import to_unit
-from training.export.score import Score, held_out_scores
+from training.export.held_out_scores import held_out_scores
+from training.models.score import Score
 from training.runs import load_run
 
 LEARNS_BY_HEART = [

@@ -1,5 +1,7 @@
 """Schemas of tables, of any kind that is allowed and one that is small and known."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ DAY = 86400.0
 def number(name, edges, *, integer=False, decimals=None, nullable=False, width=1.0, bounds=None, atoms=()):
     """A column whose score is its value over ``width``, with bins between these edges, or points of ``atoms``."""
     edges = [float(edge) for edge in edges]
-    inside = list(zip(edges, edges[1:], strict=False))
+    inside = list(pairwise(edges))
     if integer:
         least, most = [np.ceil(low) for low, _ in inside], [np.ceil(high) - 1 for _, high in inside]
     else:
@@ -33,6 +35,16 @@ def number(name, edges, *, integer=False, decimals=None, nullable=False, width=1
         bounds=bounds or (least[0], most[-1]),
         scale=Scale(knots=(edges[0], edges[-1]), scores=(edges[0] / width, edges[-1] / width), width=width),
         bins=Bins(edges=tuple(edges), least=tuple(least), most=tuple(most)),
+    )  # fmt: skip
+
+
+def gaussian(name, knots, *, scores=None, integer=False, decimals=None, nullable=False, bounds=None):
+    """A column without bins: its score is Gaussian, and 0, 1, … at the knots unless told otherwise."""
+    knots = tuple(float(knot) for knot in knots)
+    scores = tuple(scores or (float(place) for place in range(len(knots))))
+    return NumericColumn(
+        name=name, nullable=nullable, integer=integer, decimals=decimals, bounds=bounds or (knots[0], knots[-1]),
+        scale=Scale(knots=knots, scores=scores, width=1.0), bins=None,
     )  # fmt: skip
 
 
@@ -87,8 +99,11 @@ def numbers(draw, name):
 @st.composite
 def columns(draw, name):
     """A modelled column of any kind."""
-    kind = draw(st.sampled_from(["number", "number", "category", "boolean", "timestamp"]))
+    kind = draw(st.sampled_from(["number", "number", "gaussian", "category", "boolean", "timestamp"]))
     nullable = draw(st.booleans())
+    if kind == "gaussian":
+        knots = draw(st.lists(st.integers(-1000, 1000), min_size=2, max_size=5, unique=True).map(sorted))
+        return gaussian(name, knots, integer=draw(st.booleans()), nullable=nullable)
     if kind == "number":
         return draw(numbers(name))
     if kind == "category":
@@ -98,7 +113,8 @@ def columns(draw, name):
     if kind == "boolean":
         return BooleanColumn(name=name, nullable=nullable)
     days = draw(st.lists(st.integers(-1000, 30000), min_size=2, max_size=5, unique=True).map(sorted))
-    return dates(name, days, nullable=nullable, zone=draw(st.sampled_from(["utc", "local"])))
+    zone, resolution = draw(st.sampled_from([("utc", 1.0), ("local", DAY), ("local", 60.0)]))
+    return dates(name, days, nullable=nullable, zone=zone, resolution=resolution)
 
 
 @st.composite

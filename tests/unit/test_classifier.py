@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from training.config import FitConfig
-from training.data import load, to_unit
+from training.data import to_unit
 from training.evaluate.features.classifier import (
     Classifier,
     Judge,
@@ -16,6 +16,7 @@ from training.evaluate.features.classifier import (
     train_judge,
 )
 from training.evaluate.samples.sample_quality import Looks, Yardstick, pool_rows
+from training.modalities import load
 from training.training_error import TrainingError
 
 STEPS = 240

@@ -12,7 +12,7 @@ from PIL import Image
 from serving.client import files, results
 from serving.wire import images as formats
 from training.config import FitConfig
-from training.data import load
+from training.modalities import load
 from training.pools.examples import Example, images_of
 from training.training_error import TrainingError
 

@@ -7,8 +7,8 @@ import pytest
 
 from training.commands.flags import Parser, add_config_flags, explicit_values
 from training.config import FitConfig
-from training.data import load
-from training.fit.presets import PRESETS, resolve
+from training.modalities import load, resolve
+from training.modalities.image.presets import PRESETS
 from training.training_error import TrainingError
 
 REFUSED = [

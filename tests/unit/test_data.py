@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from training.config import FitConfig
-from training.data import download, load, to_unit
-from training.data.statistics import check, describe, statistics
+from training.data import to_unit
+from training.modalities import load
+from training.modalities.image.data import download
+from training.modalities.image.data.statistics import check, describe, statistics
 from training.training_error import TrainingError
 
 RANDOM = np.random.default_rng(0)

@@ -13,8 +13,9 @@ from PIL import Image
 from tests.support import patience
 from training.__main__ import main
 from training.config import FitConfig
-from training.data import Dataset, load
+from training.data import Dataset
 from training.evaluate.out_of_distribution import read_foreign
+from training.modalities import load
 from training.pools.examples import read_examples
 from training.runs import Run
 from training.training_error import TrainingError

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from training.data.randomised.deformation import moved, places
 from training.fit.minibatches import Batches
+from training.modalities.image.randomised.deformation import moved, places
 
 SHAPE = (6, 2, 12, 9)
 

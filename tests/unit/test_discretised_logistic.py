@@ -16,8 +16,8 @@ from training.evaluate.metrics import BITS, Protocol, summarise
 from training.export.graphs import to_onnx
 from training.export.parity import cpu_session
 from training.fit.losses import elbo
-from training.models import build_model
-from training.models.likelihoods import TOP_LEVEL, DiscretisedLogistic
+from training.modalities import build_model
+from training.modalities.image.networks.likelihoods import TOP_LEVEL, DiscretisedLogistic
 
 LIKELIHOOD = DiscretisedLogistic()
 LEVELS = (torch.arange(256) / 255).view(256, 1, 1, 1)

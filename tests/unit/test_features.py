@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import data
+from training import modalities
 from training.config import FitConfig
 from training.data import to_unit
 from training.evaluate.features import CARD, WEIGHTS, mnist_network
@@ -19,7 +19,7 @@ from training.training_error import TrainingError
 
 def test_network_knows_the_test_digits(data_dir):
     """Of the 10,000 test images it puts as many right as its card says, and at least 99.2 %."""
-    dataset = data.load(FitConfig.parse({"data": "mnist", "data_dir": data_dir / "mnist"}))
+    dataset = modalities.load(FitConfig.parse({"data": "mnist", "data_dir": data_dir / "mnist"}))
     network = mnist_network().classifier
     with torch.inference_mode():
         found = torch.cat(

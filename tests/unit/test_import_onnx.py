@@ -12,10 +12,10 @@ from safetensors.numpy import load
 from serving import bundle
 from training.__main__ import main
 from training.config import FitConfig
-from training.data import load as load_data
 from training.export.parity import cpu_session
 from training.import_onnx import ForeignModel, from_diffusers, import_onnx
 from training.import_onnx.equivalence import difference, equivalence_gate
+from training.modalities import load as load_data
 from training.models.posterior_head import LOG_VAR_RANGE
 from training.training_error import TrainingError
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from tests.support.reference import log_weights
 from training.fit.losses import elbo, importance_weighted, objective
+from training.modalities.image.networks.likelihoods import Bernoulli
 from training.models import VAE
-from training.models.likelihoods import Bernoulli
 from training.models.priors import StandardNormal
 
 LATENTS = 2

@@ -13,13 +13,13 @@ from training.data import Dataset, Split
 from training.export.graphs import to_onnx
 from training.export.parity import parity
 from training.fit.minibatches import Batch
-from training.fit.presets import LARGE_STEPS, resolve
 from training.fit.state import State
 from training.fit.step import train_step
-from training.models import build_model, conv
-from training.models.codec import ImageDecoder, ImageEncoder
-from training.models.large import patches
-from training.models.large.step_memory import bytes_of_weights, bytes_per_image, free_bytes
+from training.modalities import build_model, resolve
+from training.modalities.image.networks import conv, patches
+from training.modalities.image.networks.codec import ImageDecoder, ImageEncoder
+from training.modalities.image.presets import LARGE_STEPS
+from training.models.step_memory import bytes_of_weights, bytes_per_image, free_bytes
 from training.training_error import TrainingError
 
 CPU = torch.device("cpu")
@@ -206,7 +206,7 @@ def test_free_memory_is_that_of_the_narrowest_limit():
     assert free is not None
     assert free > 0
     script = "import resource; resource.setrlimit(resource.RLIMIT_AS, (8 << 30,) * 2)\n"
-    script += "import torch; from training.models.large.step_memory import free_bytes\n"
+    script += "import torch; from training.models.step_memory import free_bytes\n"
     script += "print(free_bytes(torch.device('cpu')))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
     assert 0 < int(run.stdout) < 8 << 30

@@ -12,9 +12,9 @@ from training.evaluate.evaluated_model import EvaluatedModel, Use
 from training.evaluate.latents import probes
 from training.evaluate.latents.aggregate_posterior import aggregate_rows, mixture_log_density
 from training.evaluate.latents.probes import cluster_agreement, few_labels, fit_logistic, latents_group
+from training.modalities.image.networks.likelihoods import Bernoulli
 from training.models import VAE
 from training.models.gaussians import gaussian_log_density
-from training.models.likelihoods import Bernoulli
 from training.models.priors import StandardNormal
 
 SIDE = 4

@@ -8,9 +8,9 @@ from torch.distributions import Normal, kl_divergence
 
 from tests.support.reference import log_weights
 from training.fit.losses import elbo, loss_in_words, objective_in_words
+from training.modalities.image.networks.likelihoods import Bernoulli, Gaussian
 from training.models import VAE
 from training.models.gaussians import gaussian_kl, gaussian_kl_per_dimension
-from training.models.likelihoods import Bernoulli, Gaussian
 from training.models.priors import StandardNormal
 
 
@@ -137,8 +137,7 @@ def test_log_weights_are_the_terms_of_the_bound(image):
 def test_objectives_are_called_what_they_are(options, objective):
     """An importance-weighted bound is no ELBO, nor is a weighted one; free bits and cycles are told."""
     from training.config import FitConfig
-    from training.data import load
-    from training.fit.presets import resolve
+    from training.modalities import load, resolve
 
     config = FitConfig.parse({"preset": "demo", **options})
     assert objective_in_words(resolve(config, load(config))) == objective

@@ -10,8 +10,10 @@ from PIL import Image
 
 from training.__main__ import main
 from training.config import FitConfig
-from training.data import Dataset, load, memory_mapped
+from training.data import Dataset
 from training.data.dataset import CHUNK
+from training.modalities import load
+from training.modalities.image.data import memory_mapped
 from training.runs import load_run
 from training.training_error import TrainingError
 
@@ -84,7 +86,7 @@ def test_a_folder_is_decoded_once(tmp_path, folder, caplog, monkeypatch):
     """The second time no file is opened; skipped ones are still told, or refused; a changed file counts."""
     first = loaded(tmp_path, folder, "no")
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr("training.data.folder.PictureReaders", None)
+        patch.setattr("training.modalities.image.data.folder.PictureReaders", None)
         caplog.clear()
         assert_same(loaded(tmp_path, folder, "no"), first)
         assert "skipped 2 of 40 files" in caplog.text

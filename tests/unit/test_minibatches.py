@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from training.data.randomised.binarisation import binarise
 from training.fit.minibatches import Batches, Stream, batch_rows, generator
+from training.modalities.image.randomised.binarisation import binarise
 
 COUNT, BATCH = 50, 8
 

@@ -7,8 +7,8 @@ from training.config import FitConfig
 from training.fit.minibatches import Batch
 from training.fit.state import State
 from training.fit.step import train_step
-from training.models import build_model
-from training.models.likelihoods import Gaussian
+from training.modalities import build_model
+from training.modalities.image.networks.likelihoods import Gaussian
 from training.models.posterior_head import LOG_VAR_RANGE
 
 SHAPES = [(1, 4, 4), (1, 8, 8), (3, 5, 17), (2, 28, 20), (1, 33, 4), (4, 31, 45)]

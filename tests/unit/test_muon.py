@@ -8,7 +8,7 @@ from training.config import FitConfig
 from training.fit.optimizers import build_optimizers
 from training.fit.optimizers.choice import hidden_weights
 from training.fit.optimizers.muon import Muon, _by_square, _plain, orthogonalised
-from training.models import build_model
+from training.modalities import build_model
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -6,11 +6,9 @@ import torch
 from PIL import Image
 
 from training.config import FitConfig
-from training.data import load
 from training.evaluate.evaluated_model import EvaluatedModel
 from training.evaluate.out_of_distribution import detection, foreign_group, foreign_images
-from training.fit.presets import resolve
-from training.models import build_model
+from training.modalities import build_model, load, resolve
 
 
 def test_detection_counts_pairs():

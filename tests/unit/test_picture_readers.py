@@ -13,8 +13,9 @@ from PIL import Image
 from serving.pictures.picture_files import PictureError, read
 from tests.support import patience
 from training.config import FitConfig
-from training.data import load, memory_mapped, picture_readers
-from training.data.picture_readers import PictureReaders
+from training.modalities import load
+from training.modalities.image.data import memory_mapped, picture_readers
+from training.modalities.image.data.picture_readers import PictureReaders
 
 ROOT = Path(__file__).parents[2]
 RANDOM = np.random.default_rng(0)

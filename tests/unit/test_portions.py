@@ -11,12 +11,14 @@ from training.data import Split
 from training.evaluate import estimate
 from training.evaluate.latents.aggregate_posterior import _posterior
 from training.evaluate.samples.sample_quality import look_at_decoded
-from training.export.score import Score, held_out_scores
+from training.export.held_out_scores import held_out_scores
 from training.fit.losses import objective
 from training.fit.minibatches import Stream, generator
 from training.fit.step import validate
-from training.models import VAE, build_model
+from training.modalities import build_model
+from training.models import VAE
 from training.models.portions import PIXELS_AT_ONCE, images_at_once
+from training.models.score import Score
 from training.pools import posterior
 
 SMALL, LARGE = (1, 28, 28), (3, 320, 320)

@@ -12,11 +12,12 @@ from serving.models.golden import prove_parity
 from serving.runtime.providers import Provider
 from serving.runtime.session import Session
 from training.config import FitConfig
-from training.data import load, to_unit
+from training.data import to_unit
 from training.export import Facts, export_bundle
-from training.export.score import Score
-from training.models.likelihoods import DiscretisedLogistic
+from training.modalities import load
+from training.modalities.image.networks.likelihoods import DiscretisedLogistic
 from training.models.priors import StandardNormal
+from training.models.score import Score
 from training.training_error import TrainingError
 
 SIGMA = 0.3

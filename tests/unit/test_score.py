@@ -13,11 +13,11 @@ from tests.support.reference import log_weights
 from training.export import Facts, Score, export_bundle
 from training.export.gates import Admission, parity_gate
 from training.export.graphs import to_onnx
+from training.export.held_out_scores import held_out_scores
 from training.export.parity import score_parity
-from training.export.score import held_out_scores
 from training.fit.losses import elbo
+from training.modalities.image.networks.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from training.models.flow import RealNVP
-from training.models.likelihoods import Bernoulli, DiscretisedLogistic, Gaussian
 from training.models.priors import StandardNormal
 from training.models.vae import VAE
 from training.training_error import TrainingError

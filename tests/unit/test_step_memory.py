@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.models.large import step_memory
+from training.models import step_memory
 
 GIB = 1 << 30
 V1 = {"memory/memory.limit_in_bytes": f"{4 * GIB}\n", "memory/memory.usage_in_bytes": f"{3 * GIB}\n"}

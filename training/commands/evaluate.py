@@ -71,7 +71,8 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     from training.evaluate import evaluate_run, groups
     from training.evaluate.run_evaluation import add_group, likelihood_known
-    from training.fit.devices import find_device, use_threads
+    from training.modalities import modality_of
+    from training.models.devices import find_device, use_threads
     from training.runs import Run, load_run
 
     use_threads(args.threads)
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     folder, loaded = Run(args.run), load_run(args.run)
     dataset = loaded.dataset()
     how = {"split": args.split, "seed": args.seed, "limit": args.images}
-    wanted = _wanted(args, groups.applicable(loaded.model, dataset))
+    wanted = _wanted(args, groups.applicable(loaded, dataset))
     device = find_device(args.device)
     asked = {"k": args.k, "decoder": args.decoder, "device": device.type, **how}
     metrics = likelihood_known(folder, **asked) if wanted else None
@@ -88,10 +89,10 @@ def run(args: argparse.Namespace) -> int:
         loaded.model.to(device)
         metrics = evaluate_run(folder, loaded, dataset, k=args.k, decoder=args.decoder, **how)
         loaded.model.cpu()  # where the groups are measured
-    print(describe(metrics), flush=True)
+    print(describe(metrics, modality_of(loaded.config).unit), flush=True)
     evaluated = groups.evaluated_model(loaded, dataset, step=metrics.protocol.step, **how)
     for name in wanted:
-        group = groups.measure(name, evaluated, foreign=args.ood)
+        group = groups.measure(name, loaded, evaluated, foreign=args.ood)
         metrics = add_group(folder, metrics, name, group)
         print(f"\n{name}, in {group.protocol['seconds']:.1f} s\n{group.describe()}", flush=True)
     print(f"written   {folder.metrics_file}")
@@ -102,14 +103,14 @@ def _wanted(args: argparse.Namespace, applicable: tuple[str, ...]) -> tuple[str,
     """By name; what was asked for by name and does not fit the data is refused later, by its group."""
     if args.full:
         for name in {"samples", "latents"} - {*applicable}:
-            print(f"{name}: left out, the data have no labels")
+            print(f"{name}: left out, it does not fit the data: images want labels for it")
         return applicable
     asked = {"samples": args.samples, "latents": args.latents, "ood": args.ood is not None}
     return tuple(name for name, is_asked in asked.items() if is_asked)
 
 
-def describe(metrics: "Metrics") -> str:
-    """A few lines for the terminal."""
+def describe(metrics: "Metrics", unit: str) -> str:
+    """A few lines for the terminal; ``unit`` is what the data consist of."""
     from training.evaluate.metrics import BITS
 
     protocol = metrics.protocol
@@ -117,8 +118,8 @@ def describe(metrics: "Metrics") -> str:
     how = {"dynamic": "binarised once", "none": "not binarised"}[protocol.binarisation]
     rounded = "" if protocol.decoder == "float32" else f" by a {protocol.decoder} decoder"
     lines = [
-        f"evaluated {protocol.images:,} {protocol.split} images{of}, {how}, {protocol.likelihood}{rounded}, "
-        f"step {protocol.step:,}, in {protocol.seconds:.1f} s ({protocol.images_per_second:,.0f} images/s)"
+        f"evaluated {protocol.images:,} {protocol.split} {unit}{of}, {how}, {protocol.likelihood}{rounded}, "
+        f"step {protocol.step:,}, in {protocol.seconds:.1f} s ({protocol.images_per_second:,.0f} {unit}/s)"
     ]
     for name, figure in metrics.figures.items():
         error = "" if figure.standard_error is None else f" ± {figure.standard_error:.2g}"

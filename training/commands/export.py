@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from training.commands.evaluate import describe
     from training.evaluate.measured_run import measured_run
     from training.export import check_request, export_run
+    from training.modalities import modality_of
     from training.report import report_files
     from training.runs import Run, load_run
 
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         projection=args.projection,
     )
-    print(describe(measured.metrics))
+    print(describe(measured.metrics, modality_of(measured.loaded.config).unit))
     print(describe_bundle(bundle))
     print(f"next:\n  {shlex.join(['vae-serve', *path_flag('--repository', args.repository)])}")
     return 0

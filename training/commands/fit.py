@@ -35,7 +35,7 @@ examples:
 
 
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    from training.fit.presets import describe_presets
+    from training.modalities import describe_presets
 
     parser = subparsers.add_parser(
         "fit",
@@ -78,9 +78,9 @@ class _Start(NamedTuple):
 
 
 def _fit(args: argparse.Namespace, world: "World") -> int:
-    from training.fit.devices import find_device, search_kernels, use_threads
     from training.fit.loop import train
     from training.fit.state import State
+    from training.models.devices import find_device, search_kernels, use_threads
     from training.runs import load_same
 
     if not world.is_main:  # what all processes see, one tells
@@ -92,11 +92,11 @@ def _fit(args: argparse.Namespace, world: "World") -> int:
     use_threads(config.threads)
     device = world.together(lambda: world.device(find_device(config.device)))
     search_kernels(device)
-    state = State.fresh(config, dataset.image_shape, device)
+    state = State.fresh(config, dataset.spec, device)
     if latest:
         world.together(lambda: state.restore(latest))
     if world.is_main:
-        _print_plan(state, config, folder, world)
+        _print_plan(state, dataset, config, folder, world)
     outcome = train(state, dataset, config, folder, owner=described.owner, world=world)
     if world.is_main:
         _report(outcome, state, config, folder)
@@ -118,10 +118,9 @@ def _start(args: argparse.Namespace, world: "World", loaded: "list[Dataset]") ->
 
 def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescription, Dataset]":
     """A new run folder; made only when nothing about the data or the options is wrong any more."""
-    from training import data
     from training.commands.memory_at_hand import fitted
-    from training.fit.devices import find_device
-    from training.fit.presets import resolve
+    from training.modalities import load, modality_of, resolve
+    from training.models.devices import find_device
     from training.runs import DatasetFacts, Run, RunDescription
 
     config = FitConfig.parse(explicit_values(args))
@@ -137,12 +136,12 @@ def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescripti
             f"--run {folder.path}: exists already; want --resume, --overwrite or another folder"
         )
     find_device(config.device)
-    dataset = data.load(config)
+    dataset = load(config)
     config = resolve(config, dataset, processes=world.size)
     is_open = "accumulate" not in explicit_values(args)
-    config = fitted(config, dataset.image_shape, processes=world.size, is_open=is_open)
+    config = fitted(config, dataset.spec, processes=world.size, is_open=is_open)
     _check_parts(config, world)
-    _check_data(dataset, config)
+    modality_of(config).announce(dataset, config)
     described = RunDescription(config=config, dataset=DatasetFacts.of(dataset))
     folder.clear()
     folder.describe(described)
@@ -151,7 +150,7 @@ def _begun(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescripti
 
 def _resumed(args: argparse.Namespace, world: "World") -> "tuple[Run, RunDescription, Dataset]":
     """The run in ``--run``; flags may repeat what it was started with, and name another machine's paths."""
-    from training.fit.presets import resolve
+    from training.modalities import resolve
     from training.runs import Run, load_same
 
     if args.run is None:
@@ -196,29 +195,23 @@ def _check_parts(config: FitConfig, world: "World") -> None:
         )
 
 
-def _check_data(dataset: "Dataset", config: FitConfig) -> None:
-    from training.data.statistics import check, describe, statistics
-
-    found = statistics(dataset)
-    print(describe(dataset, found))
-    check(dataset, found, likelihood=config.likelihood, binarisation=config.binarisation)
-
-
-def _print_plan(state: "State", config: FitConfig, folder: "Run", world: "World") -> None:
+def _print_plan(state: "State", dataset: "Dataset", config: FitConfig, folder: "Run", world: "World") -> None:
     from training.commands.memory_at_hand import in_words
+    from training.modalities import modality_of
 
     if state.step:
         print(f"resumed   {folder.path} at step {state.step:,} of {config.total_steps:,}")
     count = sum(parameter.numel() for parameter in state.model.parameters())
     latents = latent_in_words(config.latent)
     images = f", {config.binarisation} binarisation" if config.likelihood == "bernoulli" else ""
+    unit = modality_of(config).unit
     shared = f", shared by {world.size} processes" if world.size > 1 else ""
     print(
         f"model     {state.model.kind}, {config.network}, {latents} latents, {count:,} parameters, "
         f"{config.likelihood} likelihood{images}\n"
-        f"training  preset {config.preset}: {config.total_steps:,} steps of {config.batch_size} images, "
+        f"training  preset {config.preset}: {config.total_steps:,} steps of {config.batch_size} {unit}, "
         f"seed {config.seed}{shared}\n"
-        f"memory    {in_words(config, state.model.image_shape)}",
+        f"memory    {in_words(config, dataset.spec)}",
         flush=True,
     )
 
@@ -246,7 +239,7 @@ def _bound_in_words(validation: "Mapping[str, float]", model: "VAE") -> str:
     if model.kind == "ae":
         return parts
     if model.likelihood.name in DISCRETE:
-        parts += f"; {bits_per_dim(nelbo, math.prod(model.image_shape)):.2f} bits/dim of 256 levels"
+        parts += f"; {bits_per_dim(nelbo, math.prod(model.data_shape)):.2f} bits/dim of 256 levels"
     return f"−ELBO {nelbo:.2f} nats per image: {parts}"
 
 

@@ -154,10 +154,10 @@ def _foreign(args: argparse.Namespace) -> "ForeignModel":
 
 
 def _dataset(data: str, foreign: "ForeignModel", channels: str | None) -> "Dataset":
-    from training import data as datasets
     from training.config import FitConfig
+    from training.modalities.image.data import load
 
     size = foreign.image_size if os.path.isdir(data) else None  # other sources hold images of one size
     options = {"data": data, "image_size": size, "channels": channels}
     given = {field: value for field, value in options.items() if value is not None}
-    return datasets.load(FitConfig.parse(given))
+    return load(FitConfig.parse(given))

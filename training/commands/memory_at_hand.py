@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 
 from training.config import FitConfig
-from training.fit.devices import find_device
-from training.models import build_model
-from training.models.large.step_memory import bytes_of_weights, bytes_per_image, free_bytes
+from training.data import Spec
+from training.modalities import build_model, modality_of
+from training.models.devices import find_device
+from training.models.step_memory import bytes_of_weights, bytes_per_image, free_bytes
 from training.training_error import TrainingError
 
 SHARE = 0.8
@@ -25,18 +26,16 @@ class Need(NamedTuple):
     per_image: int
 
     @classmethod
-    def of(cls, config: FitConfig, image_shape: tuple[int, int, int]) -> "Need":
+    def of(cls, config: FitConfig, spec: Spec) -> "Need":
         with torch.device("meta"):
-            model = build_model(config, image_shape)
+            model = build_model(config, spec)
         return cls(bytes_of_weights(model), bytes_per_image(model))
 
     def of_step(self, images: int) -> int:
         return self.fixed + images * self.per_image
 
 
-def fitted(
-    config: FitConfig, image_shape: tuple[int, int, int], *, processes: int, is_open: bool
-) -> FitConfig:
+def fitted(config: FitConfig, spec: Spec, *, processes: int, is_open: bool) -> FitConfig:
     """``config``, with --accumulate as low as fits.
 
     Args:
@@ -50,13 +49,13 @@ def fitted(
     free = free_bytes(find_device(config.device))
     if free is None:
         return config
-    need, room = Need.of(config, image_shape), int(SHARE * free) // processes
+    need, room = Need.of(config, spec), int(SHARE * free) // processes
     share = config.batch_size // processes
     if need.of_step(share // config.accumulate or 1) <= room:
         return config
     if need.of_step(1) > room:
         raise TrainingError(
-            f"--image-size: a step of one image of {image_shape[1]}x{image_shape[2]} takes "
+            f"{modality_of(config).step_in_words(spec)} takes "
             f"{_gib(need.of_step(1))}, {_gib(free)} are free; want a smaller --image-size, --width or --depth"
         )
     parts = [n for n in range(1, share + 1) if share % n == 0 and need.of_step(share // n) <= room]
@@ -69,9 +68,9 @@ def fitted(
     return config
 
 
-def in_words(config: FitConfig, image_shape: tuple[int, int, int]) -> str:
+def in_words(config: FitConfig, spec: Spec) -> str:
     """What a step takes, and what is free."""
-    step = Need.of(config, image_shape).of_step(max(1, config.batch_size // config.accumulate))
+    step = Need.of(config, spec).of_step(max(1, config.batch_size // config.accumulate))
     free = free_bytes(find_device(config.device))
     return f"about {_gib(step)} for a step" + ("" if free is None else f", {_gib(free)} are free")
 

@@ -37,7 +37,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     from threadpoolctl import threadpool_limits
 
-    from training.fit.devices import use_threads
+    from training.models.devices import use_threads
 
     use_threads(args.threads)
     with threadpool_limits(args.threads):
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _found(args: argparse.Namespace) -> str:
     """Find, name and describe; what is wrong with the examples is said before the search."""
-    from training.models.codec import ImageEncoder
+    from training.modalities import modality_of
     from training.pools import posterior
     from training.pools.examples import images_of, read_examples
     from training.pools.kinds import describe
@@ -58,7 +58,7 @@ def _found(args: argparse.Namespace) -> str:
 
     examples = read_examples(args.names) if args.names else []
     loaded = load_run(args.run)
-    dataset, encoder = loaded.dataset(), ImageEncoder(loaded.model)
+    dataset, encoder = loaded.dataset(), modality_of(loaded.config).encoder(loaded.model)
     pictures = images_of(examples, args.names, dataset, loaded.config) if examples else None
     _, latents = posterior(encoder, dataset.train.images)
     step = trained_steps(Run(args.run))

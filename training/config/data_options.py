@@ -29,7 +29,8 @@ class DataOptions(Options):
     data: str = Field(
         "digits",
         description="digits, mnist, fashion-mnist, or a path: a folder of images (sub-folders are labels), "
-        "an .npz file (images and, if there are any, labels) or an .npy file (images)",
+        "an .npz file (images and, if there are any, labels), an .npy file (images), or a table: "
+        "a .csv, .tsv, .parquet, .arrow or .feather file",
     )
     data_dir: Path | None = Field(
         None, description="folder with the four IDX files of mnist or fashion-mnist; left out: downloaded"
@@ -59,6 +60,16 @@ class DataOptions(Options):
         description="labels, with commas between them, whose images the model does not see; "
         "vae-train evaluate --full measures whether its score tells them",
     )
+    label: str | None = Field(
+        None,
+        min_length=1,
+        description="of a table: the column of kinds whose values are its labels; each gets a pool",
+    )
+    table_schema: Path | None = Field(
+        None,
+        description="of a table: a JSON file that says what its columns are where that is found out wrongly, "
+        'like {"columns": {"zip": {"type": "category"}, "id": {"type": "ignore"}}}',
+    )
     val_fraction: float = Field(
         0.1,
         gt=0,
@@ -83,7 +94,7 @@ class DataOptions(Options):
             raise ValueError(f"want {', '.join(NAMED_DATA)} or a path; came ''")
         return value if value in NAMED_DATA else str(_absolute(value))
 
-    @field_validator("data_dir", "cache_dir")
+    @field_validator("data_dir", "cache_dir", "table_schema")
     @classmethod
     def _absolute_dir(cls, value: Path | None) -> Path | None:
         return value and _absolute(str(value))

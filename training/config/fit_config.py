@@ -61,10 +61,10 @@ class ModelOptions(Options):
         description="nats that each latent may tell about an image for nothing; against latents that "
         "collapse; vae with --prior normal alone",
     )
-    network: Literal["mlp", "conv", "patches"] = Field(
+    network: Literal["mlp", "conv", "patches", "residual"] = Field(
         "conv",
-        description="gated MLP; residual convolutions; or those behind a stem of patches, which images above "
-        "64x64 pixels and a map of latents get where this is left out",
+        description="gated MLP; residual convolutions; those behind a stem of patches, which images above "
+        "64x64 pixels and a map of latents get where this is left out; residual MLP: for tables",
     )
     latent: Latent = Field(
         32,
@@ -84,10 +84,11 @@ class ModelOptions(Options):
         description="share of the encoder's hidden units that each step leaves out: of a VAE it is the "
         "encoder that learns images by heart; not for mlp",
     )
-    likelihood: Literal["auto", "bernoulli", "gaussian", "discretised_logistic"] = Field(
+    likelihood: Literal["auto", "bernoulli", "gaussian", "discretised_logistic", "columns"] = Field(
         "auto",
         description="p(x|z); auto: bernoulli for grey images, gaussian with a learned sigma for colour; "
-        "discretised_logistic: the probability of each of 256 levels, for bits/dim that compare with others'",
+        "discretised_logistic: the probability of each of 256 levels, for bits/dim that compare with "
+        "others'; columns: that of tables",
     )
     mixture_components: int = Field(
         3,
@@ -154,6 +155,13 @@ class TrainingOptions(Options):
         description="strength of small deformations of the training images, others each time they are "
         "shown, until the last fifth of the steps; 1 turns them by about 4 degrees",
     )
+    following: float = Field(
+        0.0,
+        ge=0,
+        le=LARGEST_NUMBER,
+        description="of a table: weight, in the loss, of how far the posterior of a row with hidden cells is "
+        "from that of the whole row, so that the encoder takes rows with unknown cells; 0 hides none",
+    )
     clip: float | None = Field(
         None,
         gt=0,
@@ -196,7 +204,7 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
     what every function but ``training.data.load`` takes, is a resolved config.
     """
 
-    preset: Literal["demo", "small", "standard", "quality", "gpu"] | None = Field(
+    preset: Literal["demo", "small", "standard", "quality", "gpu", "table"] | None = Field(
         None, description="named defaults; left out: chosen by the size of the data set"
     )
 
@@ -235,4 +243,4 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
 
 def flag(field: str) -> str:
     """The command-line flag of a field."""
-    return "--" + field.replace("_", "-")
+    return "--" + field.removeprefix("table_").replace("_", "-")

@@ -1,8 +1,8 @@
-"""Images, as every other part of training sees them."""
+"""Data, as every other part of training sees them: rows of one shape, whatever kind of data they are."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,15 +14,20 @@ BINARISATION_SEED = 777
 CHUNK = 4096
 """Images looked at in one go, where all of them as floats would fill the memory."""
 
+Spec = Any
+"""What a modality builds its networks by, and nobody else looks into: of images their shape."""
+
 
 @dataclass(frozen=True)
 class Split:
     """Part of a data set."""
 
     images: Tensor
-    """[N, C, H, W], uint8 in 0..255 or float32 in [0, 1]."""
+    """[N, C, H, W], uint8 in 0..255 or float32 in [0, 1]; of another modality its rows as float32 [N, *X]."""
     labels: Tensor | None
     """[N] int64, indices into the data set's label names."""
+    cells: Any = None
+    """The same rows as their modality has them; images have no other form."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -44,6 +49,14 @@ class Dataset:
     """The images lie on disk and are mapped into memory, read-only: larger than the memory they may be."""
     withheld: Split | None = None
     """Test images of the kinds that were left out by ``--without``; their labels mean nothing here."""
+    schema: Any = None
+    """Of a table."""
+    notes: tuple[str, ...] = ()
+    """What is told of it before a training."""
+
+    @property
+    def spec(self) -> Spec:
+        return self.image_shape if self.schema is None else self.schema
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

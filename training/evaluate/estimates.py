@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from training.data import to_unit
 from training.evaluate.log_mean_exp import LogMeanExp
-from training.fit.devices import lay_out
 from training.models import VAE
+from training.models.devices import lay_out
 from training.models.gaussians import gaussian_kl_per_dimension, gaussian_log_density
 from training.models.portions import images_at_once
 from training.training_error import TrainingError
@@ -79,7 +79,7 @@ def estimate(
     lay_out(model)
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    chunks = images.split(images_at_once(model.image_shape, most=IMAGES_AT_ONCE))
+    chunks = images.split(images_at_once(model.data_shape, most=IMAGES_AT_ONCE))
     with tqdm(total=len(images), unit="image", desc="evaluate", disable=None if progress else True) as bar:
         parts = []
         for chunk in chunks:

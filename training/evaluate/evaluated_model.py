@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from training.data import Dataset, Split
-from training.data.randomised.binarisation import binarise
+from training.modalities.image.randomised.binarisation import binarise
 from training.models import VAE
 from training.pools import Posterior, posterior
 

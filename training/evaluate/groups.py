@@ -1,15 +1,32 @@
-"""The groups of figures beside the likelihood, by name."""
+"""The groups of figures beside the likelihood, by name, and who measures them for which kind of data."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from training.data import Dataset
+from training.evaluate import image_groups, table_groups
 from training.evaluate.evaluated_model import MAX_IMAGES, EvaluatedModel
-from training.evaluate.latents.probes import latents_group
-from training.evaluate.out_of_distribution import foreign_group
-from training.evaluate.samples.sample_quality import samples_group
 from training.evaluate.tables import Group
+from training.modalities import modality_of
 from training.models import VAE
 from training.runs import LoadedRun
+
+
+class Measure(Protocol):
+    def __call__(self, name: str, evaluated: EvaluatedModel, *, foreign: Path | None = None) -> Group: ...
+
+
+class _Groups(NamedTuple):
+    applicable: Callable[[VAE, Dataset], tuple[str, ...]]
+    """Those that fit the model and the data."""
+    measure: Measure
+
+
+OF_MODALITY = {
+    "image": _Groups(image_groups.applicable, image_groups.measure),
+    "table": _Groups(table_groups.applicable, table_groups.measure),
+}
 
 
 def evaluated_model(
@@ -27,19 +44,15 @@ def evaluated_model(
     )
 
 
-def applicable(model: VAE, dataset: Dataset) -> tuple[str, ...]:
-    """Samples are judged by a classifier, which wants labels; latents want labels or a posterior."""
-    labelled = dataset.train.labels is not None and len(dataset.label_names) > 1
-    latents = labelled or (dataset.train.labels is None and model.kind != "ae")
-    return (*(["samples"] if labelled else []), *(["latents"] if latents else []), "ood")
+def applicable(loaded: LoadedRun, dataset: Dataset) -> tuple[str, ...]:
+    """Those that fit the model and the data."""
+    return OF_MODALITY[modality_of(loaded.config).name].applicable(loaded.model, dataset)
 
 
-def measure(name: str, evaluated: EvaluatedModel, *, foreign: Path | None = None) -> Group:
-    """A group of ``metrics.GROUPS``; ``foreign`` are further images for "ood".
+def measure(name: str, loaded: LoadedRun, evaluated: EvaluatedModel, *, foreign: Path | None = None) -> Group:
+    """A group of ``metrics.GROUPS``; ``foreign`` are further data for "ood".
 
     Raises:
         TrainingError: the data or the model have not what the group wants.
     """
-    if name == "ood":
-        return foreign_group(evaluated, foreign)
-    return {"samples": samples_group, "latents": latents_group}[name](evaluated)
+    return OF_MODALITY[modality_of(loaded.config).name].measure(name, evaluated, foreign=foreign)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from training.data import Dataset
 from training.evaluate.metrics import Metrics
 from training.evaluate.run_evaluation import present_metrics
-from training.models.codec import ImageEncoder
+from training.modalities import modality_of
 from training.pools import Latents
 from training.pools.run_pools import Source, latents_of_run
 from training.runs import LoadedRun, Run
@@ -34,6 +34,6 @@ def measured_run(run: Run, loaded: LoadedRun, *, pools: Source = "auto") -> Meas
     """
     dataset = loaded.dataset()
     metrics = present_metrics(run, loaded, dataset)
-    encoder = ImageEncoder(loaded.model)
+    encoder = modality_of(loaded.config).encoder(loaded.model)
     latents = latents_of_run(run.path, encoder, dataset, step=metrics.protocol.step, source=pools)
     return MeasuredRun(run, loaded, dataset, metrics, latents)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from torch import Tensor
 
-from training import data
+from training import modalities
 from training.config import FitConfig
-from training.data import to_unit
+from training.data import Split, to_unit
 from training.evaluate.estimates import FEWEST_DRAWS, estimate
 from training.evaluate.evaluated_model import EvaluatedModel, Use
 from training.evaluate.tables import Group, Row, Table
@@ -76,14 +76,14 @@ def read_foreign(path: Path, evaluated: EvaluatedModel) -> Tensor:
     if path.is_dir():
         values |= {"image_size": (height, width), "channels": "grey" if channels == 1 else "rgb"}
     try:
-        found = data.load(FitConfig.parse(values), labelled=False)
+        found = modalities.load(FitConfig.parse(values), labelled=False)
     except TrainingError as exc:
         raise TrainingError(str(exc).replace("--data", "--ood", 1)) from None
     if found.image_shape != evaluated.dataset.image_shape:
         wanted, came = evaluated.dataset.image_shape, found.image_shape
         raise TrainingError(f"--ood {path}: want images of shape {wanted}, came {came}")
     images = torch.cat([split.images for split in (found.train, found.val, found.test)])
-    return to_unit(evaluated.subset(data.Split(images, None), SCORED_IMAGES).images)
+    return to_unit(evaluated.subset(Split(images, None), SCORED_IMAGES).images)
 
 
 def scores(evaluated: EvaluatedModel, images: Tensor) -> Scores:

@@ -17,7 +17,7 @@ and then ``vae-serve --repository models``.
 """
 
 from training.export.run_export import check_request, export_run
-from training.export.score import Score
 from training.export.sealing import Facts, export_bundle
+from training.models.score import Score
 
 __all__ = ["Facts", "Score", "check_request", "export_bundle", "export_run"]

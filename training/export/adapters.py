@@ -7,9 +7,10 @@ a named tuple or a tuple of one.
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from training.modalities.data_form import DataForm
+from training.modalities.image.image_form import IMAGES
 from training.training_error import TrainingError
 
 MEAN = ("mean", "mu", "loc", "embedding")
@@ -17,8 +18,6 @@ LOG_VAR = ("log_var", "logvar", "log_covariance")
 """The last of each is pythae's."""
 IMAGE = ("image", "reconstruction", "sample")
 """The last two are pythae's and diffusers'."""
-SLACK = 1e-3
-"""How far a pixel may lie beyond [0, 1], as the server allows it too."""
 
 
 class EncoderAdapter(nn.Module):
@@ -55,48 +54,30 @@ class DecoderAdapter(nn.Module):
         return output
 
 
-def check_given(images: Tensor, **modules: nn.Module | None) -> None:
+def check_given(rows: Tensor, *, form: DataForm = IMAGES, **modules: nn.Module | None) -> None:
     """What a user hands to ``export_bundle``.
 
     Raises:
-        TrainingError: images that are not [N, C, H, W] in uint8 or float32 within [0, 1], fewer than two of
-            them, or a module that is not on the CPU.
+        TrainingError: training data that are not of that form, fewer than two of them, or a module that is
+            not on the CPU.
     """
     for label, module in modules.items():
         device = next((tensor.device for tensor in module.parameters()), None) if module else None
         if device is not None and device.type != "cpu":
             raise TrainingError(f"{label}: want it on the CPU, came {device}; .cpu() moves it")
-    if images.ndim != 4 or len(images) < 2:
-        raise TrainingError(f"images: want at least 2, [N, C, H, W], came {list(images.shape)}")
-    _check_pixels("images", images)
+    if len(rows) < 2:
+        raise TrainingError(f"images: want at least 2, [N, C, H, W], came {list(rows.shape)}")
+    form.check_data("images", rows)
 
 
-def check_held_out(held_out: Tensor | None, images: Tensor) -> None:
-    """Raises TrainingError unless they are like the training images, any number of them."""
+def check_held_out(held_out: Tensor | None, rows: Tensor, form: DataForm) -> None:
+    """Raises TrainingError unless they are like the training data, any number of them."""
     if held_out is None:
         return
-    if held_out.shape[1:] != images.shape[1:]:
-        wanted, came = list(images.shape[1:]), list(held_out.shape[1:])
+    if held_out.shape[1:] != rows.shape[1:]:
+        wanted, came = list(rows.shape[1:]), list(held_out.shape[1:])
         raise TrainingError(f"held_out: want images of {wanted}, like those of the training, came {came}")
-    _check_pixels("held_out", held_out)
-
-
-def check_decoded(decoded: Tensor) -> None:
-    """Raises TrainingError for pixels beyond [0, 1]: clients that encode a sample again would be refused."""
-    _check_range("decoder: pixels", decoded, "end it with a sigmoid or a clamp")
-
-
-def _check_pixels(label: str, images: Tensor) -> None:
-    if images.dtype not in (torch.uint8, torch.float32):
-        raise TrainingError(f"{label}: want uint8 or float32, came {images.dtype}")
-    if images.dtype == torch.float32 and len(images):
-        _check_range(label, images, "scale them, and wrap the modules if they want another range")
-
-
-def _check_range(label: str, values: Tensor, advice: str) -> None:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= -SLACK and high <= 1 + SLACK):  # written so that NaN is refused
-        raise TrainingError(f"{label}: want values in [0, 1], came {low:.3g} to {high:.3g}; {advice}")
+    form.check_data("held_out", held_out)
 
 
 def _named(output: Mapping[str, Any], names: tuple[str, ...], label: str) -> Tensor:

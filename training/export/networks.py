@@ -14,22 +14,17 @@ from torch import Tensor, nn
 
 from serving.bundle import Graph
 from training.data import to_unit
-from training.export.adapters import check_decoded
 from training.export.gates import Admission, parity_gate
 from training.export.graphs import check_graph, evaluating, to_onnx
 from training.export.parity import DRAWS, parity, score_parity
+from training.modalities.data_form import DataForm
+from training.modalities.image.image_form import IMAGES
 from training.training_error import TrainingError
 
 Role = Literal["encoder", "decoder", "prior", "score"]
 Rows = dict[str, Tensor]
 """Input name to rows."""
 
-OUTPUTS: Mapping[Role, tuple[str, ...]] = {
-    "encoder": ("mean", "log_var"),
-    "decoder": ("image",),
-    "prior": ("latent",),
-    "score": ("distortion", "rate", "log_weight"),
-}
 AXES = {"score": {"noise": ("batch", "samples")}}
 """Where more than the batch is dynamic."""
 GOLDEN_ROWS = 8
@@ -38,21 +33,32 @@ PARITY_ROWS = 64
 
 @dataclass(frozen=True)
 class Networks:
-    """Modules on the CPU."""
+    """Modules on the CPU; X stands for the axes of a row of data."""
 
     encoder: nn.Module
-    """Image [B, C, H, W] in [0, 1] → (mean, log_var), each [B, *latent_shape]."""
+    """Row [B, *X] → (mean, log_var), each [B, *latent_shape]."""
     decoder: nn.Module
-    """Latent [B, *latent_shape] → image [B, C, H, W] in [0, 1], the mean of p(x|z)."""
+    """Latent [B, *latent_shape] → what tells of p(x|z): of images its mean [B, C, H, W], in [0, 1]."""
     prior: nn.Module | None = None
     """Noise [B, *latent_shape] ~ N(0, I) → latent of a learned prior; None where N(0, I) is the prior."""
     score: nn.Module | None = None
-    """See ``training.export.score.Score``; None where there is nothing to score with."""
+    """See ``training.models.score.Score``; None where there is nothing to score with."""
+    form: DataForm = IMAGES
 
     def items(self) -> list[tuple[Role, nn.Module]]:
         """Those that there are."""
         roles: tuple[Role, ...] = ("encoder", "decoder", "prior", "score")
         return [(role, module) for role in roles if (module := getattr(self, role)) is not None]
+
+    def outputs(self, role: Role) -> tuple[str, ...]:
+        """Names of what a network gives, in its order."""
+        names: Mapping[Role, tuple[str, ...]] = {
+            "encoder": ("mean", "log_var"),
+            "decoder": (self.form.decoded,),
+            "prior": ("latent",),
+            "score": self.form.scores,
+        }
+        return names[role]
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -71,28 +77,26 @@ def golden(networks: Networks, images: Tensor) -> Rows:
         TrainingError: modules that do not fit together.
     """
     given = _inputs(networks, images, GOLDEN_ROWS)
-    image, latent = given["encoder"]["image"], given["decoder"]["latent"]
-    mean, log_var = networks.encoder(image)
+    data, latent = given["encoder"][networks.form.data], given["decoder"]["latent"]
+    mean, log_var = networks.encoder(data)
     decoded = networks.decoder(latent)
     if mean.shape != log_var.shape:
         raise TrainingError(
             f"encoder: want mean and log_var alike, came {_shape(mean)} and {_shape(log_var)}"
         )
-    if decoded.shape[1:] != image.shape[1:]:
-        raise TrainingError(f"decoder: want images of {_shape(image[0])}, came {_shape(decoded[0])}")
-    check_decoded(decoded)
-    rows = {"image": image, "mean": mean, "log_var": log_var, "latent": latent, "decoded": decoded}
+    networks.form.check_decoded(data, decoded)
+    rows = {networks.form.data: data, "mean": mean, "log_var": log_var, "latent": latent, "decoded": decoded}
     if networks.prior is not None:
         noise = given["prior"]["noise"]
         rows |= {"prior_noise": noise, "prior_latent": _like_noise(networks.prior(noise), noise)}
     if networks.score is not None:
         noise = given["score"]["noise"]
-        scores = networks.score(image, noise)
+        scores = networks.score(data, noise)
         wanted = [noise.shape[:1], noise.shape[:1], noise.shape[:2]]
-        if [score.shape for score in scores] != wanted:
+        if [score.shape for score in scores[: len(wanted)]] != wanted:
             came = ", ".join(_shape(score) for score in scores)
             raise TrainingError(f"score: want {', '.join(map(_sizes, wanted))}, came {came}")
-        rows |= {"score_noise": noise, **dict(zip(OUTPUTS["score"], scores, strict=True))}
+        rows |= {"score_noise": noise, **dict(zip(networks.outputs("score"), scores, strict=True))}
     return {name: tensor.clone().contiguous() for name, tensor in rows.items()}
 
 
@@ -115,22 +119,28 @@ def export_graphs(networks: Networks, images: Tensor, admission: Admission) -> E
     contents: dict[Role, bytes] = {}
     parities: dict[str, dict[str, float]] = {}
     for role, module in networks.items():
-        rows = given[role]
-        contents[role] = to_onnx(module, rows, OUTPUTS[role], label=role, axes=AXES.get(role))
+        rows, outputs = given[role], networks.outputs(role)
+        contents[role] = to_onnx(module, rows, outputs, label=role, axes=AXES.get(role))
         compared: Callable[..., dict[str, float]] = score_parity if role == "score" else parity
         parities[role] = compared(contents[role], module, rows)
     differences = [value for by_batch in parities.values() for value in by_batch.values()]
     admission.note(parity_gate(parities), figures=differences)
-    graphs = {role: _entry(role, given[role], contents[role], parities[role]) for role in contents}
+    graphs = {
+        role: _entry(role, (given[role], networks.outputs(role)), content, parities[role])
+        for role, content in contents.items()
+    }
     return Exported(graphs, {f"{role}.onnx": content for role, content in contents.items()})
 
 
-def _entry(role: Role, rows: Rows, content: bytes, differences: dict[str, float]) -> Graph:
+def _entry(
+    role: Role, tensors: tuple[Rows, tuple[str, ...]], content: bytes, differences: dict[str, float]
+) -> Graph:
+    inputs, outputs = tensors
     model = onnx.load_model_from_string(content)
     return Graph(
         file=f"{role}.onnx",
-        inputs={name: name for name in rows},
-        outputs={name: name for name in OUTPUTS[role]},
+        inputs={name: name for name in inputs},
+        outputs={name: name for name in outputs},
         opset=check_graph(model, label=role),
         ir_version=model.ir_version,
         parity=differences,
@@ -140,17 +150,17 @@ def _entry(role: Role, rows: Rows, content: bytes, differences: dict[str, float]
 @torch.inference_mode()
 def _inputs(networks: Networks, images: Tensor, count: int) -> dict[Role, Rows]:
     """What each network will be given in use, at most ``count`` rows of it, from a fixed seed."""
-    image = sample_rows(images, count)
-    mean, _ = networks.encoder(image)
+    data = sample_rows(images, count)
+    mean, _ = networks.encoder(data)
     noise = _normal(mean.shape)
     # The rows of the means in turn with draws of N(0, I), since both will be decoded.
     latent = torch.stack([mean, noise], dim=1).flatten(0, 1)[: len(mean)]
     draws = _normal((len(mean), max(DRAWS), *mean.shape[1:]))
     given: dict[Role, Rows] = {
-        "encoder": {"image": image},
+        "encoder": {networks.form.data: data},
         "decoder": {"latent": latent},
         "prior": {"noise": noise},
-        "score": {"image": image, "noise": draws},
+        "score": {networks.form.data: data, "noise": draws},
     }
     return {role: {name: rows.clone() for name, rows in given[role].items()} for role in given}
 

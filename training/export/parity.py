@@ -60,9 +60,10 @@ def score_parity(content: bytes, module: nn.Module, rows: dict[str, Tensor]) -> 
     """The same for a score, relative as ``SCORE_TOLERANCE`` says; the worst over ``DRAWS``.
 
     Args:
-        rows: ``image`` [n, C, H, W] and ``noise`` [n, k, *latent_shape], k at least the largest of ``DRAWS``.
+        rows: data [n, *X] by their name, and ``noise`` [n, k, *latent_shape], k at least the largest of
+            ``DRAWS``.
     """
-    pixels = rows["image"][0].numel()
+    pixels = next(tensor[0].numel() for name, tensor in rows.items() if name != "noise")
 
     def relative(want: Floats, came: Floats) -> float:
         return float((np.abs(want - came) / np.maximum(np.abs(want), pixels)).max())

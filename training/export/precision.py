@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from serving.bundle import Gate, Likelihood, Precision
-from training.data.randomised.binarisation import binarise
 from training.export.gates import Admission
 from training.export.networks import PARITY_ROWS, Exported, Networks, Rows, export_graphs, sample_rows
 from training.export.parity import Floats, cpu_session, parity
 from training.export.quantisation import batches, quantised
-from training.export.score import Score
-from training.models.likelihoods import DiscretisedLogistic
+from training.modalities.image.networks.likelihoods import DiscretisedLogistic
+from training.modalities.image.randomised.binarisation import binarise
+from training.models.score import Score
 from training.pools import posterior
 from training.training_error import TrainingError
 

@@ -7,11 +7,9 @@ from serving.bundle import Bundle, Likelihood, Precision
 from training.evaluate.measured_run import MeasuredRun
 from training.export.gates import divergence_gate
 from training.export.requirements import Requirement
-from training.export.score import Score
 from training.export.sealing import Facts, export_bundle, free_target
 from training.fit.losses import objective_in_words
-from training.models import VAE
-from training.models.codec import ImageDecoder, ImageEncoder
+from training.modalities import modality_of
 from training.runs.training_log import read_rows
 
 
@@ -36,11 +34,12 @@ def export_run(  # noqa: PLR0913 (all but two are options of one export, by keyw
 ) -> Bundle:
     """Seal the averaged weights of a run with its pools, metrics and report; see ``export_bundle``."""
     model, dataset = measured.loaded.model, measured.dataset
+    modality = modality_of(measured.loaded.config)
     return export_bundle(
-        ImageEncoder(model),
-        ImageDecoder(model),
+        modality.encoder(model),
+        modality.decoder(model),
         prior=model.prior if model.prior.name == "flow" else None,
-        score=_score(model),
+        score=None if model.kind == "ae" else modality.score(model),  # which has no posterior to score by
         repository=repository,
         name=name,
         version=version,
@@ -55,12 +54,8 @@ def export_run(  # noqa: PLR0913 (all but two are options of one export, by keyw
         force=force,
         precision=precision,
         projection=projection,
+        form=modality.form(dataset.spec),
     )
-
-
-def _score(model: VAE) -> Score | None:
-    """An autoencoder has no posterior, so no bound of the likelihood to score with."""
-    return None if model.kind == "ae" else Score(model.encoder, model.decoder, model.likelihood, model.prior)
 
 
 def _facts(measured: MeasuredRun) -> Facts:

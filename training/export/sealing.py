@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save
@@ -18,7 +18,6 @@ from serving.bundle import (
     BundleError,
     Gate,
     Graph,
-    ImageSpec,
     Likelihood,
     ManifestBody,
     Metric,
@@ -35,15 +34,16 @@ from training.evaluate import Figure
 from training.evaluate.latents.held_out_map import held_out_map
 from training.export.adapters import DecoderAdapter, EncoderAdapter, check_given, check_held_out
 from training.export.gates import Admission, collapse_gate, figures_of, finite_gate
-from training.export.networks import Networks, Role, golden
+from training.export.held_out_scores import held_out_scores
+from training.export.networks import Exported, Networks, Role, golden
 from training.export.precision import graphs_of
 from training.export.provenance import git_commit, versions
 from training.export.requirements import Requirement
-from training.export.score import held_out_scores
+from training.modalities.data_form import DataForm
+from training.modalities.image.image_form import IMAGES
 from training.pools import Latents, fit_latents
 from training.training_error import TrainingError
 
-COLOURS: dict[int, Literal["grey", "rgb", "other"]] = {1: "grey", 3: "rgb"}
 GAUSSIAN = Likelihood(name="gaussian", sigma=None, binarisation="none")
 
 
@@ -88,6 +88,7 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
     force: bool = False,
     precision: Precision = "float32",
     projection: bool = True,
+    form: DataForm = IMAGES,
 ) -> Bundle:
     """Export, prove, seal and read back ``<repository>/<name>/<version>/``, by default the next version.
 
@@ -102,36 +103,36 @@ def export_bundle(  # noqa: PLR0913 (a bundle holds this much)
         latents, report: ``fit_latents`` of these, if at hand; file name to content, kept under ``report/``.
         require, force: gates on ``facts.metrics``, see ``Requirement``; seal though one fails, and record it.
         precision: of the decoder; less than float32 has to pass a gate on the −ELBO that it costs.
-        projection: whether to tell where held-out images lie: see ``held_out_map``.
+        projection, form: whether to tell where held-out images lie; what the data are, if no images.
 
     Raises:
         TrainingError: a bad name or version, modules that do not fit, a failed gate; nothing is left behind.
     """
-    target = free_target(Path(repository), name, version)
-    admission = Admission(force=force)
-    networks = _networks(images, held_out, encoder=encoder, decoder=decoder, prior=prior, score=score)
+    target, admission = free_target(Path(repository), name, version), Admission(force=force)
+    networks = _networks(images, held_out, form, encoder=encoder, decoder=decoder, prior=prior, score=score)
     with networks.evaluating():
         rows = golden(networks, images)
         latents = _sealable(latents or fit_latents(networks.encoder, images, labels, label_names))
         admission.decide(*_gates(facts, latents, require))  # before the work of exporting
         exported, rows = graphs_of(networks, images, rows, facts.likelihood, precision, admission)
         latents, drawn = _with_held_out(networks, held_out, label_names, latents, projection=projection)
-    manifest = _manifest(target, facts, images, exported.graphs, latents, admission.decide())
-    return seal_bundle(target, manifest, exported.contents | _files(latents, rows, drawn, report or {}))
+    manifest = _manifest(target, facts, form.manifest(images), exported.graphs, latents, admission.decide())
+    return seal_bundle(target, manifest, _files(exported, form, latents, rows, drawn, report or {}))
 
 
 def _networks(
     images: Tensor,
     held_out: Tensor | Split | None,
+    form: DataForm,
     *,
     encoder: nn.Module,
     decoder: nn.Module,
     prior: nn.Module | None,
     score: nn.Module | None,
 ) -> Networks:
-    check_held_out(held_out.images if isinstance(held_out, Split) else held_out, images)
-    check_given(images, encoder=encoder, decoder=decoder, prior=prior, score=score)
-    return Networks(EncoderAdapter(encoder), DecoderAdapter(decoder), prior, score)
+    check_held_out(held_out.images if isinstance(held_out, Split) else held_out, images, form)
+    check_given(images, form=form, encoder=encoder, decoder=decoder, prior=prior, score=score)
+    return Networks(EncoderAdapter(encoder), DecoderAdapter(decoder), prior, score, form)
 
 
 def _sealable(latents: Latents) -> Latents:
@@ -206,10 +207,16 @@ def _with_held_out(
 
 
 def _files(
-    latents: Latents, golden_rows: dict[str, Tensor], drawn: Projection | None, report: Mapping[str, bytes]
+    exported: Exported,
+    form: DataForm,
+    latents: Latents,
+    golden_rows: dict[str, Tensor],
+    drawn: Projection | None,
+    report: Mapping[str, bytes],
 ) -> dict[str, bytes]:
-    """All but the graphs."""
     files = {
+        **exported.contents,
+        **form.files(),
         "pools.safetensors": latents.pools.to_bytes(),
         "reference.safetensors": latents.reference.to_bytes(),
         "golden.safetensors": save(golden_rows),
@@ -222,19 +229,17 @@ def _files(
 def _manifest(
     target: Path,
     facts: Facts,
-    images: Tensor,
+    data: Mapping[str, Any],
     graphs: dict[Role, Graph],
     latents: Latents,
     gates: tuple[Gate, ...],
 ) -> ManifestBody:
-    channels, height, width = images.shape[1:]
-    colour = COLOURS.get(channels, "other")
     return ManifestBody(
+        **data,
         name=target.parent.name,
         version=int(target.name),
         created=datetime.now(UTC),
         kind=facts.kind,
-        image=ImageSpec(shape=(channels, height, width), value_range=(0.0, 1.0), colour=colour),
         latent_shape=latents.shape,
         latent_scale=1.0,
         latent_shift=0.0,

@@ -98,6 +98,7 @@ def batches_of(state: State, dataset: Dataset, config: FitConfig, world: World =
         deformation=config.deformation,
         deformed_steps=round(_DEFORMED * config.total_steps),
         single_steps=config.single_steps,
+        hides=config.following > 0,
     )
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from training.data import to_unit
-from training.data.randomised.binarisation import thresholds
-from training.data.randomised.deformation import moved, places
+from training.modalities.image.randomised.binarisation import thresholds
+from training.modalities.image.randomised.deformation import moved, places
+from training.modalities.table.hidden_cells import hidden_cells, hide
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,7 @@ class Stream(IntEnum):
     VALIDATION = 3
     DROPOUT = 4
     DEFORMATION = 5
+    HIDDEN = 6
 
 
 def generator(
@@ -74,6 +76,8 @@ class Batch(NamedTuple):
     """[B, C, H, W] in [0, 1]"""
     noise: Tensor
     """As ``VAE.noise_shape`` says."""
+    hidden: Tensor | None = None
+    """Of a table: the same rows with cells hidden."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,13 @@ class Batches:
     accumulate: int = 1
     """Micro-batches that the share is cut into."""
     deformation: float = 0.0
-    """How strongly images are deformed, see ``training.data.randomised.deformation``."""
+    """How strongly images are deformed, see ``training.modalities.image.randomised.deformation``."""
     deformed_steps: int = 0
     """The first so many steps see deformed images."""
     single_steps: int = 0
     """The first so many steps take one sample of each posterior, whatever ``noise_shape`` says."""
+    hides: bool = False
+    """Of a table: whether a second look at the rows lacks cells, see ``table.hidden_cells``."""
 
     def at(self, step: int) -> list[Batch]:
         """The micro-batches of this process, equal in size.
@@ -134,5 +140,10 @@ class Batches:
         if self.batch_axis and step < self.single_steps:
             noise = noise[:1]
         micro = size // self.accumulate
-        cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), strict=True)
+        looks = self._second_look(image, step, mine).split(micro) if self.hides else [None] * self.accumulate
+        cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), looks, strict=True)
         return [Batch(*cut) for cut in cuts]
+
+    def _second_look(self, image: Tensor, step: int, mine: slice) -> Tensor:
+        drawn = generator(self.seed, Stream.HIDDEN, step, self.device)
+        return hide(image, hidden_cells((self.batch_size, image.shape[1] // 3), drawn)[mine])

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from training.config import FitConfig
-from training.fit.devices import lay_out
+from training.data import Spec
 from training.fit.ema import Ema
 from training.fit.minibatches import Stream, generator
 from training.fit.optimizers import build_optimizers
 from training.fit.running_means import RunningMeans
-from training.models import VAE, build_model
+from training.modalities import build_model
+from training.models import VAE
+from training.models.devices import lay_out
 from training.runs.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from training.training_error import TrainingError
 
@@ -29,11 +31,11 @@ class State:
     """Optimiser steps taken."""
 
     @classmethod
-    def fresh(cls, config: FitConfig, image_shape: tuple[int, int, int], device: torch.device) -> Self:
-        """The state before the first step."""
+    def fresh(cls, config: FitConfig, spec: Spec, device: torch.device) -> Self:
+        """The state before the first step; ``spec`` is the data set's."""
         with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
             torch.manual_seed(generator(config.seed, Stream.WEIGHTS).initial_seed())
-            model = build_model(config, image_shape)
+            model = build_model(config, spec)
         return cls.of(model.to(device), config)
 
     @classmethod

@@ -14,6 +14,7 @@ from training.fit.losses import Bound, Objective, Scalar, objective
 from training.fit.minibatches import Batch, Stream, generator, seeded_dropout
 from training.fit.running_means import StepTerms
 from training.fit.state import State
+from training.modalities.table.hidden_cells import distance
 from training.models import VAE
 from training.models.portions import images_at_once
 
@@ -87,7 +88,10 @@ def _backward(
     bfloat16 = config.precision == "bfloat16"
     with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bfloat16):
         terms = bound(model, batch.image, batch.noise, beta=beta, free_bits=config.free_bits)
-    (terms.loss / parts).backward()
+        loss = terms.loss
+        if batch.hidden is not None:  # beside the bound, and no part of what is reported
+            loss = loss + config.following * distance(model, batch.image, batch.hidden)
+    (loss / parts).backward()
     return torch.stack(terms).detach() / parts
 
 
@@ -101,7 +105,7 @@ def validate(model: VAE, split: Split, *, seed: int, beta: float) -> dict[str, f
     device = next(model.parameters()).device
     source = generator(seed, Stream.VALIDATION)
     totals = torch.zeros(3, dtype=torch.float64)
-    rows = images_at_once(model.image_shape, most=VALIDATION_BATCH, samples=model.samples)
+    rows = images_at_once(model.data_shape, most=VALIDATION_BATCH, samples=model.samples)
     for images in split.images.split(rows):
         image = to_unit(images.to(device))
         totals += len(images) * _bound(model, image, source, beta=beta)
@@ -115,7 +119,7 @@ def _bound(model: VAE, image: Tensor, source: torch.Generator, *, beta: float) -
     k: -log (1/k) Σ n exp(-L).
     """
     every = model.samples
-    at_once = every if len(image) > 1 else images_at_once(model.image_shape, most=every)
+    at_once = every if len(image) > 1 else images_at_once(model.data_shape, most=every)
     counts = [min(at_once, every - first) for first in range(0, every, at_once)]
     parts = []
     for count in counts:

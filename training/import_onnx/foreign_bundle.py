@@ -24,7 +24,7 @@ from training.export.gates import Admission
 from training.export.graphs import check_graph
 from training.export.networks import GOLDEN_ROWS, sample_rows
 from training.export.provenance import versions
-from training.export.sealing import COLOURS, free_target, seal_bundle
+from training.export.sealing import free_target, seal_bundle
 from training.import_onnx.doubts import doubt_decoder, doubt_encoder
 from training.import_onnx.equivalence import BATCHES, Compute, Rows, difference, equivalence_gate, runner
 from training.import_onnx.foreign_file import read_model, reduce_to
@@ -32,6 +32,7 @@ from training.import_onnx.foreign_latents import fit_foreign_latents
 from training.import_onnx.foreign_model import ForeignModel
 from training.import_onnx.graph_wrapping import wrapped_decoder, wrapped_encoder
 from training.import_onnx.pairing import Pairing, decoder_output, encoder_outputs, pair, shown
+from training.modalities.image.image_form import COLOURS
 from training.models.posterior_head import LOG_VAR_RANGE
 from training.training_error import TrainingError
 

@@ -5,7 +5,7 @@ from typing import Literal
 from torch import nn
 
 from training.models.flow import RealNVP
-from training.models.likelihoods import Likelihood
+from training.models.likelihood import Likelihood
 from training.models.priors import StandardNormal
 
 Kind = Literal["ae", "vae", "beta_vae", "iwae"]
@@ -15,7 +15,8 @@ class VAE(nn.Module):
     """Holds the parts; the losses are in ``training.fit.losses``.
 
     ``encoder(image [B, C, H, W])`` gives mean and log-variance [B, *latent_shape] of q(z|x), and
-    ``decoder(latent [B, *latent_shape])`` the logits [B, P, H, W] of ``likelihood``. A plain autoencoder
+    ``decoder(latent [B, *latent_shape])`` the logits [B, P, H, W] of ``likelihood``. Rows of another modality
+    have other axes, ``data_shape``, and so have what the decoder says of them. A plain autoencoder
     is the same thing of kind "ae": its latent is the mean, its log-variance is not used. Kind "iwae" is
     trained on the bound of ``importance_samples`` samples; every other kind takes one.
     """
@@ -28,7 +29,7 @@ class VAE(nn.Module):
         prior: StandardNormal | RealNVP,
         *,
         kind: Kind,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         latent_shape: tuple[int, ...],
         importance_samples: int = 1,
     ) -> None:
@@ -38,7 +39,7 @@ class VAE(nn.Module):
         self.likelihood = likelihood
         self.prior = prior
         self.kind: Kind = kind
-        self.image_shape = image_shape
+        self.data_shape = image_shape
         self.latent_shape = latent_shape
         self.importance_samples = importance_samples
 

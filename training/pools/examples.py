@@ -15,7 +15,7 @@ from serving.pictures.picture_files import PictureError, Pixels, in_channels, lo
 from training.config import FitConfig
 from training.data import Dataset, to_unit
 from training.data.label_names import composed, wrong_label
-from training.data.splits import split_rows
+from training.modalities.image.data.splits import split_rows
 from training.pools.naming import refuse_reserved
 from training.training_error import TrainingError
 

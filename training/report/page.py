@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from training.charts import Still, short
 from training.config import MACHINE_FIELDS, FitConfig
 from training.evaluate import Metrics
 from training.report.figures_in_words import chapters, described, entries, protocol
-from training.report.pictures.canvas import short
-from training.report.pictures.grid import Still
 from training.report.pictures.reported_model import ReportedModel
 from training.report.sections import Section
 
@@ -19,26 +18,20 @@ KINDS = {
     "beta_vae": "β-VAE",
     "iwae": "Importance-weighted autoencoder",
 }
-NETWORKS = {
-    "mlp": "a gated multilayer perceptron",
-    "conv": "a residual convolutional network",
-    "patches": "a residual convolutional network behind a stem of patches",
-}
-LIKELIHOODS = {
-    "bernoulli": "Bernoulli pixels",
-    "gaussian": "Gaussian pixels with one learned σ",
-    "discretised_logistic": "pixels of 256 levels by mixtures of discretised logistics",
-}
 
 
 def page(
     reported: ReportedModel,
     config: FitConfig,
     metrics: Metrics,
+    lead: Sequence[str],
     sections: Sequence[Section],
     animation: Still | None,
 ) -> bytes:
-    """HTML, in UTF-8. Whatever comes from the data, like names of folders, is escaped."""
+    """HTML, in UTF-8. Whatever comes from the data, like names of folders, is escaped.
+
+    ``lead`` says in a few paragraphs what the model is.
+    """
     environment = Environment(
         loader=PackageLoader("training.report", ""),
         autoescape=True,
@@ -50,7 +43,7 @@ def page(
     key, further = entries(metrics, reported.latents.pools.mean.shape[1])
     document = environment.get_template("page.html").render(
         title=f"{KINDS[reported.model.kind]} of {_printable(reported.dataset.name)}",
-        lead=lead(reported, config, metrics),
+        lead=lead,
         key=key,
         further=further,
         protocol=protocol(metrics),
@@ -62,41 +55,9 @@ def page(
     return document.encode("utf-8", "replace")
 
 
-def lead(reported: ReportedModel, config: FitConfig, metrics: Metrics) -> list[str]:
-    """What the model is, in two paragraphs."""
-    model, data = reported.model, reported.dataset
-    channels, height, width = data.image_shape
-    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
-    labels = f", {len(data.label_names)} labels" if data.label_names else ", no labels"
-    about = {
-        True: "It compresses each image to a short latent vector and reconstructs it; where in latent "
-        "space its data lie, nobody has told it.",
-        False: "It compresses each image to a short latent vector, and is trained so that the vectors of "
-        "all images fill a known distribution. So new images can be drawn, each kind of data has a pool "
-        "of its own, and a small step gives a valid, slightly different result.",
-    }[reported.is_point]
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    prior = "" if reported.is_point else f", prior {'a real NVP flow' if reported.has_flow else 'N(0, I)'}"
-    latents = reported.latents.pools.mean.shape[1]
-    return [
-        about,
-        f"{NETWORKS[config.network].capitalize()} with {latents:,} latent{'s' if latents > 1 else ''} and "
-        f"{weights:,} parameters, {LIKELIHOODS[model.likelihood.name]}{prior}. Trained on "
-        f"{len(data.train):,} {colour} images of {height}×{width} pixels{labels}: {config.total_steps:,} "
-        f"steps of {config.batch_size} images{_duration(metrics.protocol.training_seconds)}.",
-    ]
-
-
 def inlined(content: bytes, kind: str) -> str:
     """A data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    return f", {minutes} min {rest} s" if minutes else f", {rest} s"
 
 
 def _made(
@@ -106,7 +67,7 @@ def _made(
     of_data = {
         "name": data.name,
         "sha256": data.sha256,
-        "images": f"{len(data.train):,} training, {len(data.val):,} validation, {len(data.test):,} test",
+        reported.unit: f"{len(data.train):,} training, {len(data.val):,} validation, {len(data.test):,} test",
         "labels": ", ".join(short(name) for name in data.label_names) or None,
     }
     options = {k: v for k, v in config.model_dump(mode="json").items() if k not in MACHINE_FIELDS}

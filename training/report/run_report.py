@@ -5,17 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from training.evaluate.measured_run import MeasuredRun, measured_run
-from training.report.page import page
+from training.modalities import modality_of
+from training.report import image_report, table_report
 from training.report.pictures.autoencoder_comparison import AutoencoderRun, load_autoencoder
-from training.report.pictures.found_pools import found_pools
-from training.report.pictures.latent_walks import animation
-from training.report.pictures.reported_model import ReportedModel
-from training.report.sections import sections
 from training.runs import Run, load_run
-from training.runs.training_log import read_rows
 from training.training_error import TrainingError
 
-PAGE = "index.html"
+OF_MODALITY = {"image": image_report.report_files, "table": table_report.report_files}
 OWN_SUFFIXES = frozenset({".html", ".png", ".gif", ".json"})
 
 
@@ -36,19 +32,12 @@ def write_report(path: Path, *, beside: Path | None = None) -> list[Path]:
 
 
 def report_files(measured: MeasuredRun, *, beside: AutoencoderRun | None = None) -> dict[str, bytes]:
-    """File name to content: ``index.html``, its pictures as files of their own, and ``metrics.json``."""
-    run, metrics = measured.run, measured.metrics
-    reported = ReportedModel(measured.loaded.model, measured.dataset, measured.latents)
-    kinds = found_pools(run, reported, step=metrics.protocol.step)
-    found = sections(reported, read_rows(run.log_file), metrics, found=kinds, beside=beside)
-    moving = animation(reported) if len(reported.kinds) > 1 else None
-    pictures = [
-        *([moving] if moving else []),
-        *(picture for section in found for picture in section.pictures),
-    ]
-    files = {PAGE: page(reported, measured.loaded.config, metrics, found, moving)}
-    files |= {picture.file: picture.content() for picture in pictures}
-    return files | {"metrics.json": metrics.to_json().encode()}
+    """File name to content: ``index.html``, its pictures as files of their own, and ``metrics.json``.
+
+    Raises:
+        TrainingError: an autoencoder ``beside`` data that have no such comparison.
+    """
+    return OF_MODALITY[modality_of(measured.loaded.config).name](measured, beside=beside)
 
 
 def _written(folder: Path, files: Mapping[str, bytes]) -> list[Path]:

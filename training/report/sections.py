@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.charts import Still
 from training.evaluate import Metrics
 from training.fit.losses import loss_in_words
 from training.report.pictures import latent_walks, sample_grids
@@ -11,7 +12,7 @@ from training.report.pictures.autoencoder_comparison import AutoencoderRun, ae_b
 from training.report.pictures.found_pools import FoundPools
 from training.report.pictures.found_pools import pictures as found_pictures
 from training.report.pictures.found_pools import words as found_words
-from training.report.pictures.grid import Picture, Still
+from training.report.pictures.grid import Picture
 from training.report.pictures.latent_map import latent_map
 from training.report.pictures.loss_curves import loss_curves
 from training.report.pictures.rate_chart import TELLING, Activity, activity_of, rate_per_latent
@@ -39,7 +40,7 @@ def sections(
 ) -> list[Section]:
     """All of a report; ``rows`` are those of ``log.jsonl``."""
     activity = activity_of(metrics, reported.latents)
-    first = [_map(reported), _pools(reported)]
+    first = [map_section(reported), _pools(reported)]
     if found is not None:
         shown = found_pictures(found, reported)
         first.append(Section("found", "Pools found without labels", found_words(found), shown))
@@ -53,12 +54,12 @@ def sections(
         *first,
         _steps(reported),
         _traversals(reported, activity),
-        _rates(reported, activity),
-        _losses(reported, rows),
+        rates_section(reported, activity),
+        losses_section(reported, rows),
     ]
 
 
-def _map(reported: ReportedModel) -> Section:
+def map_section(reported: ReportedModel) -> Section:
     labels = reported.dataset.train.labels
     picture = latent_map(
         reported.latents,
@@ -69,16 +70,16 @@ def _map(reported: ReportedModel) -> Section:
     latents = reported.latents.pools.mean.shape[1]
     where = (
         "An autoencoder puts its data anywhere: nothing ties them to the dashed circle, N(0, I), so a "
-        "point drawn from there mostly belongs to no image."
+        f"point drawn from there mostly belongs to no {reported.one}."
         if reported.is_point
         else f"A VAE is trained so that the whole data set fills one known distribution "
         f"({_prior_in_words(reported)}), with as little empty land between the kinds as it can."
     )
-    words = ["Every point is a training image, put where the encoder places it. " + where]
+    words = [f"Every point is a training {reported.one}, put where the encoder places it. " + where]
     words.append(
         "Each kind of data settles in a region of its own, its pool (ellipses: two standard deviations). "
-        "Pools are what makes the latent space useful: to get a new image of one kind, draw a point from "
-        "its pool and decode it; to name an unknown image, see whose pool it falls into."
+        f"Pools are what makes the latent space useful: to get a new {reported.one} of one kind, draw a "
+        "point from its pool and decode it; to name an unknown one, see whose pool it falls into."
     )
     if latents > 2:
         words.append(
@@ -197,22 +198,22 @@ def _traversals(reported: ReportedModel, activity: Activity) -> Section:
     return Section("traversals", "What a single latent does", words, [grid])
 
 
-def _rates(reported: ReportedModel, activity: Activity) -> Section:
+def rates_section(reported: ReportedModel, activity: Activity) -> Section:
     count, active = len(activity.values), activity.active_units
     rule = (
         f"By the usual rule, a posterior mean that varies by more than 0.01, {active} of {count} are active"
     )
     if activity.is_rate:
         words = [
-            "How many nats each latent tells about an image, on average; together "
+            f"How many nats each latent tells about one of the {reported.unit}, on average; together "
             f"{activity.values.sum():.1f}, the rate. A latent near 0 is ignored: the model has found that "
             "it is not worth its price.",
             f"{rule}; {activity.telling} tell more than {TELLING:g} nats.",
         ]
     else:
         words = [
-            "How far the posterior mean of each latent moves over the training images. One that hardly "
-            "moves says nothing about the image.",
+            f"How far the posterior mean of each latent moves over the training {reported.unit}. One that "
+            "hardly moves says nothing about them.",
             f"{rule}.",
         ]
     if not reported.is_point:
@@ -223,10 +224,10 @@ def _rates(reported: ReportedModel, activity: Activity) -> Section:
     return Section("rates", "What each latent is worth", words, [rate_per_latent(activity)])
 
 
-def _losses(reported: ReportedModel, rows: Sequence[dict[str, Any]]) -> Section:
+def losses_section(reported: ReportedModel, rows: Sequence[dict[str, Any]]) -> Section:
     words = [
-        "Nats per image. Training points are means of the steps since the point before, with the β of "
-        "the time; validation is of the averaged weights, with the final β.",
+        f"Nats per {reported.one}. Training points are means of the steps since the point before, with the β "
+        "of the time; validation is of the averaged weights, with the final β.",
         "Look for validation that has gone flat and does not rise again: rising while training falls is "
         "overfitting.",
     ]

@@ -22,10 +22,11 @@ from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from training import data
+from serving.bundle.tables import Schema
 from training.config import MACHINE_FIELDS, FitConfig
-from training.data import Dataset
-from training.models import VAE, build_model
+from training.data import Dataset, Spec
+from training.modalities import build_model, load
+from training.models import VAE
 from training.runs import checkpoint
 from training.training_error import TrainingError
 
@@ -37,7 +38,10 @@ class DatasetFacts(BaseModel):
 
     name: str
     sha256: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, int, int] | None = None
+    """Of images."""
+    table: Schema | None = None
+    """The schema of a table."""
     label_names: tuple[str, ...]
 
     @classmethod
@@ -45,9 +49,14 @@ class DatasetFacts(BaseModel):
         return cls(
             name=dataset.name,
             sha256=dataset.sha256,
-            image_shape=dataset.image_shape,
+            image_shape=None if dataset.schema else dataset.image_shape,
+            table=dataset.schema,
             label_names=dataset.label_names,
         )
+
+    @property
+    def spec(self) -> Spec:
+        return self.image_shape if self.table is None else self.table
 
 
 class RunDescription(BaseModel):
@@ -173,7 +182,7 @@ def load_run(path: Path) -> LoadedRun:
     """
     run = Run(path)
     described = run.description()
-    model = build_model(described.config, described.dataset.image_shape)
+    model = build_model(described.config, described.dataset.spec)
     best = checkpoint.load_best(run.checkpoints, owner=described.owner, prefix="ema.")
     weights = {name.removeprefix("ema."): tensor for name, tensor in best.tensors.items()}
     try:
@@ -194,7 +203,7 @@ def load_same(described: RunDescription) -> Dataset:
     Raises:
         TrainingError: their content is no longer what the run was trained on.
     """
-    dataset = data.load(described.config)
+    dataset = load(described.config)
     if dataset.sha256 != described.dataset.sha256:
         wanted, came = described.dataset.sha256[:12], dataset.sha256[:12]
         raise TrainingError(

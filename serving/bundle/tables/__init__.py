@@ -7,12 +7,14 @@ draws from the same p(x|z). numpy and pydantic alone.
 from serving.bundle.tables.cells import MISSING, OBSERVED, UNKNOWN, CellError, Cells
 from serving.bundle.tables.coercion import cells_of_columns, cells_of_rows
 from serving.bundle.tables.column_kinds import (
+    MOST_COLUMNS,
     REST,
     Bins,
     BooleanColumn,
     CategoryColumn,
     Column,
     ConstantColumn,
+    Density,
     IdentifierColumn,
     Modelled,
     Number,
@@ -22,14 +24,19 @@ from serving.bundle.tables.column_kinds import (
 )
 from serving.bundle.tables.column_values import column_values
 from serving.bundle.tables.drawing import draw, impute, log_prob, most_likely
-from serving.bundle.tables.numeric_columns import LARGEST_SCORE, TAIL_RATE, Density
+from serving.bundle.tables.gaussian_columns import LARGEST_LOG_SIGMA, Gaussian
+from serving.bundle.tables.normal_scores import LARGEST_SCORE
+from serving.bundle.tables.numeric_columns import TAIL_RATE, Histogram
 from serving.bundle.tables.table_features import to_features
 from serving.bundle.tables.table_schema import MOST_PARAMETERS, SCHEMA, Schema
-from serving.bundle.tables.value_text import text_of
+from serving.bundle.tables.value_text import MISSING_TEXTS, text_of
 
 __all__ = [
+    "LARGEST_LOG_SIGMA",
     "LARGEST_SCORE",
     "MISSING",
+    "MISSING_TEXTS",
+    "MOST_COLUMNS",
     "MOST_PARAMETERS",
     "OBSERVED",
     "REST",
@@ -44,6 +51,8 @@ __all__ = [
     "Column",
     "ConstantColumn",
     "Density",
+    "Gaussian",
+    "Histogram",
     "IdentifierColumn",
     "Modelled",
     "Number",

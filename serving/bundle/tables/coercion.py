@@ -1,7 +1,8 @@
 """Values as callers and files have them, as cells: every one is checked, and one that does not fit is named.
 
-null is a missing cell where the data had missing ones in that column, an unknown cell elsewhere. Columns that
-are constant or identifiers may be given, and are not looked at. n is the number of rows.
+null, and a text such as "" or "NA", is a missing cell where the data had missing ones in that column, an
+unknown cell elsewhere. Columns that are constant or identifiers may be given, and are not looked at. n is
+the number of rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,14 @@ from serving.bundle.tables.column_kinds import (
 )
 from serving.bundle.tables.table_schema import Schema
 from serving.bundle.tables.timestamps import seconds_of, to_seconds
-from serving.bundle.tables.value_text import text_of
+from serving.bundle.tables.value_text import MISSING_TEXTS, text_of
 from serving.errors import quoted
 
 Unknown = Literal["refuse", "rest"]
 Absent = Literal["missing", "unknown", "refuse"]
 
 _ABSENT: Final = object()
+_LONGEST_MISSING: Final = 16
 
 
 def cells_of_rows(
@@ -127,11 +129,19 @@ def _absent(column: Modelled, row: int | None, absent: Absent) -> int:
 
 def _states(column: Modelled, values: list[object], absent: Absent) -> NDArray[np.int8]:
     null = MISSING if column.nullable else UNKNOWN
+    values[:] = [None if _is_missing(column, value) else value for value in values]
     kinds = {id(None): null}
     if any(value is _ABSENT for value in values):
         row = next(row for row, value in enumerate(values) if value is _ABSENT)
         kinds[id(_ABSENT)] = _absent(column, row, absent)
     return np.array([kinds.get(id(value), OBSERVED) for value in values], np.int8).reshape(len(values))
+
+
+def _is_missing(column: Modelled, value: object) -> bool:
+    """Whether it is a text for a missing value, as files have them, and no kind of the column."""
+    if not isinstance(value, str) or len(value) > _LONGEST_MISSING or value.strip() not in MISSING_TEXTS:
+        return False
+    return not (isinstance(column, CategoryColumn) and value.strip() in column.index)
 
 
 def _coerced(column: Modelled, values: list[object], told: NDArray[np.bool_], unknown: Unknown) -> Doubles:
@@ -161,7 +171,7 @@ def _checked(column: NumericColumn, numbers: Doubles, told: NDArray[np.bool_]) -
     if (bad & told).any():
         row = int(np.flatnonzero(bad & told)[0])
         kind = "a whole number" if column.integer else "a finite number"
-        raise CellError(column.name, row, f"{kind} of at most {largest:g}", f"{numbers[row]:.17g}")
+        raise CellError(column.name, row, f"{kind} of at most {largest:g}", f"{float(numbers[row])!r}")
     return np.where(told, numbers, 0.0)
 
 

@@ -7,13 +7,15 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from serving.bundle.manifest import Label
-from serving.bundle.tables.numeric_columns import LARGEST_SCORE, Density
+from serving.bundle.tables.gaussian_columns import Gaussian
+from serving.bundle.tables.normal_scores import LARGEST_SCORE
+from serving.bundle.tables.numeric_columns import Histogram
 
 MOST_COLUMNS: Final = 10_000
 MOST_CATEGORIES: Final = 10_000
@@ -95,7 +97,8 @@ class _Number(_Column):
     bounds: tuple[Raw, Raw]
     """Of what is drawn; other values may be given."""
     scale: Scale
-    bins: Bins
+    bins: Bins | None
+    """Of a histogram of the scores; null where there were too few rows for one: their density is Gaussian."""
 
     @property
     def lattice(self) -> float | None:
@@ -106,18 +109,30 @@ class _Number(_Column):
         raise NotImplementedError
 
     @cached_property
-    def density(self) -> Density:
+    def density(self) -> Histogram | Gaussian:
+        """p(x|z) of its values, for parameters."""
+        bins, shared = self.bins, self._scores()
+        if bins is None:
+            return Gaussian(**shared)
+        edges, least, most = np.array(bins.edges), np.array(bins.least), np.array(bins.most)
+        return Histogram(**shared, edges=edges, least=least, most=most)
+
+    def _scores(self) -> dict[str, Any]:
         knots, scores = np.array(self.scale.knots), np.array(self.scale.scores)
-        edges, least, most = (np.array(v) for v in (self.bins.edges, self.bins.least, self.bins.most))
-        return Density(
-            knots=knots, scores=scores, width=self.scale.width, edges=edges, least=least, most=most,
-            lattice=self.lattice, decimals=self.rounding, bounds=self.bounds,
-        )  # fmt: skip
+        return {
+            "knots": knots, "scores": scores, "width": self.scale.width,
+            "lattice": self.lattice, "decimals": self.rounding, "bounds": self.bounds,
+        }  # fmt: skip
 
     @property
     def logits(self) -> int:
-        """Of its values, without the one for missing."""
-        return len(self.bins.least) + 2
+        """Parameters of its values, without the one for missing: of bins and tails, or mean and log σ."""
+        return 2 if self.bins is None else len(self.bins.least) + 2
+
+    @property
+    def codes(self) -> int:
+        """How many there are: one for each bin and tail."""
+        return 1 if self.bins is None else len(self.bins.least) + 2
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -125,7 +140,8 @@ class _Number(_Column):
         if not low <= high:
             raise ValueError(f"bounds: want the smaller first, came {low:g} and {high:g}")
         if self.lattice is not None:
-            numbers = np.array([*self.bounds, *self.bins.least, *self.bins.most]) / self.lattice
+            inside = () if self.bins is None else (*self.bins.least, *self.bins.most)
+            numbers = np.array([*self.bounds, *inside]) / self.lattice
             if (np.abs(numbers - np.round(numbers)) > 1e-3).any():
                 raise ValueError(f"bounds and bins: want multiples of {self.lattice:g}")
         return self
@@ -183,6 +199,8 @@ class TimestampColumn(_Number):
     def _in_calendar(self) -> Self:
         if not FIRST_SECOND <= self.bounds[0] <= self.bounds[1] <= LAST_SECOND + 1:
             raise ValueError("bounds: want the years 1 to 9999, in seconds since 1970")
+        if self.resolution == RESOLUTIONS[0] and self.zone == "utc":
+            raise ValueError("zone: want local of dates, which are written without a zone")
         return self
 
 
@@ -197,6 +215,10 @@ class CategoryColumn(_Column):
 
     @property
     def logits(self) -> int:
+        return len(self.categories)
+
+    @property
+    def codes(self) -> int:
         return len(self.categories)
 
     @cached_property
@@ -221,6 +243,10 @@ class BooleanColumn(_Column):
     @property
     def logits(self) -> int:
         return 1
+
+    @property
+    def codes(self) -> int:
+        return 2
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -250,6 +276,7 @@ class IdentifierColumn(_Column):
     """Of texts: a shorter number is filled up with zeros."""
 
 
+Density = Histogram | Gaussian
 Number = NumericColumn | TimestampColumn
 Modelled = NumericColumn | TimestampColumn | CategoryColumn | BooleanColumn
 Column = Annotated[Modelled | ConstantColumn | IdentifierColumn, Field(discriminator="type")]

@@ -1,74 +1,43 @@
-"""The density of a numeric column: a histogram of its normal scores, with exponential tails.
+"""The density of a numeric column by bins: a histogram of its normal scores, with exponential tails.
 
 K = B + 2 logits: B bins in the order of their values, then what lies below the lowest edge, then what lies
-above the highest. Whatever a model predicts of a number is in this module.
-
-A *score* is the normal score of a value's empirical quantile: piecewise linear in the value between knots,
-continued beyond them with one slope. Inside a bin the density is uniform by score; a number that the data
-have again and again is a bin of its own, without a width. On a *lattice* (integers, times in whole seconds)
-every point of a bin is as probable as the next, and log p is that of a probability. n is the number of rows;
-weights come as [K, n], a bin after another, for whatever runs over the bins then runs over rows side by side.
+above the highest. Inside a bin the density is uniform by score; a number that the data have again and again
+is a bin of its own, without a width. On a *lattice* (integers, times in whole seconds) every point of a bin
+is as probable as the next, and log p is that of a probability. n is the number of rows; logits come as
+[K, n], a bin after another, for whatever runs over the bins then runs over rows side by side.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle.tables.cells import Doubles
+from serving.bundle.tables.normal_scores import Limits, NormalScores
 
+Array = NDArray[Any]
 Indices = NDArray[np.intp]
 Weights = NDArray[np.floating]
-Limits = tuple[Doubles, Doubles]
-"""[n] each: between which values a row's value must lie."""
 
 TAIL_RATE: Final = 1.0
 """A tail's log density falls by so much with each unit of score."""
-LARGEST_SCORE: Final = 1e4
 
 
 @dataclass(frozen=True, eq=False)
-class Density:
-    """What a column's schema says of its numbers, as arrays."""
+class Histogram(NormalScores):
+    """What is predicted of a number is which of these bins it is in."""
 
-    knots: Doubles
-    """Raw values, strictly increasing."""
-    scores: Doubles
-    """Of the knots, strictly increasing."""
-    width: float
-    """Raw units for a unit of score, beyond the knots."""
     edges: Doubles
     """[B + 1] strictly increasing."""
     least: Doubles
     """[B] of the values inside each bin."""
     most: Doubles
-    lattice: float | None
-    """Distance of neighbouring values; None if values are continuous."""
-    decimals: int | None
-    """Of what is drawn; None if it is not rounded, or to the lattice alone."""
-    bounds: tuple[float, float]
-    """Of what is drawn."""
 
     @cached_property
     def bins(self) -> int:
         return len(self.least)
-
-    def score(self, values: Doubles) -> Doubles:
-        """Normal scores, at most ±1e4."""
-        below, above = values - self.knots[0], values - self.knots[-1]
-        inside = np.interp(values, self.knots, self.scores)
-        beyond = np.where(below < 0, below, np.maximum(above, 0)) / self.width
-        scores: Doubles = np.clip(inside + beyond, -LARGEST_SCORE, LARGEST_SCORE)
-        return scores
-
-    def value(self, scores: Doubles) -> Doubles:
-        """The inverse of ``score``."""
-        below, above = scores - self.scores[0], scores - self.scores[-1]
-        beyond = np.where(below < 0, below, np.maximum(above, 0)) * self.width
-        values: Doubles = np.interp(scores, self.scores, self.knots) + beyond
-        return values
 
     def code(self, values: Doubles) -> Indices:
         """The index of the logit: 0 to B - 1 in a bin, B below the lowest edge, B + 1 above the highest."""
@@ -117,15 +86,15 @@ class Density:
             tail = -(step / 2 + np.log(-np.expm1(-step)))
         return np.append(volumes, [tail, tail])
 
-    def log_density(self, log_weights: Doubles, values: Doubles) -> Doubles:
-        """[n] log p of values [n] under normalised log weights [K, n], in nats.
+    def log_density(self, logits: Doubles, values: Doubles) -> Doubles:
+        """[n] log p of values [n] under logits [K, n], in nats.
 
-        log weight of its bin - ``log_volumes`` of it - TAIL_RATE · distance to ``tail_scores``, beyond them.
+        log p of its bin - ``log_volumes`` of it - TAIL_RATE · distance to ``tail_scores``, beyond them.
         """
         codes, scores = self.code(values), self.score(values)
         low, high = self.tail_scores
         beyond = np.where(codes == self.bins, low - scores, 0) + np.where(codes > self.bins, scores - high, 0)
-        given = log_weights[codes, np.arange(len(codes))]
+        given = log_softmax(logits)[codes, np.arange(len(codes))]
         found: Doubles = given - self.log_volumes[codes] - TAIL_RATE * np.maximum(beyond, 0)
         return found
 
@@ -146,20 +115,15 @@ class Density:
             drawn, exact = points * self.lattice, codes < self.bins
         return np.where(exact, drawn, values)
 
-    def rounded(self, values: Doubles, low: Doubles | float, high: Doubles | float) -> Doubles:
-        """As the data are written, inside the bounds and inside these limits, which lie on the grid."""
-        if self.decimals is not None:
-            values = np.round(values, self.decimals)
-        elif self.lattice is not None:
-            values = np.round(values / self.lattice) * self.lattice
-        return np.clip(np.clip(values, *self.bounds), low, high) + 0.0  # no -0.0
-
-    def drawn(self, weights: Weights, uniforms: Doubles, limits: Limits | None = None) -> Doubles:
-        """[n] values for weights [K, n] ≥ 0 and uniforms [n, 2] in (0, 1): which bin, and where in it.
+    def drawn(
+        self, logits: Array, uniforms: Array, temperature: float, limits: Limits | None = None
+    ) -> Doubles:
+        """[n] values for logits [K, n] and uniforms [n, 2] in (0, 1): which bin, and where in it.
 
         With limits, from the density cut off there; where no mass is left the limit itself is drawn, the
         lower one if there is one.
         """
+        weights = weights_of(logits, temperature)
         if limits is None:
             values = self.inside(chosen(weights, uniforms[:, 0]), uniforms[:, 1])
             return self.rounded(values, -np.inf, np.inf)
@@ -194,8 +158,9 @@ class Density:
         above = -np.expm1(-TAIL_RATE * np.maximum(scores - tails[1], 0))
         return np.stack([below, above])
 
-    def median(self, weights: Weights, limits: Limits | None = None) -> Doubles:
+    def median(self, logits: Array, limits: Limits | None = None) -> Doubles:
         """[n] of the density, cut off at the limits if there are any."""
+        weights = weights_of(logits)
         order = np.concatenate([[self.bins], np.arange(self.bins), [self.bins + 1]])
         shares = None if limits is None else self._shares(*limits)
         left = weights if shares is None else weights * (shares[1] - shares[0])
@@ -222,6 +187,24 @@ class Density:
         values = self.inside(codes, start + uniforms * (end - start))
         values = np.where(possible, values, np.where(np.isfinite(low), low, high))
         return self.rounded(values, low, high)
+
+
+def log_softmax(logits: Doubles) -> Doubles:
+    """[K, n] log probabilities."""
+    falls = logits - logits.max(0)
+    return np.asarray(falls - np.log(np.exp(falls).sum(0)))
+
+
+def weights_of(logits: Array, temperature: float = 1.0) -> Weights:
+    """[K, n] probabilities, not normalised. In float32, which is as exact as the logits are, and much faster.
+
+    None is 0, so that something is left wherever a density is cut off.
+    """
+    falls = logits - logits.max(0)
+    if temperature != 1:
+        falls = falls / np.float64(temperature)
+    falls = np.maximum(falls, -80.0).astype(np.float32, copy=False)
+    return np.asarray(np.exp(falls, out=falls))
 
 
 def chosen(weights: Weights, uniforms: Doubles) -> Indices:

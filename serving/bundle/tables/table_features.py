@@ -15,8 +15,8 @@ def to_features(schema: Schema, cells: Cells) -> NDArray[np.float32]:
     """[n, 3C] for cells [n, C].
 
     A code is the index of the cell's logit in p(x|z), that for missing not counted: of its category, of its
-    bin or tail, 0 or 1 of a boolean. A score is the normal score of a number, 0 of others. A state is 1
-    observed, 0 unknown, -1 missing; code and score are 0 unless it is 1.
+    bin or tail, 0 or 1 of a boolean; 0 of a number without bins. A score is the normal score of a number, 0
+    of others. A state is 1 observed, 0 unknown, -1 missing; code and score are 0 unless it is 1.
 
     Raises:
         ValueError: the cells are of another number of columns, or missing where the schema has none missing.

@@ -43,5 +43,5 @@ def to_texts(column: TimestampColumn, seconds: Doubles) -> list[str]:
     micro = np.round((bounded - whole) * 10**decimals) * 10 ** (6 - decimals)
     moments = (whole.astype(np.int64) * 1_000_000 + micro.astype(np.int64)).astype("datetime64[us]")
     texts: list[str] = np.datetime_as_string(moments, unit=_UNITS[column.resolution]).tolist()
-    end = "Z" if column.zone == "utc" and column.resolution < 86400 else ""
+    end = "Z" if column.zone == "utc" else ""
     return [f"{text}{end}" for text in texts]

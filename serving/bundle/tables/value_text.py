@@ -9,6 +9,13 @@ LONGEST: Final = 128
 """Letters of a category; a longer value is a rare one."""
 
 
+MISSING_TEXTS: Final = frozenset(
+    {"", "?", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "none"}
+    | {"<NA>", "#N/A", "#NA", "#N/A N/A", "NaT"}
+)
+"""Of texts, those that stand for no value: pandas' own and the question mark of older data sets."""
+
+
 def text_of(value: object) -> str | None:
     """One line, without spaces around it; None for what is no text, number, boolean or date.
 

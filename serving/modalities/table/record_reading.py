@@ -72,8 +72,10 @@ async def read_cells(
         return cells
     check_rows(len(message.rows), f"{field}.rows", max_rows)
 
+    known = frozenset(column.name for column in schema.columns)
+
     def of_rows(part: slice) -> Cells:
-        rows = [_object(row, part.start + place) for place, row in enumerate(message.rows[part])]
+        rows = [_object(row, part.start + place, known) for place, row in enumerate(message.rows[part])]
         try:
             return cells_of_rows(schema, rows, unknown=unknown, absent=absent)
         except CellError as exc:
@@ -122,8 +124,14 @@ def _moved(exc: CellError, first: int) -> CellError:
     return CellError(exc.column, row, exc.wanted, exc.came)
 
 
-def _object(row: struct_pb2.Struct, number: int) -> dict[str, object]:
-    return {name: _value(value, name, number) for name, value in row.fields.items()}
+def _object(row: struct_pb2.Struct, number: int, known: frozenset[str]) -> dict[str, object]:
+    """Members come in any order, another one each time; of what is wrong the first by name is told."""
+    try:
+        if known.issuperset(row.fields):
+            return {name: _value(value, name, number) for name, value in row.fields.items()}
+    except CellError:
+        pass
+    return {name: _value(row.fields[name], name, number) for name in sorted(row.fields)}
 
 
 def _value(value: struct_pb2.Value, column: str, row: int) -> object:

@@ -1,5 +1,7 @@
 """Draws of p(x|z): what they are, what they must never be, and that their probabilities are those of ``log_prob``."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ from serving.bundle.tables import (
     most_likely,
     to_features,
 )
-from tests.support.table_schemas import dates, number, parameters_of, people, schemas, uniforms_of
+from tests.support.table_schemas import dates, gaussian, number, parameters_of, people, schemas, uniforms_of
 
 SEEDS = st.integers(0, 1000)
 
@@ -42,7 +44,7 @@ def test_what_is_drawn_is_allowed(schema, seed, temperature):
         told = drawn.states[:, place] == OBSERVED
         assert told.all() or column.nullable
         values = drawn.values[told, place]
-        low, high = column.bounds if hasattr(column, "bounds") else (0, max(column.logits - 1, 1))
+        low, high = column.bounds if hasattr(column, "bounds") else (0, column.codes - 1)
         assert ((low <= values) & (values <= high)).all()
         if step := getattr(column, "lattice", 1):
             assert (np.round(values / step) == values / step).all()
@@ -258,6 +260,40 @@ def test_codes_and_scores_by_hand():
     assert features[:, 0].tolist() == [3, 0, 0, 1, 2, 4, 4, 0]
     np.testing.assert_allclose(features[:, 1], [-3, 0, 0.495, 0.5, 2, 2.5, 1e4, 0], rtol=1e-6)
     assert features[:, 2].tolist() == [1] * 7 + [0]
+
+
+def test_a_gaussian_column_has_the_density_of_its_score():
+    """The integral is 1, and draws follow it: below a value lies what its normal distribution says."""
+    schema = one(gaussian("n", [0, 2, 10], scores=[-1.0, 0.0, 1.0], bounds=(-100, 100)))
+    parameters = np.repeat(np.array([[0.4, -0.5]], np.float32), 40_000, 0)
+    scores, step = np.linspace(-8, 8, 16_001, retstep=True)
+    values = schema.modelled[0].density.value(scores)
+    density = total(schema, values, parameters[:1])
+    assert density.sum() * step == pytest.approx(1, abs=1e-6)
+    drawn = draw(schema, parameters, uniforms_of(schema, 40_000, 3)).values[:, 0]
+    for value in (-1.0, 1.0, 3.0, 9.0, 12.0):
+        score = schema.modelled[0].density.score(np.array([value]))[0]
+        expected = NormalDist(0.4, np.exp(-0.5)).cdf(score)
+        assert (drawn <= value).mean() == pytest.approx(expected, abs=0.015)
+    assert most_likely(schema, parameters[:1]).values[0, 0] == pytest.approx(2 + 0.4 * 8, rel=1e-6)
+
+
+@pytest.mark.parametrize("mean", [-30.0, 0.0, 0.7, 30.0])
+def test_a_cut_gaussian_is_the_gaussian_where_it_is_left(mean):
+    """Also where the limit is far out on either side."""
+    columns = tuple(gaussian(name, [0, 1], bounds=(-1e6, 1e6)) for name in "ab")
+    free, cut = Schema(columns=columns), Schema(columns=columns, orders=(("a", "b"),))
+    parameters = np.repeat(np.array([[0, -7, mean, 0]], np.float32), 20_000, 0)
+    uniforms = uniforms_of(free, 20_000, 1)
+    a, b = draw(cut, parameters, uniforms).values.T
+    assert (a <= b).all()
+    if mean < -1:  # next to nothing is left, an exponential just above the limit
+        assert np.mean(b - a) == pytest.approx(1 / 30, rel=0.1)
+    else:
+        alone = draw(free, parameters, uniforms_of(free, 20_000, 2)).values[:, 1]
+        alone = alone[alone >= 0]
+        for value in (0.5, 1.0, 2.0, 30.0):
+            assert (b <= value).mean() == pytest.approx((alone <= value).mean(), abs=0.02)
 
 
 def test_days_are_points_of_a_lattice():

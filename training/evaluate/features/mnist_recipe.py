@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from training import data
+from training import modalities
 from training.config import FitConfig
 from training.data import Split, to_unit
 from training.evaluate.features import CARD, CLASSES, IMAGE_SHAPE, WEIGHTS
@@ -47,7 +47,7 @@ def fit(options: argparse.Namespace) -> dict[str, object]:
     """
     torch.set_num_threads(options.threads)
     values = {"data": "mnist", "data_dir": options.data_dir}
-    dataset = data.load(FitConfig.parse({name: value for name, value in values.items() if value}))
+    dataset = modalities.load(FitConfig.parse({name: value for name, value in values.items() if value}))
     train, val, test = (_labelled(split) for split in (dataset.train, dataset.val, dataset.test))
     began = time.perf_counter()
     network = train_classifier(*train, classes=CLASSES, seed=options.seed, steps=options.steps)

@@ -72,7 +72,7 @@ def _draws(
 
 
 def _posterior(model: VAE, images: Tensor) -> tuple[Tensor, Tensor]:
-    portions = images.split(images_at_once(model.image_shape, most=ROWS))
+    portions = images.split(images_at_once(model.data_shape, most=ROWS))
     parts = [model.encoder(rows) for rows in portions]
     mean, log_var = (torch.cat(part).flatten(1).double() for part in zip(*parts, strict=True))
     return mean, log_var

@@ -148,7 +148,7 @@ def real_row(evaluated: EvaluatedModel, yardstick: Yardstick) -> Row:
 @torch.inference_mode()
 def look_at_decoded(model: VAE, judge: Judge, latents: Tensor) -> Looks:
     """Decode latents [N, *latent_shape] and look at the images, not all of which need fit into memory."""
-    portions = latents.split(images_at_once(model.image_shape, most=DECODED_AT_ONCE))
+    portions = latents.split(images_at_once(model.data_shape, most=DECODED_AT_ONCE))
     decoded = (model.likelihood.mean(model.decoder(rows)) for rows in portions)
     probabilities, features = zip(*(judge.look(images) for images in decoded), strict=True)
     return Looks(torch.cat(probabilities), torch.cat(features))

@@ -92,10 +92,12 @@ class GraphedStep:
 
     def _take(self, batch: Batch) -> None:
         if self._batch is None or self._batch.noise.shape != batch.noise.shape:  # more samples from now on
-            self._batch = Batch(*(torch.empty_like(part) for part in batch))
+            hidden = None if batch.hidden is None else torch.empty_like(batch.hidden)
+            self._batch = Batch(torch.empty_like(batch.image), torch.empty_like(batch.noise), hidden)
             self._graph, self._warm = None, 0
         for place, part in zip(self._batch, batch, strict=True):
-            place.copy_(part)
+            if place is not None and part is not None:
+                place.copy_(part)
 
     def _beside(self) -> StepTerms:
         """On the stream that will be recorded, not the default one."""

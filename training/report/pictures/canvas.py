@@ -1,23 +1,15 @@
-"""The common ground of all pictures: one look, and grids of images."""
+"""Grids of images, and an image as a tile of them."""
 
-import io
-import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-DPI = 100
-CHART_SCALE = 2
-"""Charts are drawn at twice the size they are shown at, for screens with small pixels."""
+from training.charts import DPI, figure, png, saved, short, styled
+
 TILE_PX = 52
 """An image of the grid is enlarged, by whole factors, to about this size."""
 SMALL_PX = 16
@@ -29,77 +21,7 @@ MAX_TILE_PX = 112
 GAP_PX = 4
 BREAK_PX = 3 * GAP_PX
 """What a wider gap, between rows or columns, is wider."""
-LONGEST_NAME = 20
-INK = "#1c2833"
-FAINT = "#7b8794"
-BLUE = "#5b7fa6"
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "text.parse_math": False,  # the names of labels may hold a "$"
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#c5ccd3",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#eceff2",
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "legend.frameon": False,
-}
-
 Pixels = NDArray[np.uint8]
-
-
-def styled() -> AbstractContextManager[None]:
-    """The common look, within."""
-    return rc_context(STYLE)
-
-
-def png(figure: Figure) -> bytes:
-    """The file; the same figure gives the same bytes."""
-    return _saved(_drawn(figure, DPI))
-
-
-def chart_png(figure: Figure) -> bytes:
-    """The file of a chart: of few colours, so a palette makes it a third of the size."""
-    return _saved(_drawn(figure, DPI * CHART_SCALE).quantize(256, dither=Image.Dither.NONE))
-
-
-def _drawn(figure: Figure, dpi: int) -> Image.Image:
-    figure.set_dpi(dpi)
-    drawing = FigureCanvasAgg(figure)
-    with warnings.catch_warnings(), styled():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # labels in any script
-        drawing.draw()
-    return Image.fromarray(np.asarray(drawing.buffer_rgba())).convert("RGB")
-
-
-def figure(width: float, height: float, title: str = "", subtitle: str = "") -> Figure:
-    """An empty figure, in inches, with its heading."""
-    made = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    heading(made, title, subtitle)
-    return made
-
-
-def heading(made: Figure, title: str, subtitle: str) -> None:
-    """Title and a fainter line below it, at the top left."""
-    _, height = made.get_size_inches() * DPI
-    made.text(16 / (made.get_figwidth() * DPI), 1 - 16 / height, title, size=13, weight="bold", va="top")
-    made.text(16 / (made.get_figwidth() * DPI), 1 - 40 / height, subtitle, size=9, color=FAINT, va="top")
-
-
-def short(name: str) -> str:
-    """A label's name as it can be drawn: printable, and no longer than fits."""
-    text = "".join(letter if letter.isprintable() else "�" for letter in name)
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
-
-
-def legend_name(name: str) -> str:
-    """The same for a legend, which would leave out a name that begins with an underscore."""
-    return f" {short(name)}" if name.startswith("_") else short(name)
 
 
 def image_grid(
@@ -157,7 +79,7 @@ def strip_png(pixels: Pixels) -> bytes:
     """The file of a ``strip``, grey where the images are."""
     picture = Image.fromarray(pixels)
     is_grey = (pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all()
-    return _saved(picture.convert("LA") if is_grey else picture)
+    return saved(picture.convert("LA") if is_grey else picture)
 
 
 def columns_for(image_shape: tuple[int, int, int], *, width_px: int = 740) -> int:
@@ -186,9 +108,3 @@ def _factor(size: Sequence[int], wanted_px: int = TILE_PX) -> float:
     """A whole one from 1 on; less than 1 where the image is too large to be shown as it is."""
     longest = max(size)
     return MAX_TILE_PX / longest if longest > MAX_TILE_PX else max(1, round(wanted_px / longest))
-
-
-def _saved(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()

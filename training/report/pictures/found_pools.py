@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle import Pools
+from training.charts import BLUE, INK, Still, chart_png, figure, legend_name, short, styled
 from training.evaluate.latents.probes import cluster_agreement
 from training.pools.kinds import FoundKinds, pool_name, read_kinds
 from training.pools.latent_space import fit_found
-from training.report.pictures.canvas import BLUE, INK, chart_png, figure, legend_name, short, styled
-from training.report.pictures.grid import Grid, Line, Picture, Still
+from training.report.pictures.grid import Grid, Line, Picture
 from training.report.pictures.reported_model import ReportedModel
 from training.report.pictures.sample_grids import MAX_POOL_ROWS, MEANS
 from training.runs import Run

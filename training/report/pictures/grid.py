@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from training.charts import Still
 from training.report.pictures.canvas import image_grid, strip, strip_png
 
 
@@ -46,19 +47,6 @@ class Grid:
     def strips(self) -> list[tuple[Line, bytes]]:
         """Each row with its images as a PNG, for the page, which sets the names itself."""
         return [(line, strip_png(strip(line.images, self.column_rules))) for line in self.lines]
-
-
-@dataclass(frozen=True)
-class Still:
-    """A finished picture: a chart, PNG and dark on white, or an animation, GIF."""
-
-    file: str
-    title: str
-    picture: bytes
-
-    def content(self) -> bytes:
-        """The file."""
-        return self.picture
 
 
 Picture = Grid | Still

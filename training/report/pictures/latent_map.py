@@ -12,9 +12,9 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from serving.bundle import PoolEntry, Pools
+from training.charts import BLUE, INK, chart_png, figure, legend_name, styled
 from training.evaluate.latents.planes import plane_of_pools
 from training.pools import UNKNOWN, Latents
-from training.report.pictures.canvas import BLUE, INK, chart_png, figure, legend_name, styled
 
 MAX_POINTS = 6000
 NAMED_LABELS = 30

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from training.charts import Still
 from training.report.pictures.canvas import GAP_PX, SMALL_PX, Pixels, tile
-from training.report.pictures.grid import Grid, Line, Still
+from training.report.pictures.grid import Grid, Line
 from training.report.pictures.reported_model import Example, ReportedModel
 
 STEPS = (0.1, 0.25, 0.5, 1.0)

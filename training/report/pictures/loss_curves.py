@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from training.report.pictures.canvas import FAINT, chart_png, figure, styled
+from training.charts import FAINT, chart_png, figure, styled
 
 LINES: dict[str, dict[str, Any]] = {
     "train": {"color": "#9db4cc", "lw": 1.4, "label": "training"},

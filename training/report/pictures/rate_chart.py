@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.charts import BLUE, FAINT, Still, chart_png, figure, styled
 from training.evaluate import Metrics
 from training.evaluate.metrics import ACTIVE_VARIANCE
 from training.pools import Latents
-from training.report.pictures.canvas import BLUE, FAINT, chart_png, figure, styled
-from training.report.pictures.grid import Still
 
 MOST_BARS = 200
 NAMED_BARS = 64

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from serving.bundle import Pools
+from training.charts import short
 from training.data import Dataset, to_unit
 from training.models import VAE
 from training.pools import UNKNOWN, Latents, drawn_from, posterior
-from training.report.pictures.canvas import columns_for, short
+from training.report.pictures.canvas import columns_for
 
 CANDIDATES = 2000
 """Test images among which those of different kinds are looked for."""
@@ -47,11 +48,17 @@ class ReportedModel:
     latents: Latents
     seed: int = 0
     """Of every choice and draw."""
+    unit: str = "images"
+    """What the data consist of."""
+
+    @property
+    def one(self) -> str:
+        return self.unit.removesuffix("s")
 
     @property
     def columns(self) -> int:
         """Images in a row."""
-        return columns_for(self.model.image_shape)
+        return columns_for(self.dataset.image_shape)
 
     @property
     def is_point(self) -> bool:
