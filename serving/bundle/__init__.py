@@ -38,6 +38,7 @@ from serving.bundle.manifest import (
 )
 from serving.bundle.projection import PROJECTION, Projection, read_projection
 from serving.bundle.sealed_files import BundleError, UnreadableBundle
+from serving.errors import plain, quoted
 
 __all__ = [
     "FORMAT",
@@ -70,6 +71,8 @@ __all__ = [
     "check_graph_file",
     "is_model_name",
     "is_random",
+    "plain",
+    "quoted",
     "read",
     "read_projection",
     "seal",

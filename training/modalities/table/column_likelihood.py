@@ -28,7 +28,7 @@ _PARTS = ("places", "index", "padding")
 
 
 class ColumnLikelihood(nn.Module):
-    """Numbers by a histogram of their scores or a Gaussian, kinds by a softmax, missing cells by a Bernoulli.
+    """Numbers by a histogram or a Gaussian of their scores, kinds by a softmax, missing cells by a Bernoulli.
 
     A cell that is unknown takes no part; one that is missing is explained by the chance that it is.
     """

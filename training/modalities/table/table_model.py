@@ -1,7 +1,6 @@
 """The model of a table that a config describes."""
 
 from serving.bundle.tables import Schema
-
 from training.config import FitConfig, as_shape
 from training.modalities.table.column_likelihood import ColumnLikelihood
 from training.modalities.table.table_networks import Decoder, Encoder
@@ -17,7 +16,7 @@ def build_model(config: FitConfig, schema: Schema) -> VAE:
     sizes = (latent_shape[0], config.width, config.depth)
     return VAE(
         Encoder(schema, *sizes, dropout=config.dropout),
-        Decoder(schema.parameters, *sizes, dropout=config.dropout),
+        Decoder(schema, *sizes, dropout=config.dropout),
         ColumnLikelihood(schema),
         prior_of(config, latent_shape),
         kind=kind_of(config),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from serving.bundle.tables import Schema
+from serving.bundle.tables import Modelled, Number, Schema
 from training.models.posterior_head import PosteriorHead
 
 LARGEST_INPUT = 8.0
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
     def __init__(self, schema: Schema, latent: int, width: int, depth: int, *, dropout: float) -> None:
         super().__init__()
         self.columns = len(schema.modelled)
-        sizes = np.array([max(2, column.logits) for column in schema.modelled]) + 2
+        sizes = np.array([codes_of(column) for column in schema.modelled]) + 2
         self.register_buffer("first", torch.tensor(np.cumsum(sizes) - sizes), persistent=False)
         self.register_buffer("missing", torch.tensor(np.cumsum(sizes) - 2), persistent=False)
         self.cell = nn.Embedding(int(sizes.sum()), width)
@@ -77,10 +77,20 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """[B, Z] -> parameters [B, P] of p(x|z)."""
+    """[B, Z] -> parameters [B, P] of p(x|z).
 
-    def __init__(self, parameters: int, latent: int, width: int, depth: int, *, dropout: float) -> None:
+    A deviation of a Gaussian column is learned, and the same for all latents: where rows are few, one that
+    follows them would explain some of them without end (the calibration of arXiv:2006.13202, by column).
+    """
+
+    varies: Tensor
+
+    def __init__(self, schema: Schema, latent: int, width: int, depth: int, *, dropout: float) -> None:
         super().__init__()
+        parameters = schema.parameters
+        varies = torch.ones(parameters, 1)
+        varies[deviations(schema)] = 0.0
+        self.register_buffer("varies", varies, persistent=False)
         self.linear = nn.Linear(latent, width)
         self.trunk = _trunk(width, depth, dropout)
         self.output = nn.Linear(width, parameters)
@@ -89,5 +99,18 @@ class Decoder(nn.Module):
             self.output.bias.zero_()
 
     def forward(self, latent: Tensor) -> Tensor:
-        parameters: Tensor = self.output(self.trunk(self.linear(latent)))
-        return parameters
+        hidden = self.trunk(self.linear(latent))
+        return F.linear(hidden, self.output.weight * self.varies, self.output.bias)
+
+
+def deviations(schema: Schema) -> list[int]:
+    """Which of the parameters are the log σ of a Gaussian column."""
+    numbers = [column for column in schema.modelled if isinstance(column, Number) and column.bins is None]
+    return [schema.spans[column.name].stop - 1 for column in numbers]
+
+
+def codes_of(column: Modelled) -> int:
+    """How many a cell of the column may have."""
+    if isinstance(column, Number):
+        return column.codes
+    return max(2, column.logits)

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
+from serving.bundle import plain, quoted
 from serving.bundle.tables import (
     MISSING,
     OBSERVED,
@@ -21,7 +22,6 @@ from serving.bundle.tables import (
     TimestampColumn,
 )
 from serving.bundle.tables.value_text import LONGEST
-from serving.errors import plain, quoted
 from training.modalities.table.reading.column_orders import orders_in
 from training.modalities.table.reading.numeric_scale import scale_and_bins
 from training.modalities.table.reading.parsed_columns import Parsed, Unfit, as_kinds

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from serving.bundle import plain
 from serving.bundle.tables import (
     MISSING,
     OBSERVED,
@@ -18,7 +19,6 @@ from serving.bundle.tables import (
     column_values,
 )
 from serving.bundle.tables.timestamps import to_texts
-from serving.errors import plain
 from training.modalities.table.reading.table_data import TableData
 
 _MOST_LINES = 60

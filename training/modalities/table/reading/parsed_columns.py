@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from serving.bundle import quoted
 from serving.bundle.tables import ConstantColumn, IdentifierColumn
 from serving.bundle.tables.column_kinds import LARGEST, LARGEST_INTEGER
-from serving.errors import quoted
 from training.modalities.table.reading.number_texts import notation_of
 from training.modalities.table.reading.sources.raw_columns import Codes, Doubles, RawColumn, Told
 from training.modalities.table.reading.time_texts import AmbiguousDates, times_of

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from serving.bundle import plain, quoted
 from serving.bundle.manifest import Label
 from serving.bundle.tables.column_kinds import MOST_CATEGORIES, Raw
-from serving.errors import plain, quoted
 from training.training_error import TrainingError
 
 Type = Literal[

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.bundle import quoted
 from serving.bundle.tables import (
     BooleanColumn,
     CategoryColumn,
@@ -17,7 +18,6 @@ from serving.bundle.tables import (
     Schema,
     TimestampColumn,
 )
-from serving.errors import quoted
 from training.modalities.table.reading.build_schema import build_schema, cells_of, labelled
 from training.modalities.table.reading.infer import parsed
 from training.modalities.table.reading.parsed_columns import (

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from serving.bundle import quoted
 from serving.bundle.tables import MOST_COLUMNS
-from serving.errors import quoted
 from training.training_error import TrainingError
 
 _SAMPLE: Final = 1 << 18

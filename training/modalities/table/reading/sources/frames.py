@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import feather, parquet
 
+from serving.bundle import quoted
 from serving.bundle.tables import MOST_COLUMNS
-from serving.errors import quoted
 from training.modalities.table.reading.sources.csv_reading import read_csv, unpacked
 from training.modalities.table.reading.sources.raw_columns import RawColumn, from_arrow, from_objects
 from training.training_error import TrainingError
