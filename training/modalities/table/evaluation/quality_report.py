@@ -55,6 +55,7 @@ def quality(schema: Schema, real: Cells, synthetic: Cells, *, seed: int = 0) -> 
     figures |= _mean("strong_trends", strong)
     if {"shapes", "trends"} <= figures.keys():
         figures["overall"] = (figures["shapes"] + figures["trends"]) / 2
+    figures["rows"] = float(len(synthetic))
     protocol: dict[str, str | int | float] = {
         "definitions": "SDMetrics 0.32: KS and total variation, Pearson and contingency",
         "real_rows": len(real),
