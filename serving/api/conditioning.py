@@ -1,8 +1,8 @@
 """Rows of which a part is known: the rest is drawn from what the model makes of it.
 
-By sampling importance resampling: samples of the posterior that the encoder gives for what is known, each
-weighed by how well it explains that (the score graph tells), and one of them chosen for every draw. What
-p(x|z) of its latent gives fills the row.
+By sampling importance resampling, with truncated weights: samples of the posterior that the encoder gives for
+what is known, each weighed by how well it explains that (the score graph tells), and one of them chosen for
+every draw. What p(x|z) of its latent gives fills the row.
 
 Source: Mattei & Frellsen 2019, "MIWAE: deep generative modelling and imputation of incomplete data sets",
 arXiv:1812.02633.
@@ -10,6 +10,7 @@ arXiv:1812.02633.
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,7 @@ Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 TimeRemaining = Callable[[], float | None]
 
-IMPUTE_SAMPLES = 64
+IMPUTE_SAMPLES = 128
 """Of the posterior of each row to be filled, if the request does not say."""
 GIVEN_SAMPLES = 1024
 """Of the posterior of given cells, for each block of rows that are drawn from it, in the same case."""
@@ -153,7 +154,10 @@ async def evidence_of(
 ) -> Evidence:
     """Raises InvalidInput, and as ``Batcher.submit``; NotOffered for a model whose rows cannot be filled."""
     check_fills(model)
-    with model.expect("encoder", given.rows_said(max_rows), time_remaining()):
-        partial = await given.read_partial(max_rows, background)
-    mean, log_var = await model.encode(partial.rows, time_remaining(), continues=True)
+    said = given.rows_said(max_rows)
+    with ExitStack() as places:
+        scorer_of(model.scorer, model.name).keep_places(places, said, samples, time_remaining())
+        with model.expect("encoder", said, time_remaining()):
+            partial = await given.read_partial(max_rows, background)
+        mean, log_var = await model.encode(partial.rows, time_remaining(), continues=True)
     return Evidence(model, seed, samples, partial, mean, log_var, background)

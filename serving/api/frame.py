@@ -28,6 +28,8 @@ _WITHOUT_MODEL = ""
 """Label of a call that is about no model."""
 _RETRY_AFTER_S = 0.1
 """Of a call that is one too many: by then others have ended."""
+_WIDE_ROW = 1 << 14
+"""Cells besides: of a row that is far too wide it is told which column the table has not."""
 _DRAIN_POLL_S = 0.02
 _QUIET_S = 0.1
 _SETTLE_S = 2.0
@@ -136,8 +138,7 @@ class Frame:
         ``is_part``: it answers one message of a call that is in progress already.
         """
         behave, request_type, model_of = method.behave, method.request_type, method.model_of
-        label, max_rows, counts = self._repository.label, self._max_rows, int(not is_part)
-        records = self.record_bounds
+        label, counts, parse = self._repository.label, int(not is_part), self._parser(request_type)
         admit, series_of = _anyone if method.is_open else self.admit, self._series
 
         async def answer(call: Call) -> bytes | None:
@@ -154,7 +155,7 @@ class Frame:
                     raise TooManyCalls(
                         f"{self._max_calls} calls are in progress, as many as may be", _RETRY_AFTER_S
                     )
-                request = parsed(request_type, await call.read(), max_rows, records) if request_type else None
+                request = parse(await call.read()) if request_type else None
                 name = (label(model_of(request)) or UNKNOWN) if model_of else _WITHOUT_MODEL
                 series = series_of(name, method.name)
                 series.inflight += 1
@@ -182,12 +183,17 @@ class Frame:
 
         return answer
 
+    def _parser(self, request_type: Any) -> Callable[[bytes], Any]:
+        return partial(parsed, request_type, max_rows=self._max_rows, records=self.record_bounds)
+
     def record_bounds(self) -> RecordBounds:
         """Of a request's rows, for the tables that are served."""
         tables = [model for model in self._repository.models if model.modality.cells]
+        if not tables:
+            return NO_RECORDS
         return RecordBounds(
-            max((model.max_rows * model.modality.cells for model in tables), default=0),
-            max((model.max_rows * model.modality.row_bytes for model in tables), default=0),
+            _WIDE_ROW + max(model.max_rows * model.modality.cells for model in tables),
+            max(model.max_rows * model.modality.row_bytes for model in tables),
         )
 
     def admit(self, call: Call) -> None:

@@ -5,9 +5,12 @@ It needs the base install alone, over gRPC and over HTTP: grpcio, protobuf, nump
 
 from serving.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, AsyncClient, Client
 from serving.client.failures import VaeError
+from serving.client.records.described_table import Table, TableColumn
+from serving.client.records.received_records import Records
 from serving.client.results import (
     Decoded,
     Gate,
+    Imputed,
     LatentMap,
     Metric,
     Model,
@@ -29,6 +32,7 @@ __all__ = [
     "Decoded",
     "Format",
     "Gate",
+    "Imputed",
     "LatentMap",
     "Metric",
     "Model",
@@ -36,8 +40,11 @@ __all__ = [
     "Pool",
     "Posteriors",
     "Reconstructions",
+    "Records",
     "Samples",
     "Scores",
     "ServedModel",
+    "Table",
+    "TableColumn",
     "VaeError",
 ]

@@ -1,4 +1,4 @@
-"""``vae-client``: sample, encode, decode, reconstruct, score, map and models from the command line.
+"""``vae-client``: sample, encode, decode, reconstruct, score, impute, map and models from the command line.
 
 Exit status 0, 1 when the server refuses or cannot be reached, 2 for wrong arguments or files, told in a line.
 """
@@ -9,16 +9,21 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serving.client import Client, Format, VaeError, files
-from serving.client.arguments import Parser, add_command, add_connection, add_images, add_out
-from serving.client.printed_tables import print_table, print_versions, print_versions_as_json
-from serving.client.result_size import gathered
+from serving.client import Client, Decoded, Format, Samples, VaeError, files
+from serving.client.arguments import Command, parser
+from serving.client.printed_tables import print_columns, print_scores, print_versions, print_versions_as_json
+from serving.client.splitting import gathered
+from serving.client.table_files import table_commands
+from serving.client.table_files.answered_columns import FIGURES
+from serving.client.table_files.table_commands import TableFile
+from serving.client.table_files.table_files import OUT as TABLES
+from serving.client.table_files.table_files import columns_of, table_writer
 from serving.wire import images as formats
 
 
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        options = _parser().parse_args(arguments)
+        options = parser(_COMMANDS).parse_args(arguments)
         with _connect(options) as client:
             options.command(client, options)
     except SystemExit:
@@ -87,6 +92,9 @@ def _connect(options: argparse.Namespace) -> Client:
 
 
 def _sample(client: Client, options: argparse.Namespace) -> None:
+    if options.out.suffix in TABLES:
+        model = client.model(**_which(options))
+        return _done(options.out, table_commands.sample(client, options, model), model.name)
     as_arrays = options.out.suffix == ".npz"
     asked = {
         "seed": options.seed,
@@ -101,6 +109,7 @@ def _sample(client: Client, options: argparse.Namespace) -> None:
         parts = gathered(client.sample_stream(count=options.count, **asked), options.count)
     else:
         parts = [client.sample(count=options.count, **asked)]
+    _check_is_of_images(options.out, parts[0])
     images, first = np.concatenate([part.images for part in parts]), parts[0]
     if as_arrays:
         latents = np.concatenate([part.latents for part in parts])
@@ -111,7 +120,11 @@ def _sample(client: Client, options: argparse.Namespace) -> None:
 
 
 def _encode(client: Client, options: argparse.Namespace) -> None:
-    images, names = files.read_images(options.images, client.model(**_which(options)), fit=options.fit)
+    model = client.model(**_which(options))
+    if table := TableFile.of(model, options.images):
+        return _done(options.out, table_commands.encode(client, options, table), model.name)
+    _check_is_array(options.out)
+    images, names = files.read_images(options.images, model, fit=options.fit)
     asked = {"pool_probabilities": True, "latents": options.latents, "seed": options.seed}
     posteriors = client.encode(images=images, **asked, **_which(options))
     content = {
@@ -130,6 +143,11 @@ def _encode(client: Client, options: argparse.Namespace) -> None:
 def _decode(client: Client, options: argparse.Namespace) -> None:
     latents = files.read_array(options.latents, ("latents", "mean"))
     decoded = client.decode(latents=latents, format=_format(options.out), **_which(options))
+    if options.out.suffix in TABLES and len(decoded.records):
+        with table_writer(options.out) as writer:
+            writer.write(columns_of(decoded.records, options.out))
+        return _done(options.out, f"{len(decoded.records)} records", decoded.model.name)
+    _check_is_of_images(options.out, decoded)
     if options.out.suffix == ".png":
         files.write_grid(options.out, decoded.images, columns=options.columns)
     else:
@@ -139,6 +157,8 @@ def _decode(client: Client, options: argparse.Namespace) -> None:
 
 def _reconstruct(client: Client, options: argparse.Namespace) -> None:
     model = client.model(**_which(options))
+    if table := TableFile.of(model, options.images):
+        return _done(options.out, table_commands.reconstruct(client, options, table), model.name)
     images, names = files.read_images(options.images, model, fit=options.fit)
     rebuilt = client.reconstruct(images=images, format=_format(options.out), latents=True, **_which(options))
     if options.out.suffix == ".png":
@@ -152,20 +172,36 @@ def _reconstruct(client: Client, options: argparse.Namespace) -> None:
 
 
 def _score(client: Client, options: argparse.Namespace) -> None:
-    images, names = files.read_images(options.images, client.model(**_which(options)), fit=options.fit)
+    model = client.model(**_which(options))
+    if table := TableFile.of(model, options.images):
+        return _score_table(client, options, table)
+    if options.out is not None:
+        _check_is_array(options.out)
+    images, names = files.read_images(options.images, model, fit=options.fit)
     scores = client.score(images=images, samples=options.samples, seed=options.seed, **_which(options))
-    columns = {name: getattr(scores, name) for name in ("nelbo", "distortion", "rate", "nll", "quantile")}
+    columns = {name: getattr(scores, name) for name in FIGURES}
     if options.out is None:
-        known = {name: column for name, column in columns.items() if column is not None}
-        rows = [
-            [names[row] if names else str(row), *(f"{column[row]:.3f}" for column in known.values())]
-            for row in range(len(images))
-        ]
-        print_table([["FILE" if names else "ROW", *map(str.upper, known)], *rows])
-        return
+        return print_scores({name: column for name, column in columns.items() if column is not None}, names)
     columns |= {"seed": np.uint64(scores.seed), "samples": scores.samples, "files": names and np.array(names)}
     files.write_arrays(options.out, columns)
     _done(options.out, f"{len(images)} scores, {scores.samples} samples each", scores.model.name)
+
+
+def _score_table(client: Client, options: argparse.Namespace, table: TableFile) -> None:
+    if options.out is None:
+        print_scores(table_commands.scores_of(client, options, table))
+    elif options.out.suffix in TABLES:
+        _done(options.out, table_commands.score(client, options, table), table.model.name)
+    else:
+        raise files.FileError(f"{options.out}: want a name that ends in .csv or .parquet for records")
+
+
+def _impute(client: Client, options: argparse.Namespace) -> None:
+    model = client.model(**_which(options))
+    table = TableFile.of(model, options.images)
+    if table is None:
+        raise ValueError(f"impute: want a model of tables, came {model.name}, which is of images")
+    _done(options.out, table_commands.impute(client, options, table), model.name)
 
 
 def _map(client: Client, options: argparse.Namespace) -> None:
@@ -187,8 +223,21 @@ def _map(client: Client, options: argparse.Namespace) -> None:
 
 
 def _models(client: Client, options: argparse.Namespace) -> None:
-    show = print_versions_as_json if options.json else print_versions
+    show = print_versions_as_json if options.json else print_columns if options.columns else print_versions
     show(client.versions())
+
+
+def _check_is_of_images(out: Path, result: Samples | Decoded) -> None:
+    if len(result.records):
+        wanted = " or ".join(TABLES)
+        raise files.FileError(f"{out}: want {wanted}: model {result.model.name} is of tables")
+    if out.suffix in TABLES:
+        raise files.FileError(f"{out}: want .png or .npz: model {result.model.name} is of images")
+
+
+def _check_is_array(out: Path) -> None:
+    if out.suffix != ".npz":
+        raise files.FileError(f"{out}: want a name that ends in .npz for images")
 
 
 def _which(options: argparse.Namespace) -> dict[str, Any]:
@@ -203,48 +252,16 @@ def _done(out: Path, what: str, model: str) -> None:
     print(f"{out}: {what} from {model}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="vae-client", description="Call a vaeserve server.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    sample = add_command(commands, "sample", _sample, "draw new images")
-    sample.add_argument("--count", type=int, default=64, help="number of images (default: 64)")
-    sample.add_argument("--seed", type=int, help="gives the same images again (default: drawn by the server)")
-    sample.add_argument("--first-row", type=int, default=0, help="row of the seed to begin with (default: 0)")
-    sample.add_argument("--stream", action="store_true", help="in one streamed call instead of several")
-    sample.add_argument("--pool", help="pool to sample from (default: the prior)")
-    sample.add_argument("--temperature", type=float, help="below 1 gives more typical images (default: 1)")
-    add_out(sample, ".png", ".npz")
-
-    encode = add_command(commands, "encode", _encode, "posteriors and pool probabilities of images")
-    add_images(encode)
-    encode.add_argument("--latents", action="store_true", help="also one sample of each posterior")
-    encode.add_argument("--seed", type=int, help="seed of these samples (default: drawn by the server)")
-    add_out(encode, ".npz")
-
-    decode = add_command(commands, "decode", _decode, "images of latents")
-    decode.add_argument("latents", type=Path, help=".npy, or .npz with the array latents or mean")
-    add_out(decode, ".png", ".npz")
-
-    reconstruct = add_command(commands, "reconstruct", _reconstruct, "images encoded and decoded again")
-    add_images(reconstruct)
-    add_out(reconstruct, ".png", ".npz")
-
-    score = add_command(commands, "score", _score, "how well the model explains images, in nats")
-    add_images(score)
-    score.add_argument("--samples", type=int, default=16, help="of each posterior (default: 16)")
-    score.add_argument("--seed", type=int, help="seed of these samples (default: drawn by the server)")
-    add_out(score, ".npz", required=False)
-
-    latent_map = add_command(commands, "map", _map, "map of the latent space in two dimensions")
-    add_out(latent_map, ".npz")
-
-    known = "every version that the server knows of, its state and the reason of it"
-    models = commands.add_parser("models", help=known, description=f"{known.capitalize()}.")
-    models.set_defaults(command=_models)
-    models.add_argument("--json", action="store_true", help="everything that is known, as JSON")
-    add_connection(models)
-    return parser
+_COMMANDS: Mapping[str, Command] = {
+    "sample": _sample,
+    "encode": _encode,
+    "decode": _decode,
+    "reconstruct": _reconstruct,
+    "score": _score,
+    "impute": _impute,
+    "map": _map,
+    "models": _models,
+}
 
 
 if __name__ == "__main__":

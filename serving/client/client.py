@@ -139,6 +139,9 @@ class Client(_Connection):
     reconstruct = _blocking(Operations.reconstruct)
     score = _blocking(Operations.score)
     interpolate = _blocking(Operations.interpolate)
+    sample_records = _blocking(Operations.sample_records)
+    sample_records_stream = _iterable(Operations.sample_records_stream)
+    impute = _blocking(Operations.impute)
 
     def __enter__(self) -> Self:
         return self
@@ -161,12 +164,13 @@ class Client(_Connection):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            response = self._transport.call(call.method, call.request, self._timeout_s)
+            with call.failing():
+                response = self._transport.call(call.method, call.request, self._timeout_s)
 
     def _iterate(self, stream: Stream[T]) -> Iterator[T]:
         with closing(self._transport.stream(stream.method, stream.request, self._timeout_s)) as responses:
             for response in responses:
-                yield stream.read(response)
+                yield self._run(stream.read(response))
 
 
 class AsyncClient(_Connection):
@@ -187,6 +191,9 @@ class AsyncClient(_Connection):
     reconstruct = _awaitable(Operations.reconstruct)
     score = _awaitable(Operations.score)
     interpolate = _awaitable(Operations.interpolate)
+    sample_records = _awaitable(Operations.sample_records)
+    sample_records_stream = _async_iterable(Operations.sample_records_stream)
+    impute = _awaitable(Operations.impute)
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,10 +216,11 @@ class AsyncClient(_Connection):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            response = await self._transport.call(call.method, call.request, self._timeout_s)
+            with call.failing():
+                response = await self._transport.call(call.method, call.request, self._timeout_s)
 
     async def _iterate(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
         calling = self._transport.stream(stream.method, stream.request, self._timeout_s)
         async with aclosing(calling) as responses:
             async for response in responses:
-                yield stream.read(response)
+                yield await self._run(stream.read(response))

@@ -1,12 +1,16 @@
 """What the client can ask about models, without input or output."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+import grpc
 from google.protobuf.message import Message
 
 from serving.client import messages, requests, results
+from serving.client.failures import VaeError
+from serving.client.records.described_table import Table
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 T = TypeVar("T")
@@ -18,6 +22,19 @@ class Call:
 
     method: str
     request: Message
+    first_row: int = 0
+    """Index of its first row in the caller's job."""
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """While the call is made: what the server says of a row is said to be of this part of the job."""
+        try:
+            yield
+        except VaeError as exc:
+            if self.first_row and exc.code is grpc.StatusCode.INVALID_ARGUMENT:
+                message = f"{exc.message} (row 0 of this part is row {self.first_row} of all)"
+                raise VaeError(exc.code, message, exc.details) from None
+            raise
 
 
 Operation: TypeAlias = Generator[Call, Any, T]
@@ -25,6 +42,10 @@ Operation: TypeAlias = Generator[Call, Any, T]
 
 class Listing:
     """The methods of ``Client`` and ``AsyncClient`` that describe models."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Table] = {}
+        """By the digest of their model."""
 
     def models(self) -> Operation[list[results.Model]]:
         """The models in service, by name: every version in service, the highest first."""
@@ -57,3 +78,13 @@ class Listing:
         """
         response = yield Call("GetLatentMap", pb.GetLatentMapRequest(model=requests.ref(model, version)))
         return messages.from_latent_map(response)
+
+    def _table(self, response: Any) -> Operation[Table | None]:
+        """Of the model that answered, if it did with records; it is asked for once."""
+        if not response.HasField("records"):
+            return None
+        served = response.model
+        if served.digest not in self._tables:
+            model = yield from self.model(served.name, version=served.version)
+            self._tables[served.digest] = model.table or Table(())
+        return self._tables[served.digest]

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.client import results
+from serving.client.records.described_table import Table, from_table
+from serving.client.records.received_records import NO_RECORDS, from_records
 from serving.pb.vae.v1 import models_pb2, vae_service_pb2
 from serving.pb.vae.v1 import tensors_pb2 as pb
 from serving.wire import images as formats
@@ -28,9 +30,9 @@ _STATES = {
 
 
 def image_format(name: str) -> pb.ImageFormat:
-    """Raises ValueError for a name that is none."""
+    """Raises ValueError for a name that is none. The default is left unsaid: models of tables want none."""
     known = {
-        "float32": pb.IMAGE_FORMAT_FLOAT32,
+        "float32": pb.IMAGE_FORMAT_UNSPECIFIED,
         "uint8": pb.IMAGE_FORMAT_UINT8,
         "png": pb.IMAGE_FORMAT_PNG,
     }
@@ -75,6 +77,16 @@ def _from_tensor(tensor: pb.Tensor) -> Rows:
     return rows.astype(dtype.newbyteorder("="), copy=False)
 
 
+def from_rows(responses: Sequence[Any], table: Table | None) -> dict[str, Any]:
+    """Images and PNG files of all responses, or records of a model with this table: fields of a result."""
+    if table is not None:
+        nothing = np.zeros((0, 0, 0, 0), np.float32)
+        records = from_records([response.records for response in responses], table)
+        return {"images": nothing, "png": [], "records": records}
+    images, png = from_images([response.images for response in responses])
+    return {"images": images, "png": png, "records": NO_RECORDS}
+
+
 def from_images(messages: Sequence[pb.Images]) -> tuple[Rows, list[bytes]]:
     """Arrays of all messages, and their PNG files if they are such."""
     if messages[0].WhichOneof("content") == "tensor":
@@ -83,16 +95,16 @@ def from_images(messages: Sequence[pb.Images]) -> tuple[Rows, list[bytes]]:
     return formats.from_png(files, formats.png_shape(files[0])), files
 
 
-def from_samples(responses: Sequence[Any], *, first_row: int, latents: bool) -> results.Samples:
+def from_samples(
+    responses: Sequence[Any], table: Table | None, *, first_row: int, latents: bool
+) -> results.Samples:
     """The rows of several responses to Sample, or of one of a stream."""
-    images, png = from_images([response.images for response in responses])
     return results.Samples(
         model=from_served(responses[0].model),
         seed=responses[0].seed,
-        images=images,
-        png=png,
         latents=from_tensors(response.latents for response in responses) if latents else None,
         first_row=first_row,
+        **from_rows(responses, table),
     )
 
 
@@ -111,6 +123,19 @@ def from_scores(responses: Sequence[vae_service_pb2.ScoreResponse]) -> results.S
         rate=column("rate"),
         nll=column("nll"),
         quantile=column("quantile") if first.HasField("quantile") else None,
+        column_distortion=column("column_distortion") if first.HasField("column_distortion") else None,
+        columns=tuple(first.columns),
+    )
+
+
+def from_imputed(responses: Sequence[vae_service_pb2.ImputeResponse], table: Table) -> results.Imputed:
+    first = responses[0]
+    return results.Imputed(
+        model=from_served(first.model),
+        seed=first.seed,
+        records=from_records([response.records for response in responses], table),
+        draws=first.draws,
+        samples=first.samples,
     )
 
 
@@ -155,6 +180,8 @@ def from_model(message: models_pb2.Model) -> results.Model:
         offers_score=message.offers_score,
         offers_latent_map=message.offers_latent_map,
         gates=tuple(results.Gate(g.name, g.wanted, g.came, g.passed, g.forced) for g in message.gates),
+        modality=message.modality or "image",
+        table=from_table(message.table) if message.HasField("table") else None,
     )
 
 

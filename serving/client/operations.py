@@ -4,33 +4,28 @@ An operation is a generator: it yields the calls to make, is sent their response
 result. ``Client`` makes the calls one after the other and ``AsyncClient`` awaits them.
 """
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
-
 from serving.client import messages, requests, results
-from serving.client.listing import Call, Listing, Operation
-from serving.client.result_size import check_result_size
+from serving.client.listing import Call, Operation
+from serving.client.records.given_records import Absent, GivenRecords, RecordRows, Unknown
+from serving.client.records.record_operations import RecordOperations
 from serving.client.streams import Format, Streams
-from serving.pb.vae.v1 import models_pb2
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
-_REMEMBERED_S = 5.0
-"""How long the client goes by a limit that the server told: one that is started anew may have another."""
 
-
-class Operations(Listing, Streams):
+class Operations(RecordOperations, Streams):
     """The methods of ``Client`` and ``AsyncClient``.
 
     ``model`` names the model, "" the only one; ``version`` 0 is the highest in service. Jobs of more rows
     than the server takes at once become several calls, each with its own deadline; all are answered by
     the same version.
-    """
 
-    def __init__(self) -> None:
-        self._max_rows: dict[tuple[str, int], tuple[int, float]] = {}
-        """What the server takes at once of a model and version, and when it said so."""
+    Models of tables take records where those of images take images, in any of these forms: a list of
+    dictionaries, a row each; a dictionary of columns, lists or arrays; one dictionary of values, for one
+    record; ``Records`` as they came; a frame of pandas or polars; an Arrow table. None, NaN, NaT and pandas'
+    NA are cells without a value. ``unknown`` says what becomes of a category that the data did not have
+    ("refuse", or "rest": it counts as a rare one), ``absent`` of a column that is not there ("refuse",
+    "unknown" to the model, or "missing" as cells are missing in the data).
+    """
 
     def sample(  # noqa: PLR0913  # all but two are options of the one request, by keyword
         self,
@@ -39,7 +34,7 @@ class Operations(Listing, Streams):
         *,
         seed: int | None = None,
         pool: str | None = None,
-        near: messages.ImageRows | None = None,
+        near: requests.Given | None = None,
         near_latent: messages.Rows | None = None,
         spread: float | None = None,
         temperature: float | None = None,
@@ -65,33 +60,36 @@ class Operations(Listing, Streams):
             model,
             seed=seed,
             pool=pool,
-            near=near,
-            near_latent=near_latent,
-            spread=spread,
+            around=requests.neighbourhood(pool, near, near_latent, spread),
             temperature=temperature,
             format=format,
             latents=latents,
             version=version,
         )
         responses = yield from self._answers("Sample", request, count, requests.fill_rows(request, first_row))
-        return messages.from_samples(responses, first_row=first_row, latents=latents)
+        table = yield from self._table(responses[0])
+        return messages.from_samples(responses, table, first_row=first_row, latents=latents)
 
-    def encode(
+    def encode(  # noqa: PLR0913  # all but two are options of the one request, by keyword
         self,
         model: str,
-        images: messages.ImageRows,
+        images: requests.Given,
         *,
         latents: bool = False,
         seed: int | None = None,
         pool_probabilities: bool = False,
+        unknown: Unknown = "refuse",
+        absent: Absent | None = None,
+        first_row: int = 0,
         version: int = 0,
     ) -> Operation[results.Posteriors]:
-        """The posterior of each image.
+        """The posterior of each image or record.
 
         Args:
-            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files.
+            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files; or records.
             latents: ask for one sample of each posterior too, with ``seed``.
-            pool_probabilities: ask which pool each image belongs to.
+            pool_probabilities: ask which pool each row belongs to.
+            first_row: index of the first row in the noise of the seed.
 
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
@@ -102,8 +100,9 @@ class Operations(Listing, Streams):
             seed=requests.checked_seed(seed),
             include_pool_probabilities=pool_probabilities,
         )
-        fill = requests.fill_seeded_images(request, images)
-        responses = yield from self._answers("Encode", request, len(images), fill)
+        given = requests.given_rows(images, unknown, absent)
+        fill = requests.fill_seeded(request, given, first_row)
+        responses = yield from self._answers("Encode", request, len(given), fill, first_row=first_row)
         first = responses[0]
         asked = first.HasField("pool_probabilities")
         return results.Posteriors(
@@ -121,35 +120,39 @@ class Operations(Listing, Streams):
     def decode(
         self, model: str, latents: messages.Rows, *, format: Format = "float32", version: int = 0
     ) -> Operation[results.Decoded]:
-        """The image of each latent [N, *latent_shape].
+        """The image or record of each latent [N, *latent_shape].
 
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
         request = pb.DecodeRequest(
-            model=requests.ref(model, version), image_format=messages.image_format(format)
+            model=requests.ref(model, version),
+            image_format=messages.image_format(format),
         )
 
         def fill(rows: slice) -> None:
             request.latents.CopyFrom(messages.to_latents(latents[rows]))
 
         responses = yield from self._answers("Decode", request, len(latents), fill)
-        images, png = messages.from_images([response.images for response in responses])
-        return results.Decoded(messages.from_served(responses[0].model), images, png)
+        table = yield from self._table(responses[0])
+        decoded = messages.from_rows(responses, table)
+        return results.Decoded(messages.from_served(responses[0].model), **decoded)
 
     def reconstruct(
         self,
         model: str,
-        images: messages.ImageRows,
+        images: requests.Given,
         *,
         format: Format = "float32",
         latents: bool = False,
+        unknown: Unknown = "refuse",
+        absent: Absent | None = None,
         version: int = 0,
     ) -> Operation[results.Reconstructions]:
-        """Encode each image and decode its posterior mean; ``latents`` asks for these means too.
+        """Encode each row and decode its posterior mean; ``latents`` asks for these means too.
 
         Args:
-            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files.
+            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files; or records.
 
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
@@ -159,31 +162,37 @@ class Operations(Listing, Streams):
             image_format=messages.image_format(format),
             include_latents=latents,
         )
-        fill = requests.fill_images(request, images)
-        responses = yield from self._answers("Reconstruct", request, len(images), fill)
-        decoded, png = messages.from_images([response.images for response in responses])
+        given = requests.given_rows(images, unknown, absent)
+        if isinstance(given, GivenRecords):
+            request.record_format = requests.PACKED
+        fill = requests.fill_given(request, given)
+        responses = yield from self._answers("Reconstruct", request, len(given), fill)
+        table = yield from self._table(responses[0])
         return results.Reconstructions(
             model=messages.from_served(responses[0].model),
-            images=decoded,
-            png=png,
             latents=messages.from_tensors(r.latents for r in responses) if latents else None,
+            **messages.from_rows(responses, table),
         )
 
-    def score(
+    def score(  # all but two are options of the one request, by keyword
         self,
         model: str,
-        images: messages.ImageRows,
+        images: requests.Given,
         *,
         samples: int = 16,
         seed: int | None = None,
+        unknown: Unknown = "refuse",
+        absent: Absent | None = None,
+        first_row: int = 0,
         version: int = 0,
     ) -> Operation[results.Scores]:
-        """How well the model explains each image: −ELBO with its parts, and the likelihood, in nats.
+        """How well the model explains each row: −ELBO with its parts, and the likelihood, in nats.
 
         Args:
-            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files.
+            images: [N, C, H, W], float32 in the model's value range or uint8, or N PNG files; or records.
             samples: of each posterior, 1 to 10,000; more make every figure steadier and ``nll`` tighter.
             seed: 0 to 2⁶⁴-1; drawn by the server if None, and returned in any case.
+            first_row: index of the first row in the noise of the seed.
 
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
@@ -193,8 +202,11 @@ class Operations(Listing, Streams):
             samples=requests.checked_whole("samples", samples),
             seed=requests.checked_seed(seed),
         )
-        fill = requests.fill_seeded_images(request, images)
-        responses = yield from self._answers("Score", request, len(images), fill, each=samples)
+        given = requests.given_rows(images, unknown, absent)
+        fill = requests.fill_seeded(request, given, first_row)
+        responses = yield from self._answers(
+            "Score", request, len(given), fill, each=samples, first_row=first_row
+        )
         return messages.from_scores(responses)
 
     def interpolate(
@@ -204,6 +216,7 @@ class Operations(Listing, Streams):
         *,
         images: messages.ImageRows | None = None,
         latents: messages.Rows | None = None,
+        records: RecordRows | None = None,
         spherical: bool = False,
         format: Format = "float32",
         version: int = 0,
@@ -211,61 +224,30 @@ class Operations(Listing, Streams):
         """Walk through latent space from point to point, ``steps`` from each to the next.
 
         Args:
-            images, latents: the points, at least two: images [N, C, H, W] or latents [N, *latent_shape].
+            images, latents, records: the points, at least two: images [N, C, H, W], latents
+                [N, *latent_shape] or records.
             spherical: turn from one direction to the other instead of going straight.
 
         Raises:
             VaeError: from the server; ValueError: for arguments that cannot be sent.
         """
-        if (images is None) == (latents is None):
-            raise ValueError("images or latents: want one of them")
+        if sum(points is not None for points in (images, latents, records)) != 1:
+            raise ValueError("images, latents or records: want one of them")
         request = pb.InterpolateRequest(
             model=requests.ref(model, version),
             images=None if images is None else messages.to_images(images),
             latents=None if latents is None else messages.to_latents(latents),
+            records=None if records is None else GivenRecords(records).message(),
             steps=requests.checked_whole("steps", steps),
             path=pb.INTERPOLATION_PATH_SPHERICAL if spherical else pb.INTERPOLATION_PATH_LINEAR,
             image_format=messages.image_format(format),
             include_latents=True,
+            record_format=None if records is None else requests.PACKED,
         )
         response = yield Call("Interpolate", request)
-        decoded, png = messages.from_images([response.images])
+        table = yield from self._table(response)
         return results.Reconstructions(
             model=messages.from_served(response.model),
-            images=decoded,
-            png=png,
             latents=messages.from_tensors([response.latents]),
+            **messages.from_rows([response], table),
         )
-
-    def _answers(
-        self, method: str, request: Any, rows: int, fill: Callable[[slice], None], *, each: int = 1
-    ) -> Operation[list[Any]]:
-        """One call a part of the rows, after ``fill`` has put it into the request.
-
-        ``each`` is the work that one row makes, in rows. What the server chose for the first part, version
-        and seed, is asked for in the others.
-        """
-        responses: list[Any] = []
-        for part in (yield from self._parts(request.model, rows, each)):
-            fill(part)
-            response = yield Call(method, request)
-            if not responses and part.stop < rows:  # more to come, of which this is a measure
-                check_result_size(rows, response.ByteSize() / (part.stop - part.start))
-            request.model.version = response.model.version
-            if method in ("Sample", "Encode", "Score"):
-                request.seed = response.seed
-            responses.append(response)
-        return responses
-
-    def _parts(self, model: models_pb2.ModelRef, rows: int, each: int) -> Operation[Iterator[slice]]:
-        """``rows`` in parts that one request may have; an impossible number is left to the server."""
-        if rows <= 1:
-            return iter([slice(0, rows)])
-        key = (model.name, model.version)
-        max_rows, told = self._max_rows.get(key, (0, -math.inf))
-        if time.monotonic() - told > _REMEMBERED_S:
-            response: pb.GetModelResponse = yield Call("GetModel", pb.GetModelRequest(model=model))
-            max_rows = response.model.max_rows
-            self._max_rows[key] = max_rows, time.monotonic()
-        size = max(1, max_rows // max(1, each))
-        return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

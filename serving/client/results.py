@@ -1,8 +1,9 @@
 """What the client gives back.
 
-N is the number of rows, C, H and W the channels, height and width of an image. ``images`` is always an
-array [N, C, H, W]: float32 in the model's value range for the format "float32", uint8 for "uint8" and
-"png"; ``png`` holds the files themselves for the format "png" and is empty otherwise.
+Of a model of tables ``records`` are the rows, and ``images`` is empty; of a model of images it is the other
+way round. N is the number of rows, C, H and W the channels, height and width of an image. ``images`` is
+always an array [N, C, H, W]: float32 in the model's value range for the format "float32", uint8 for "uint8"
+and "png"; ``png`` holds the files themselves for the format "png" and is empty otherwise.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serving.client.records.described_table import Table
+from serving.client.records.received_records import NO_RECORDS, Records
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
@@ -33,7 +37,7 @@ class ServedModel:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """New images."""
+    """New images or records."""
 
     model: ServedModel
     seed: int
@@ -44,6 +48,7 @@ class Samples:
     """[N, *latent_shape], if they were asked for."""
     first_row: int = 0
     """Index of the first of these rows in the seed's."""
+    records: Records = NO_RECORDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,7 @@ class Posteriors:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How well the model explains each image, in nats summed over pixels; the larger, the less likely."""
+    """How well the model explains each row, in nats summed over pixels or cells; larger is less likely."""
 
     model: ServedModel
     seed: int
@@ -84,26 +89,46 @@ class Scores:
     """[N] estimate of −log p(x) by importance weighting."""
     quantile: Floats | None
     """[N] share of the validation images with a lower −ELBO, 0 to 1, if the bundle has their quantiles."""
+    column_distortion: Floats | None = None
+    """[N, columns] the distortion of each cell, of records: which one is odd; 0 where a cell is unknown."""
+    columns: tuple[str, ...] = ()
+    """Names of those columns."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Images of latents."""
+    """Images or records of latents; of records the most likely."""
 
     model: ServedModel
     images: Images
     png: list[bytes]
+    records: Records = NO_RECORDS
 
 
 @dataclass(frozen=True, eq=False)
 class Reconstructions:
-    """Images after encoding and decoding."""
+    """Images or records after encoding and decoding."""
 
     model: ServedModel
     images: Images
     png: list[bytes]
     latents: Floats | None
     """[N, *latent_shape], the posterior means, if they were asked for."""
+    records: Records = NO_RECORDS
+
+
+@dataclass(frozen=True, eq=False)
+class Imputed:
+    """Records without unknown or missing cells."""
+
+    model: ServedModel
+    seed: int
+    """Gives the same records again, with the same ``draws`` and ``samples``."""
+    records: Records
+    """N times ``draws`` rows: those of the first row that was given, then those of the second."""
+    draws: int
+    samples: int
+    """Of each posterior, of which those of the draws were chosen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +222,7 @@ class Model:
     digest: str
     ready: bool
     image_shape: tuple[int, int, int]
-    """C, H, W."""
+    """C, H, W; zeros for a model of tables."""
     value_range: tuple[float, float]
     """Smallest and largest float32 pixel."""
     latent_shape: tuple[int, ...]
@@ -216,6 +241,10 @@ class Model:
     offers_latent_map: bool = False
     """Whether ``latent_map`` can be called."""
     gates: tuple[Gate, ...] = ()
+    modality: str = "image"
+    """"image" or "table"."""
+    table: Table | None = None
+    """Of a model of tables: its columns."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from google.protobuf.message import Message
 
 from serving.client import messages, requests, results
+from serving.client.listing import Listing, Operation
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
 T = TypeVar("T")
@@ -19,10 +20,10 @@ class Stream(Generic[T]):
 
     method: str
     request: Message
-    read: Callable[[Any], T]
+    read: Callable[[Any], Operation[T]]
 
 
-class Streams:
+class Streams(Listing):
     """The methods of ``Client`` and ``AsyncClient`` that give results as they come."""
 
     def sample_stream(  # noqa: PLR0913  # all but two are options of the one request, by keyword
@@ -32,7 +33,7 @@ class Streams:
         *,
         seed: int | None = None,
         pool: str | None = None,
-        near: messages.ImageRows | None = None,
+        near: requests.Given | None = None,
         near_latent: messages.Rows | None = None,
         spread: float | None = None,
         temperature: float | None = None,
@@ -58,19 +59,24 @@ class Streams:
             model,
             seed=seed,
             pool=pool,
-            near=near,
-            near_latent=near_latent,
-            spread=spread,
+            around=requests.neighbourhood(pool, near, near_latent, spread),
             temperature=temperature,
             format=format,
             latents=latents,
             version=version,
         )
+        return self._samples(request, count, first_row, rows_per_response)
+
+    def _samples(
+        self, request: pb.SampleRequest, count: int, first_row: int, rows_per_response: int
+    ) -> Stream[results.Samples]:
         request.count = requests.checked_whole("count", count)
         request.first_row = requests.checked_whole("first_row", first_row)
+        latents = request.include_latents
 
-        def read(response: pb.SampleStreamResponse) -> results.Samples:
-            return messages.from_samples([response], first_row=response.first_row, latents=latents)
+        def read(response: pb.SampleStreamResponse) -> Operation[results.Samples]:
+            table = yield from self._table(response)
+            return messages.from_samples([response], table, first_row=response.first_row, latents=latents)
 
         message = pb.SampleStreamRequest(sample=request, rows_per_response=rows_per_response)
         return Stream("SampleStream", message, read)

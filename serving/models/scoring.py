@@ -94,7 +94,7 @@ class Scorer:
             ShuttingDown, Overloaded, DeadlineUnreachable, ExecutionFailed: see ``Batcher.submit``.
         """
         with ExitStack() as places:
-            self._keep_places(places, count, samples, time_remaining())
+            self.keep_places(places, count, samples, time_remaining())
             given = await read()
             sums = np.zeros((2, len(given)))  # of distortion and rate over the samples
             by_column = np.zeros((len(given), self._columns))
@@ -127,7 +127,7 @@ class Scorer:
                 found[rows, draws] = part.log_weight
         return found
 
-    def _keep_places(self, places: ExitStack, count: int, samples: int, timeout_s: float | None) -> None:
+    def keep_places(self, places: ExitStack, count: int, samples: int, timeout_s: float | None) -> None:
         """For the first portion; the rest of a request follows it. Raises as ``Batcher.expect``."""
         rows, draws = next(self._portions(count, samples), (slice(0, 0), slice(0, 0)))
         for queue, in_all, at_first in zip(

@@ -46,6 +46,7 @@ REQUESTS = {
     "no such pool": pb.SampleRequest(count=1, pool="x"),
     "count 0": pb.SampleRequest(count=0),
     "no score": pb.ScoreRequest(images=IMAGES, seed=5),
+    "no filling of images": pb.ImputeRequest(),
     "no map": pb.GetLatentMapRequest(),
     "no images": pb.EncodeRequest(),
 }

@@ -1,4 +1,4 @@
-/** Which models are in service, looked at now and then; which of them is chosen. */
+/** Which models of images are in service, looked at now and then; which of them is chosen. */
 
 /** Between two looks, while the page is seen. */
 const LOOK_MS = 10_000;
@@ -12,6 +12,8 @@ export class Models {
   onchange = () => {};
   #service;
   #known = '';
+  /** @type {string[]} names of models of other data, which this page has no pictures of */
+  #others = [];
 
   /** @param {Service} service */
   constructor(service) {
@@ -21,7 +23,9 @@ export class Models {
   /** Looks once; throws as calls do. */
   async look() {
     const said = await this.#service.call('ListModels', {});
-    this.list = said.models ?? [];
+    const models = said.models ?? [];
+    this.list = models.filter(({ image }) => image);
+    this.#others = models.filter(({ image }) => !image).map(({ model }) => model.name);
     this.versions = said.versions ?? [];
     const known = JSON.stringify([this.list.map(({ model }) => model), this.versions]);
     const isNew = known !== this.#known;
@@ -50,11 +54,16 @@ export class Models {
    * @returns {{model: Model | null, words: string}}
    */
   find(name, version) {
-    if (!this.list.length) return { model: null, words: `No model is in service. ${this.#reasons()}` };
+    if (!this.list.length) {
+      const isOther = this.#others.length > 0;
+      const what = isOther ? 'No model of images is in service, and no other is shown here.' : 'No model is in service.';
+      return { model: null, words: `${what} ${this.#reasons()}` };
+    }
     const named = this.list.filter(({ model }) => name === null || model.name === name);
     if (!named.length) {
       const first = this.list[0].model.name;
-      const words = `The address names the model “${name}”, which is not in service. This is ${first}.`;
+      const why = this.#others.includes(name ?? '') ? 'is not of images, and not shown here' : 'is not in service';
+      const words = `The address names the model “${name}”, which ${why}. This is ${first}.`;
       return { model: this.list[0], words };
     }
     const exact = named.find(({ model }) => (model.version ?? '0') === version);
