@@ -5,7 +5,7 @@ BENCH ?=
 ARGS ?=
 PEERS := mlserver pytriton mosec
 
-.PHONY: bench bench-peers bench-overload bench-mixed bench-training gpu-check soak h2load
+.PHONY: bench bench-peers bench-overload bench-mixed bench-training bench-tables gpu-check soak h2load
 
 bench: $(INSTALLED) h2load  ## Measure the server against bare gRPC and bare ONNX Runtime
 	$(BIN)/python -m benchmarks.serving $(BENCH)
@@ -22,6 +22,13 @@ bench-mixed: $(INSTALLED)  ## Latency of single rows beside a client that asks f
 bench-training: $(INSTALLED) .venv-peers/pythae/.installed  ## Time to a −ELBO beside pytorch/examples and pythae
 	$(BIN)/python -m benchmarks.training $(BENCH)
 
+TABLES ?= ../shared/data
+
+bench-tables: $(INSTALLED) .venv-peers/tables/.installed  ## Synthetic records, anomalies, imputation beside others; TABLES=folder
+	$(BIN)/python -m benchmarks.tables.adult --data $(TABLES)/tables/adult.csv --peers .venv-peers/tables
+	$(BIN)/python -m benchmarks.tables.anomalies --data $(TABLES)/adbench --peers .venv-peers/tables
+	$(BIN)/python -m benchmarks.tables.imputation --adult $(TABLES)/tables/adult.csv --adbench $(TABLES)/adbench
+
 gpu-check: $(INSTALLED)  ## Prove the CUDA provider on a card, in 8 minutes; ARGS='--device cpu' rehearses
 	$(BIN)/python -m benchmarks.gpu.check $(ARGS)
 
@@ -29,6 +36,10 @@ soak: $(INSTALLED)  ## 20 minutes of mixed load: memory, errors, metrics
 	$(BIN)/python -m benchmarks.serving.soak $(BENCH)
 
 .venv-peers/pythae/.installed: benchmarks/training/pythae.txt
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(@D) --requirement $<
+	touch $@
+
+.venv-peers/tables/.installed: benchmarks/tables/peers.txt
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(@D) --requirement $<
 	touch $@
 

@@ -156,17 +156,16 @@ def contenders(data: Path, seed: int, fit: list[str]) -> Iterator[tuple[str, dic
 
 def sets(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Path]]:
     """Name and file."""
-    import pandas as pd
     from sklearn.datasets import load_breast_cancer
 
     yield "Adult", options.adult
     with np.load(options.adbench / "28_pendigits.npz") as file:
         rows = file["X"].astype(np.float64)
-    pd.DataFrame(rows, columns=[f"x{i}" for i in range(rows.shape[1])]).to_parquet(
-        folder / "pendigits.parquet"
-    )
+    outcome.write_numbers(folder / "pendigits.parquet", {f"x{i}": column for i, column in enumerate(rows.T)})
     yield "pendigits", folder / "pendigits.parquet"
-    load_breast_cancer(as_frame=True).data.to_parquet(folder / "breast_cancer.parquet")
+    cancer = load_breast_cancer()
+    columns = dict(zip(cancer.feature_names.tolist(), cancer.data.T, strict=True))
+    outcome.write_numbers(folder / "breast_cancer.parquet", columns)
     yield "breast cancer", folder / "breast_cancer.parquet"
 
 

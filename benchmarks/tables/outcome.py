@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 RESULTS = Path(__file__).parents[1] / "results" / "tables"
 Figures = Mapping[str, float]
@@ -66,6 +67,14 @@ def write(name: str, taken: Mapping[str, Any], text: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(taken, indent=1) + "\n")
     (folder / f"{name}.md").write_text(text.rstrip() + "\n")
+
+
+def write_numbers(path: Path, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    """A table as Parquet."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table(dict(columns)), path)
 
 
 def machine() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from serving.bundle.tables import BooleanColumn, CategoryColumn, Cells, Schema
 from tests.support.table_schemas import dates, number
 from training.modalities.table.evaluation.taken import Samples
+from training.modalities.table.reading import read_table
 
 JOBS = ("clerk", "smith", "nurse", "judge")
 
@@ -61,24 +62,7 @@ def samples(rows: int = 1500, *, synthetic: Cells | None = None) -> Samples:
 
 
 def adult(folder: Path, rows: int) -> tuple[Schema, Samples]:
-    """Adult's first rows in three sets, "?" as missing."""
-    import pandas as pd
-
-    frame = pd.read_csv(folder / "tables" / "adult.csv", skipinitialspace=True, na_values="?")[: 3 * rows]
-    columns, values, states = [], [], []
-    for name in frame:
-        cells, there = frame[name], frame[name].notna().to_numpy()
-        if pd.api.types.is_numeric_dtype(cells):
-            columns.append(
-                number(name, [cells.min() - 0.5, cells.max() + 0.5], integer=True, width=cells.std())
-            )
-            values.append(cells.to_numpy(np.float64))
-        else:
-            kinds = tuple(cells.value_counts().index)
-            columns.append(CategoryColumn(name=name, nullable=not there.all(), categories=kinds, rest=False))
-            index = {kind: place for place, kind in enumerate(kinds)}
-            values.append(np.array([index.get(kind, 0) for kind in cells], np.float64))
-        states.append(np.where(there, 1, -1))
-    whole = Cells(np.stack(values, axis=1), np.stack(states, axis=1).astype(np.int8))
-    parts = [whole.rows(slice(first, first + rows)) for first in range(0, 3 * rows, rows)]
-    return Schema(columns=tuple(columns), label="class"), Samples(*parts)
+    """Adult's first rows in three sets."""
+    whole = read_table(folder / "tables" / "adult.csv", label="class")
+    parts = [whole.cells.rows(slice(first, first + rows)) for first in range(0, 3 * rows, rows)]
+    return whole.schema, Samples(*parts)

@@ -9,8 +9,13 @@ from PIL import Image
 from serving.bundle.tables import BooleanColumn, CategoryColumn, Cells, Schema
 from tests.support.table_samples import adult, real_rows, samples, shuffled, staff
 from tests.support.table_schemas import dates, number
-from training.modalities.table.evaluation.associations import Intervals, association_matrix, cramers_v
-from training.modalities.table.evaluation.taken import Samples
+from training.modalities.table.evaluation.associations import (
+    Intervals,
+    association_matrix,
+    cramers_v,
+    cramers_v_of,
+)
+from training.modalities.table.evaluation.taken import Samples, at_most
 from training.modalities.table.pictures.marginals import MOST_COLUMNS, marginals
 from training.modalities.table.pictures.pair_plots import MOST_PAIRS, strongest_pairs
 from training.modalities.table.pictures.shown_columns import axis_of, places_on, shares
@@ -141,6 +146,26 @@ def test_cramers_v_is_one_of_a_function_and_nought_of_the_independent():
     assert cramers_v(a, (a + 1) % 3) == pytest.approx(1)
     assert cramers_v(np.repeat([0, 1], 6), np.tile([0, 1], 6)) == pytest.approx(0)
     assert cramers_v(a, np.zeros(12, int)) == 0
+
+
+def test_chance_is_no_association():
+    """Twenty categories each in 300 independent rows: the plain figure is far from 0, the corrected one near."""
+    draw = np.random.default_rng(0)
+    pairs = [draw.integers(20, size=(2, 300)) for _ in range(20)]
+    assert np.mean([cramers_v(*pair) for pair in pairs]) < 0.06
+    plain = []
+    for a, b in pairs:
+        cells, counts = np.unique(a * 20 + b, return_counts=True)
+        plain.append(cramers_v_of(cells // 20, cells % 20, counts / 300))
+    assert min(plain) > 0.2
+
+
+def test_both_sides_show_as_many_rows():
+    """More records than real rows change no picture but by which of them are drawn."""
+    real, many = real_rows(200, 0), real_rows(900, 1)
+    few = at_most(many, 200, 0)
+    a, b = (table_sections(staff(), Samples(real, real, synthetic)) for synthetic in (many, few))
+    assert a == b
 
 
 @pytest.mark.slow

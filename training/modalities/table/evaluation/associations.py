@@ -79,20 +79,35 @@ def correlation(cells: Cells, i: int, j: int) -> float:
 
 
 def cramers_v(a: Codes, b: Codes) -> float:
-    """Of two columns of codes [n] that are at least 0; 0 where one does not vary."""
+    """Of two columns of codes [n] that are at least 0; 0 where one does not vary, NaN without rows.
+
+    Without the part that chance alone gives tables of few rows: Bergsma 2013, "A bias-correction for Cramér's
+    V and Tschuprow's T".
+    """
     if not len(a):
         return float("nan")
     width = 1 + int(b.max())
     cells, counts = np.unique(a * width + b, return_counts=True)
-    return cramers_v_of(cells // width, cells % width, counts / len(a))
+    squared, rows, columns = _phi_squared(cells // width, cells % width, counts / len(a))
+    rest = max(1, len(a) - 1)
+    sides = min(side - (side - 1) ** 2 / rest for side in (rows, columns)) - 1
+    by_chance = (rows - 1) * (columns - 1) / rest
+    return _root(squared - by_chance, sides)
 
 
 def cramers_v_of(rows: Codes, columns: Codes, shares: Doubles) -> float:
-    """Of the cells of a table that are not empty, each by its row, column and share of all."""
+    """As it is in the data, of the cells of a table that are not empty: the row, column and share of each."""
+    squared, row_count, column_count = _phi_squared(rows, columns, shares)
+    return _root(squared, min(row_count, column_count) - 1)
+
+
+def _phi_squared(rows: Codes, columns: Codes, shares: Doubles) -> tuple[float, int, int]:
+    """chi² of one row of data, and how many rows and columns the table has."""
     row_shares = np.bincount(rows, shares)[rows]
     column_shares = np.bincount(columns, shares)[columns]
-    sides = min(len(np.unique(rows)), len(np.unique(columns))) - 1
-    if sides < 1:
-        return 0.0
-    phi_squared = float((shares**2 / (row_shares * column_shares)).sum()) - 1
-    return min(1.0, float(np.sqrt(max(phi_squared, 0.0) / sides)))
+    squared = float((shares**2 / (row_shares * column_shares)).sum()) - 1
+    return squared, len(np.unique(rows)), len(np.unique(columns))
+
+
+def _root(squared: float, sides: float) -> float:
+    return float(np.clip(np.sqrt(max(squared, 0.0) / sides), 0, 1)) if sides > 0 else 0.0

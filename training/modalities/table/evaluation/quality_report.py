@@ -23,7 +23,7 @@ MOST_PAIRS: Final = 5_000
 INTERVALS: Final = 10
 """A number becomes one of so many, equally wide in its own table, where its partner is a category."""
 STRONG_CORRELATION: Final = 0.5
-"""SDMetrics from 0.27 on counts only pairs that are related in the real table: by Pearson's r …"""
+"""SDMetrics 0.32 counts only pairs that are related in the real table: by Pearson's r …"""
 STRONG_ASSOCIATION: Final = 0.3
 """… or by Cramér's V above these."""
 
@@ -44,7 +44,7 @@ def quality(schema: Schema, real: Cells, synthetic: Cells, *, seed: int = 0) -> 
     """``shapes``, ``trends`` and their mean ``overall``, each from 0 to 1; also by column.
 
     ``trends`` are of all pairs, as published figures are; ``strong_trends`` of related pairs alone, which is
-    what SDMetrics shows by default since 0.27.
+    what SDMetrics 0.32 shows by default.
     """
     real, synthetic = at_most(real, MOST_ROWS, seed), at_most(synthetic, MOST_ROWS, seed + 1)
     shapes = shape_scores(schema, real, synthetic)
@@ -55,6 +55,7 @@ def quality(schema: Schema, real: Cells, synthetic: Cells, *, seed: int = 0) -> 
     figures |= _mean("strong_trends", strong)
     if {"shapes", "trends"} <= figures.keys():
         figures["overall"] = (figures["shapes"] + figures["trends"]) / 2
+    figures["rows"] = float(len(synthetic))
     protocol: dict[str, str | int | float] = {
         "definitions": "SDMetrics 0.32: KS and total variation, Pearson and contingency",
         "real_rows": len(real),

@@ -1,6 +1,7 @@
 """All figures of synthetic rows at once."""
 
 import time
+from typing import Final
 
 from serving.bundle.tables import Schema
 from training.modalities.table.evaluation.closest_record import closest
@@ -11,6 +12,18 @@ from training.modalities.table.evaluation.trained_on_synthetic import learned_fr
 from training.modalities.table.evaluation.two_sample_test import told_apart
 
 Protocol = dict[str, str | int | float]
+
+TITLE: Final = "Synthetic records, beside real ones that the model has not seen"
+WORDS: Final = (
+    "Quality: shapes, how alike columns are, and trends, how alike pairs of columns are, of all pairs and of "
+    "those that belong together strongly; 1 is equal, and few rows never are. C2ST: can a classifier tell "
+    "synthetic rows from real ones? AUC 0.5 and score 1: it cannot. Learned from: AUC (or R²) on held-out "
+    "rows of a classifier of the label, trained on synthetic rows or on real ones. Closest record: share of "
+    "rows nearer to a training row than to a held-out row, 0.5 is right, 1 is learning by heart; copies: "
+    "share of rows that are training rows to the last cell. The row real held-out is what real rows reach, "
+    "with as many rows as there are."
+)
+"""Of the tables, for readers who have not seen the terms before."""
 
 
 def record_quality(schema: Schema, samples: Samples, *, target: str | None = None, seed: int = 0) -> Taken:

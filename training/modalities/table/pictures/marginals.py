@@ -26,6 +26,8 @@ from training.modalities.table.pictures.shown_columns import (
 MOST_COLUMNS: Final = 24
 ACROSS: Final = 3
 INTERVALS: Final = 30
+"""At most; fewer of few rows, whose bars would differ by chance."""
+FEWEST: Final = 8
 CATEGORIES: Final = 8
 PEAK: Final = 0.5
 """Share of rows in one interval from which on the others would be too low to see."""
@@ -37,8 +39,9 @@ HEIGHT: Final = 1.95
 
 def marginals(schema: Schema, real: Cells, synthetic: Cells) -> Still:
     """A panel a column, in the table's order; of more than 24 those whose shares differ most."""
+    intervals = min(INTERVALS, max(FEWEST, round(len(real) ** 0.5)))
     axes = [
-        axis_of(column, place, real, intervals=INTERVALS, categories=CATEGORIES)
+        axis_of(column, place, real, intervals=intervals, categories=CATEGORIES)
         for place, column in enumerate(schema.modelled)
     ]
     both = [

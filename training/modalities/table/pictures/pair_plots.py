@@ -23,6 +23,8 @@ USES: Final = 2
 LEAST: Final = 0.1
 """Weaker ones are hardly more than chance."""
 INTERVALS: Final = 24
+"""At most; fewer of few rows, which would lie in cells of their own."""
+FEWEST: Final = 6
 CATEGORIES: Final = 7
 WIDTH: Final = 9.6
 HEIGHT: Final = 2.9
@@ -46,13 +48,14 @@ def strongest_pairs(association: Doubles) -> list[tuple[int, int]]:
 def pair_plots(schema: Schema, real: Cells, synthetic: Cells, pairs: list[tuple[int, int]]) -> Still:
     """Two pairs a row, each twice: the darker, the more rows lie there; both of a pair on one scale."""
     height = HEIGHT * ((len(pairs) + 1) // 2)
+    intervals = min(INTERVALS, max(FEWEST, round(1.6 * len(real) ** (1 / 3))))
     with styled():
         made = figure(WIDTH, height)
         for number, (x, y) in enumerate(pairs):
             row, half = divmod(number, 2)
             columns = schema.modelled[x], schema.modelled[y]
             axes = [
-                axis_of(column, place, real, intervals=INTERVALS, categories=CATEGORIES)
+                axis_of(column, place, real, intervals=intervals, categories=CATEGORIES)
                 for place, column in zip((x, y), columns, strict=True)
             ]
             tables = [_table(axes, (x, y), cells) for cells in (real, synthetic)]

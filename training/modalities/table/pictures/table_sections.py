@@ -32,8 +32,9 @@ def table_sections(schema: Schema, samples: Samples, *, seed: int = 0) -> list[T
     those.
     What a table does not have, like pairs of one column, has no section.
     """
-    real, synthetic = (at_most(cells, SHOWN_ROWS, seed) for cells in (samples.held_out, samples.synthetic))
-    if not (len(real) and len(synthetic)):
+    rows = min(SHOWN_ROWS, len(samples.held_out), len(samples.synthetic))  # of each: what is rare is as rare
+    real, synthetic = (at_most(cells, rows, seed) for cells in (samples.held_out, samples.synthetic))
+    if not rows:
         return []
     found = [_columns(schema, marginals(schema, real, synthetic))]
     if len(schema.modelled) > 1:
