@@ -147,6 +147,7 @@ BAD = {
     "no draws": (pb.ImputeRequest(model=PEOPLE, records=records(HOLES), draws=0), "INVALID_ARGUMENT", "draws: want 1 to 300, came 0"),
     "too many draws": (pb.ImputeRequest(model=PEOPLE, records=records(HOLES), draws=101), "INVALID_ARGUMENT", "records.rows: want 1 to 2 rows, came 3"),
     "no samples": (pb.ImputeRequest(model=PEOPLE, records=records(HOLES), samples=0), "INVALID_ARGUMENT", "samples: want 1 to 10000, came 0"),
+    "an identifier that is no number": (pb.ImputeRequest(model=PEOPLE, records=records([{"age": 3, "id": float("nan")}])), "INVALID_ARGUMENT", "records: column 'id', row 0: want a finite number, came nan"),
     "no records": (pb.ImputeRequest(model=PEOPLE), "INVALID_ARGUMENT", "records: want rows or columns"),
     "two given": (pb.SampleRequest(model=PEOPLE, count=1, given=records(HOLES)), "INVALID_ARGUMENT", "given.rows: want 1 to 1 rows, came 3"),
     "given to images": (pb.SampleRequest(model={"name": "digits"}, count=1, given=records(HOLES[:1])), "FAILED_PRECONDITION", "of images; want a model of tables"),

@@ -8,7 +8,6 @@ import numpy as np
 from serving.bundle.tables import LARGEST_SCORE, Number, Schema
 from serving.errors import InvalidInput, quoted
 from serving.modalities.modality import Rows
-from serving.modalities.table.table_modality import codes_of
 
 
 def check_features(schema: Schema, features: Rows, field: str) -> None:
@@ -16,7 +15,7 @@ def check_features(schema: Schema, features: Rows, field: str) -> None:
     count = len(schema.modelled)
     codes, scores, states = (features[:, part * count : (part + 1) * count] for part in range(3))
     observed = states == 1
-    most = np.array([codes_of(column) - 1 for column in schema.modelled], np.float32)
+    most = np.array([column.codes - 1 for column in schema.modelled], np.float32)
     are_numbers = np.array([isinstance(column, Number) for column in schema.modelled])
     nullable = np.array([column.nullable for column in schema.modelled])
     checks = (

@@ -1,5 +1,6 @@
 """``vae.v1.Records`` to cells: the values of each form as Python has them, checked by the schema."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -86,18 +87,24 @@ async def read_cells(
     return Cells.joined(pieces)
 
 
-def kept_values(message: tensors_pb2.Records, names: frozenset[str]) -> dict[str, list[object]]:
-    """Of these columns the values that came, None where none did; columns that no row has are left out."""
+def kept_values(message: tensors_pb2.Records, field: str, names: frozenset[str]) -> dict[str, list[object]]:
+    """Of these columns the values that came, None where none did; columns that no row has are left out.
+
+    Of a message that ``read_cells`` has taken. Raises InvalidInput for numbers that no answer can have.
+    """
     if message.HasField("columns"):
         count = _rows_of(message.columns)
         found = {c.name: list(_values(c, count)) for c in message.columns.columns if c.name in names}
-        return found
-    kept: dict[str, list[object]] = {}
-    for name in names:
-        values = [_value(row.fields[name], name, 0) if name in row.fields else None for row in message.rows]
-        if any(value is not None for value in values):
-            kept[name] = values
-    return kept
+    else:
+        found = {
+            name: [_value(row.fields[name], name, 0) if name in row.fields else None for row in message.rows]
+            for name in names
+        }
+    for name, values in found.items():
+        for row, value in enumerate(values):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InvalidInput(field, str(CellError(name, row, "a finite number", f"{value:g}")))
+    return {name: values for name, values in found.items() if any(value is not None for value in values)}
 
 
 def _telling(read: Callable[[slice], Cells], field: str) -> Callable[[slice], Cells]:

@@ -11,7 +11,6 @@ from serving.bundle.tables import (
     Column,
     ConstantColumn,
     IdentifierColumn,
-    Modelled,
     Number,
     Schema,
 )
@@ -49,7 +48,7 @@ class TableModality:
     def examples(self, rng: np.random.Generator, rows: int) -> Rows:
         """Codes, scores and states of all that they may be, in no relation to each other."""
         count = len(self.columns)
-        codes = np.stack([rng.integers(0, codes_of(c), rows) for c in self.schema.modelled], axis=1)
+        codes = np.stack([rng.integers(0, c.codes, rows) for c in self.schema.modelled], axis=1)
         scores = rng.normal(0.0, _EXAMPLE_SPREAD, (rows, count))
         numbers = [isinstance(column, Number) for column in self.schema.modelled]
         nullable = np.array([column.nullable for column in self.schema.modelled])
@@ -58,11 +57,6 @@ class TableModality:
         observed: NDArray[np.bool_] = states == 1
         features = np.concatenate([codes * observed, scores * observed * numbers, states], axis=1)
         return features.astype(np.float32)
-
-
-def codes_of(column: Modelled) -> int:
-    """How many codes there are in a column."""
-    return 2 if isinstance(column, BooleanColumn) else column.logits
 
 
 def _cell_bytes(column: Column) -> int:

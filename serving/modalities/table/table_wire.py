@@ -61,7 +61,7 @@ class GivenRecords:
 
     async def read_partial(self, max_rows: int, background: Background) -> Partial:
         cells = await self._cells(max_rows, background, "unknown")
-        kept = record_reading.kept_values(self.message, self.modality.identifiers)
+        kept = record_reading.kept_values(self.message, self.field, self.modality.identifiers)
         return Partial(await self._features(cells, background), KnownCells(cells, kept))
 
     async def _cells(self, max_rows: int, background: Background, otherwise: Absent) -> Cells:

@@ -165,10 +165,14 @@ def split_rows(schema: Schema, cells: Cells, val_fraction: float, test_fraction:
     random = np.random.default_rng(seed)
     for stratum in np.unique(strata):
         groups = random.permutation(np.flatnonzero(strata == stratum))
+        # a row that is there so often would be a split by itself: it is for training
+        quota = 0.5 * min(val_fraction, test_fraction) * sizes[groups].sum()
+        groups = groups[(sizes[groups] == 1) | (sizes[groups] <= quota)]
+        if not len(groups):
+            continue
         middle = (np.cumsum(sizes[groups]) - sizes[groups] / 2) / sizes[groups].sum()
-        part[groups] = np.where(
-            middle < test_fraction, 2, np.where(middle < test_fraction + val_fraction, 1, 0)
-        )
+        held_out = np.where(middle < test_fraction, 2, 1)
+        part[groups] = np.where(middle < test_fraction + val_fraction, held_out, 0)
     rows = part[group_of]
     train, validation, test = (np.flatnonzero(rows == place) for place in range(3))
     for name, fraction, came in (

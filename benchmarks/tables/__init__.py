@@ -1,0 +1,1 @@
+"""Tables: synthetic records, anomalies and imputation, beside what else one would take."""
