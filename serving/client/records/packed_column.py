@@ -18,7 +18,6 @@ Kind = Literal["numbers", "texts", "booleans", "times", "mixed"]
 
 _EXACT = 2**53
 """Whole numbers up to here are doubles; larger ones, which only identifiers have, go as text."""
-_FIRST, _LAST = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
 _TAKEN = "a number, text, boolean or time"
 ABSENT: Final = object()
 """In place of a value in a row that does not have the column."""
@@ -123,7 +122,8 @@ def _of_integers(name: str, values: NDArray[Any], missing: NDArray[np.bool_]) ->
 def _of_times(name: str, values: NDArray[Any], gone: NDArray[np.bool_], zoned: bool) -> PackedColumn:
     missing = np.isnat(values) | gone
     known = np.where(missing, np.datetime64(0, "s"), values)
-    outside = (known < _FIRST.astype("datetime64[s]")) | (known > _LAST.astype("datetime64[s]"))
+    years = known.astype("datetime64[Y]").astype(np.int64) + 1970
+    outside = (years < 1) | (years > 9999)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         raise ValueError(
