@@ -66,7 +66,7 @@ def for_model(columns: Columns, table: Table) -> Columns:
 
 
 def _sent(column: TableColumn | None, values: Any) -> Any:
-    """Texts of a boolean column as they may be sent: true and false always mean that, whatever the data had."""
+    """Texts of a boolean column as they may be sent: true and false mean that, whatever the data had."""
     if column is None or column.type != "boolean" or not isinstance(values, list):
         return values
     return [_TRUTH.get(text.strip().lower(), text) if isinstance(text, str) else text for text in values]
