@@ -136,7 +136,10 @@ def test_the_type_of_a_column_is_that_of_the_table(form):
         seconds = datetime.datetime.fromisoformat(moment).timestamp()
         message.columns.columns[3].times.microseconds.extend([round(seconds * 1e6)] * 2)
     records = from_records([message], Table(columns))
-    kinds = {name: (column.dtype.kind, isinstance(column, np.ma.MaskedArray)) for name, column in records.columns.items()}
+    kinds = {
+        name: (column.dtype.kind, isinstance(column, np.ma.MaskedArray))
+        for name, column in records.columns.items()
+    }
     assert kinds == {
         "whole": ("i", True), "number": ("f", False), "truth": ("b", True), "time": ("M", False),
         "always": ("i", False), "nothing": ("O", True),
@@ -151,7 +154,15 @@ def test_the_type_of_a_column_is_that_of_the_table(form):
     assert records.to_arrow().schema.field("time").type == pyarrow.timestamp("s", "UTC")
 
 
-NOTHING = [None, float("nan"), np.float32("nan"), np.datetime64("NaT"), pandas.NA, pandas.NaT, decimal.Decimal("nan")]
+NOTHING = [
+    None,
+    float("nan"),
+    np.float32("nan"),
+    np.datetime64("NaT"),
+    pandas.NA,
+    pandas.NaT,
+    decimal.Decimal("nan"),
+]
 
 
 @pytest.mark.parametrize("nothing", NOTHING, ids=repr)
@@ -181,13 +192,17 @@ def test_a_time_with_a_zone_keeps_it(values):
     frame = values.to_frame("t") if isinstance(values, pandas.Series) else {"t": values}
     column = GivenRecords(frame).message().columns.columns[0]
     assert datetime.datetime.fromisoformat(column.texts.dictionary[0]) == ZONED
-    column = GivenRecords({"t": np.array(["2026-11-27T09:30"], "datetime64[ns]")}).message().columns.columns[0]
+    column = (
+        GivenRecords({"t": np.array(["2026-11-27T09:30"], "datetime64[ns]")}).message().columns.columns[0]
+    )
     assert column.times.microseconds == [1795771800000000]
 
 
 def test_rows_that_lack_a_column_lack_it():
     """A column that a row does not have is not the same as a cell that is empty, and the server is told so."""
-    message = GivenRecords([{"a": 1, "b": None}, {"b": True, "c": "x"}], absent="unknown", unknown="rest").message()
+    message = GivenRecords(
+        [{"a": 1, "b": None}, {"b": True, "c": "x"}], absent="unknown", unknown="rest"
+    ).message()
     assert [sorted(row.fields) for row in message.rows] == [["a", "b"], ["b", "c"]]
     assert message.rows[0].fields["b"].WhichOneof("kind") == "null_value"
     assert (message.absent, message.unknown) == (pb.ABSENT_COLUMNS_UNKNOWN, pb.UNKNOWN_CATEGORIES_REST)
@@ -241,7 +256,9 @@ def test_what_is_no_table_is_named(records, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("option", "wanted"), [("unknown", "refuse, rest"), ("absent", "refuse, unknown, missing")])
+@pytest.mark.parametrize(
+    ("option", "wanted"), [("unknown", "refuse, rest"), ("absent", "refuse, unknown, missing")]
+)
 def test_options_have_names(option, wanted):
     with pytest.raises(ValueError, match=f"{option}: want one of {wanted}, came 'x'"):
         GivenRecords([{"a": 1}], **{option: "x"})

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
+from serving.bundle.tables import MISSING_TEXTS
 from serving.client.files import FileError
 from serving.client.records.described_table import Table, TableColumn
 from serving.client.records.received_records import Records
@@ -168,6 +169,11 @@ def test_true_and_false_mean_that_whatever_words_the_data_had(tmp_path):
         {"member": ["True", "no", None, " FALSE"], "work": ["True"] * 4, "column 3": ["x"] * 4}, TABLE
     )
     assert sent == {"member": [True, "no", None, False], "work": ["True"] * 4}
+
+
+def test_cells_without_a_value_are_those_of_training():
+    """A file that was trained from is read as it was then; the client needs no part of a bundle to know."""
+    assert delimited_text.MISSING_TEXTS == MISSING_TEXTS
 
 
 def test_names_of_tables():

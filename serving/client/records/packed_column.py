@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import NoneType
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -147,15 +148,17 @@ def is_missing(value: object) -> bool:
 
 
 def _of_list(name: str, values: Sequence[Any]) -> PackedColumn:
+    kinds = set(map(type, values)) - {NoneType}
+    if kinds <= {str}:
+        return _of_texts(name, values)
+    if kinds <= {int, float} and (quick := _of_numbers(name, values)):
+        return quick
     missing = np.array([is_missing(value) for value in values], np.bool_)
     where = np.flatnonzero(~missing)
     known = [_as_json(name, row, values[row]) for row in where.tolist()]
     kinds = set(map(type, known))
-    if not kinds or kinds == {str}:
-        places: dict[str, int] = {}
-        codes = np.full(len(values), -1)
-        codes[where] = [places.setdefault(text, len(places)) for text in known]
-        return PackedColumn.of_texts(name, codes, list(places))
+    if kinds <= {str}:
+        return _of_texts(name, _spread(known, where, missing, np.object_, None).tolist())
     if kinds == {bool}:
         return PackedColumn(name, "booleans", _spread(known, where, missing, np.bool_), missing)
     if kinds <= {int, float}:
@@ -163,8 +166,31 @@ def _of_list(name: str, values: Sequence[Any]) -> PackedColumn:
     return PackedColumn(name, "mixed", _spread(known, where, missing, np.object_), missing)
 
 
-def _spread(known: list[Any], where: NDArray[Any], missing: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
-    found = np.zeros(len(missing), dtype)
+def _of_texts(name: str, values: Sequence[str | None]) -> PackedColumn:
+    places: dict[str | None, int] = {text: place for place, text in enumerate(dict.fromkeys(values))}
+    texts = [text or "" for text in places]
+    if None in places:
+        places[None] = -1
+    codes = np.fromiter(map(places.__getitem__, values), np.int64, len(values))
+    return PackedColumn.of_texts(name, codes, texts)
+
+
+def _of_numbers(name: str, values: Sequence[float | None]) -> PackedColumn | None:
+    """None if doubles do not hold them all."""
+    try:
+        numbers = np.array(values, np.float64)  # None is NaN
+    except OverflowError:
+        return None
+    missing = np.isnan(numbers)
+    known = np.where(missing, 0.0, numbers)
+    is_exact = (np.abs(known) <= _EXACT) | np.isinf(known)
+    return PackedColumn(name, "numbers", known, missing) if is_exact.all() else None
+
+
+def _spread(
+    known: list[Any], where: NDArray[Any], missing: NDArray[np.bool_], dtype: Any, nothing: object = 0
+) -> NDArray[Any]:
+    found = np.full(len(missing), nothing, dtype)
     found[where] = known
     return found
 
