@@ -57,7 +57,10 @@ def cells_of_rows(
         if not row.keys() <= names:
             raise _unknown_column(schema, next(key for key in row if key not in names), number)
     columns = {c.name: [row.get(c.name, _ABSENT) for row in rows] for c in schema.modelled}
-    columns |= {c.name: [row.get(c.name) for row in rows] for c in schema.derived}
+    for column in schema.derived:
+        values = [row.get(column.name) for row in rows]
+        if any(value is not None for value in values):
+            columns[column.name] = values
     return _cells(schema, columns, len(rows), unknown, absent)
 
 

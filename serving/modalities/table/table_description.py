@@ -41,7 +41,10 @@ def _column(column: Column, schema: Schema) -> models_pb2.TableColumn:
         source = schema.modelled[schema.place[column.of]]
         values = (*column.values, column.missing) if source.nullable else column.values
         found.nullable = None in values
-        found.integer = column.kind == "numeric" and not any(isinstance(value, float) for value in values)
+        numbers = [value for value in values if isinstance(value, int | float)]
+        if column.kind == "numeric" and numbers:
+            found.integer = not any(isinstance(value, float) for value in numbers)
+            found.least, found.most = min(numbers), max(numbers)
         return found
     found.nullable = column.nullable
     if isinstance(column, CategoryColumn):

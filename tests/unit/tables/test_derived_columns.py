@@ -207,9 +207,10 @@ def test_what_follows_from_nothing_is_refused(change, wanted):
 
 
 def test_get_model_describes_them():
-    """By their type, whether they have nulls, and whether they are whole numbers."""
+    """By their type, whether they have nulls, and the range of numbers."""
     from serving.modalities.table.table_description import table_of
 
     described = {column.name: json_format.MessageToDict(column) for column in table_of(SCHEMA).columns}
-    assert described["years"] == {"name": "years", "type": "derived", "nullable": True, "integer": True}
+    years = {"name": "years", "type": "derived", "nullable": True, "integer": True, "least": 0, "most": 9}
+    assert described["years"] == years
     assert described["since"] == {"name": "since", "type": "derived"}
