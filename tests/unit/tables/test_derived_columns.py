@@ -214,3 +214,16 @@ def test_get_model_describes_them():
     years = {"name": "years", "type": "derived", "nullable": True, "integer": True, "least": 0, "most": 9}
     assert described["years"] == years
     assert described["since"] == {"name": "since", "type": "derived"}
+
+
+def test_numbers_with_decimal_commas_are_read_by_the_client(tmp_path):
+    """Of a derived column that has numbers, as of any other; a text with a comma stays."""
+    from serving.client.records.described_table import Table as Described
+    from serving.client.records.described_table import TableColumn
+    from serving.client.table_files.delimited_text import read_texts
+
+    columns = (TableColumn("rate", "derived", least=0.5, most=2.5), TableColumn("code", "derived"))
+    path = tmp_path / "data.csv"
+    path.write_text("rate;code\n2,5;1,0\n")
+    (found,) = read_texts(path, Described(columns=columns), 10)
+    assert found == {"rate": ["2.5"], "code": ["1,0"]}

@@ -4,7 +4,7 @@ p(x|z) draws the columns one by one, so that it would not keep such pairs togeth
 C that of the modelled columns.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -51,8 +51,8 @@ _ROWS_EACH: Final = 10
 """On average, of a category."""
 _EXPECTED: Final = 20.0
 """So many rows must break the function if columns had nothing to do with one another, or it is no finding."""
-_STEPS: Final = (slice(0, 500), slice(0, 8_000), slice(None))
-"""Rows that are looked at."""
+_FEW, _MORE = 500, 8_000
+"""Rows that are looked at before all are: most pairs end there."""
 
 Rows = NDArray[np.intp]
 
@@ -75,13 +75,9 @@ class _Source:
     def rows_beyond(self) -> int:
         return len(self.group_of) - len(self.first)
 
-    def decides(self, cells: Cells, place: int) -> bool:
-        """Whether each category has one value of that column."""
-        for some in _STEPS:  # most pairs end in the first rows
-            keys = _keys(cells, place, some)
-            if (keys != keys[self.first[self.group_of[some]]]).any():
-                return False
-        return True
+    def decides(self, keys: Doubles) -> bool:
+        """Whether each category has one of the [n] values."""
+        return bool((keys == keys[self.first[self.group_of]]).all())
 
 
 def derive(schema: Schema, cells: Cells, overrides: Overrides) -> tuple[Schema, Cells]:
@@ -94,12 +90,7 @@ def derive(schema: Schema, cells: Cells, overrides: Overrides) -> tuple[Schema, 
     """
     sources = _sources(schema, cells)
     free = _free(schema, overrides) if sources else []
-    follows = {
-        (source.place, place)
-        for place in free
-        for source in _with_evidence(sources, cells, place)
-        if source.decides(cells, place)
-    }
+    follows = _followed(sources, free, cells)
     gone = {b for a, b in follows if not ((b, a) in follows and b < a)}
     derived: dict[str, Column] = {}
     for place in sorted(gone):
@@ -115,9 +106,9 @@ def derive(schema: Schema, cells: Cells, overrides: Overrides) -> tuple[Schema, 
     return bare, Cells(cells.values[:, kept], cells.states[:, kept])
 
 
-def _keys(cells: Cells, place: int, rows: slice = slice(None)) -> Doubles:
-    """[rows] values that differ where the cells do."""
-    return np.where(cells.states[rows, place] == OBSERVED, cells.values[rows, place], -np.inf)
+def _keys(cells: Cells, place: int) -> Doubles:
+    """[n] values that differ where the cells do."""
+    return np.where(cells.states[:, place] == OBSERVED, cells.values[:, place], -np.inf)
 
 
 def _sources(schema: Schema, cells: Cells) -> list[_Source]:
@@ -135,11 +126,20 @@ def _sources(schema: Schema, cells: Cells) -> list[_Source]:
     return found
 
 
-def _with_evidence(sources: Iterable[_Source], cells: Cells, place: int) -> list[_Source]:
-    """The others that this column would not follow from by chance."""
-    shares = np.unique(_keys(cells, place), return_counts=True)[1] / len(cells)
-    differ = 1 - np.square(shares).sum()
-    return [one for one in sources if one.place != place and one.rows_beyond * differ >= _EXPECTED]
+def _followed(sources: Sequence[_Source], free: Sequence[int], cells: Cells) -> set[tuple[int, int]]:
+    """Pairs of places (a, b) of which b follows from a, and not by chance."""
+    first = [one.first[one.group_of[:_MORE]] for one in sources]
+    follows = set()
+    for place in free:
+        keys = _keys(cells, place)
+        shares = np.unique(keys, return_counts=True)[1] / len(keys)
+        differ = 1 - np.square(shares).sum()
+        left = [i for i, a in enumerate(sources) if a.place != place and a.rows_beyond * differ >= _EXPECTED]
+        for rows in (_FEW, _MORE):
+            some = keys[:rows]
+            left = [i for i in left if np.array_equal(some[first[i][:rows]], some)]
+        follows |= {(sources[i].place, place) for i in left if sources[i].decides(keys)}
+    return follows
 
 
 def _free(schema: Schema, overrides: Overrides) -> list[int]:
