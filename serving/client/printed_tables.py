@@ -101,7 +101,7 @@ def _width(table: Table) -> str:
 
 
 def _of_column(column: TableColumn) -> tuple[str, str, str]:
-    kind = "integer" if column.integer else column.type
+    kind = "integer" if column.integer and column.type == "numeric" else column.type
     missing = "yes" if column.nullable else _NOTHING
     if column.type == "category":
         few = ", ".join(map(_shown, column.categories[:_FEW]))

@@ -10,6 +10,7 @@ from serving.bundle.tables import (
     BooleanColumn,
     CategoryColumn,
     ConstantColumn,
+    DerivedColumn,
     IdentifierColumn,
     NumericColumn,
     Scale,
@@ -117,12 +118,38 @@ def columns(draw, name):
     return dates(name, days, nullable=nullable, zone=zone, resolution=resolution)
 
 
+VALUES = {
+    "numeric": st.integers(-5, 5) | st.sampled_from([0.25, 1e10]),
+    "category": st.sampled_from(["x", "1", "two words", "é"]),
+    "boolean": st.booleans(),
+    "timestamp": st.sampled_from(["2024-02-29", "2024-02-29T10:00:00.5Z"]),
+}
+
+
+@st.composite
+def derived(draw, source):
+    """A column that follows from this one."""
+    kind = draw(st.sampled_from(sorted(VALUES)))
+    values = [draw(st.none() | VALUES[kind]) for _ in range(source.codes)]
+    return DerivedColumn(
+        name="follows",
+        of=source.name,
+        kind=kind,
+        values=tuple(values),
+        missing=draw(st.none() | VALUES[kind]),
+    )
+
+
 @st.composite
 def schemas(draw, most=4):
-    """Tables of a few modelled columns, with one constant and one identifier at times."""
+    """Tables of a few modelled columns, with a constant, an identifier and a derived column at times."""
     modelled = [draw(columns(f"c{place}")) for place in range(draw(st.integers(1, most)))]
     apart = [ConstantColumn(name="always", value=3), IdentifierColumn(name="id", kind="uuid")]
-    return Schema(columns=tuple(draw(st.permutations([*modelled, *apart[: draw(st.integers(0, 2))]]))))
+    apart = apart[: draw(st.integers(0, 2))]
+    sources = [column for column in modelled if column.type in ("category", "boolean")]
+    if sources and draw(st.booleans()):
+        apart.append(draw(derived(draw(st.sampled_from(sources)))))
+    return Schema(columns=tuple(draw(st.permutations([*modelled, *apart]))))
 
 
 def parameters_of(schema, rows, seed, spread=2.0):

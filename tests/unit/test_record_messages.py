@@ -230,3 +230,29 @@ def _varint(value):
     from serving.protobuf_wire import varint
 
     return varint(value)
+
+
+def test_derived_columns_are_written_behind_what_they_follow_from():
+    """From the cells of their own source, wherever that is among the columns; in both forms the same."""
+    from serving.bundle.tables import BooleanColumn, DerivedColumn, Schema
+
+    schema = Schema(
+        columns=(
+            DerivedColumn(name="fee", of="member", kind="numeric", values=(2.5, None)),
+            BooleanColumn(name="old", nullable=False),
+            BooleanColumn(name="member", nullable=False),
+            DerivedColumn(name="age", of="old", kind="category", values=("young", "old")),
+        )
+    )
+    cells, modality = Cells(np.array([[1.0, 0], [0, 1]]), np.ones((2, 2), np.int8)), modality_of(schema)
+    content = record_writing.rows_of(modality, cells, 0, {})
+    rows = [json_format.MessageToDict(row) for row in tensors_pb2.Records.FromString(content).rows]
+    assert rows == [
+        {"fee": 2.5, "old": True, "member": False, "age": "old"},
+        {"fee": None, "old": False, "member": True, "age": "young"},
+    ]
+    content = record_writing.columns_of(modality, cells, 0, {})
+    columns = tensors_pb2.Records.FromString(content).columns.columns
+    assert [column.name for column in columns] == ["fee", "old", "member", "age"]
+    assert (list(columns[0].numbers.values), list(columns[0].missing)) == ([2.5, 0], [False, True])
+    assert [columns[3].texts.dictionary[code] for code in columns[3].texts.codes] == ["old", "young"]

@@ -203,6 +203,8 @@ def _distortion(images: Floats, mean: Floats, likelihood: Likelihood) -> NDArray
     if likelihood.name == "bernoulli":
         p = p.clip(SMALLEST_CHANCE, 1 - SMALLEST_CHANCE)
         terms = -(x * np.log(p) + (1 - x) * np.log1p(-p))
+    elif likelihood.name == "columns":
+        raise TrainingError("--precision: want float32 for a table, whose decoder gives no mean to compare")
     elif likelihood.sigma is None:
         raise TrainingError("--precision: want the σ of the Gaussian likelihood, to tell what is lost")
     else:

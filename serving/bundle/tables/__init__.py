@@ -4,6 +4,8 @@ Both sides import this package: training reads a table into its cells and fits p
 draws from the same p(x|z). numpy and pydantic alone.
 """
 
+from serving.bundle.tables.apart.apart_kinds import Column, ConstantColumn, DerivedColumn, IdentifierColumn
+from serving.bundle.tables.apart.derived_cells import NOT_TOLD, Lookup, Told, settle
 from serving.bundle.tables.cells import MISSING, OBSERVED, UNKNOWN, CellError, Cells
 from serving.bundle.tables.coercion import cells_of_columns, cells_of_rows
 from serving.bundle.tables.column_kinds import (
@@ -12,10 +14,7 @@ from serving.bundle.tables.column_kinds import (
     Bins,
     BooleanColumn,
     CategoryColumn,
-    Column,
-    ConstantColumn,
     Density,
-    IdentifierColumn,
     Modelled,
     Number,
     NumericColumn,
@@ -38,6 +37,7 @@ __all__ = [
     "MISSING_TEXTS",
     "MOST_COLUMNS",
     "MOST_PARAMETERS",
+    "NOT_TOLD",
     "OBSERVED",
     "REST",
     "SCHEMA",
@@ -51,15 +51,18 @@ __all__ = [
     "Column",
     "ConstantColumn",
     "Density",
+    "DerivedColumn",
     "Gaussian",
     "Histogram",
     "IdentifierColumn",
+    "Lookup",
     "Modelled",
     "Number",
     "NumericColumn",
     "Scale",
     "Schema",
     "TimestampColumn",
+    "Told",
     "cells_of_columns",
     "cells_of_rows",
     "column_values",
@@ -67,6 +70,7 @@ __all__ = [
     "impute",
     "log_prob",
     "most_likely",
+    "settle",
     "text_of",
     "to_features",
 ]

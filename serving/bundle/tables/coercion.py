@@ -1,8 +1,9 @@
 """Values as callers and files have them, as cells: every one is checked, and one that does not fit is named.
 
 null, and a text such as "" or "NA", is a missing cell where the data had missing ones in that column, an
-unknown cell elsewhere. Columns that are constant or identifiers may be given, and are not looked at. n is
-the number of rows.
+unknown cell elsewhere. Columns that are constant or identifiers may be given, and are not looked at; a
+derived one must agree with what it follows from, and stands for it where that is not told. n is the number
+of rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.bundle.tables.apart.apart_kinds import DerivedColumn
+from serving.bundle.tables.apart.derived_cells import Lookup, Told, settle
 from serving.bundle.tables.cells import MISSING, OBSERVED, UNKNOWN, CellError, Cells, Doubles
 from serving.bundle.tables.column_kinds import (
     LARGEST,
@@ -24,7 +27,7 @@ from serving.bundle.tables.column_kinds import (
     TimestampColumn,
 )
 from serving.bundle.tables.table_schema import Schema
-from serving.bundle.tables.timestamps import seconds_of, to_seconds
+from serving.bundle.tables.timestamps import Seconds, seconds_of, to_seconds
 from serving.bundle.tables.value_text import MISSING_TEXTS, text_of
 from serving.errors import quoted
 
@@ -54,6 +57,10 @@ def cells_of_rows(
         if not row.keys() <= names:
             raise _unknown_column(schema, next(key for key in row if key not in names), number)
     columns = {c.name: [row.get(c.name, _ABSENT) for row in rows] for c in schema.modelled}
+    for column in schema.derived:
+        values = [row.get(column.name) for row in rows]
+        if any(value is not None for value in values):
+            columns[column.name] = values
     return _cells(schema, columns, len(rows), unknown, absent)
 
 
@@ -89,6 +96,8 @@ def _unknown_column(schema: Schema, name: object, row: int | None) -> CellError:
 
 def _cells(schema: Schema, columns: Mapping[str, Any], count: int, unknown: Unknown, absent: Absent) -> Cells:
     cells = Cells.unknown(count, len(schema.modelled))
+    told = [_told(schema, column, columns, count) for column in schema.derived if column.name in columns]
+    columns = _with_sources(columns, told)
     for place, column in enumerate(schema.modelled):
         states = cells.states[:, place]
         given = columns.get(column.name)
@@ -101,7 +110,30 @@ def _cells(schema: Schema, columns: Mapping[str, Any], count: int, unknown: Unkn
             values = _listed(given)
             states[:] = _states(column, values, absent)
             cells.values[:, place] = _coerced(column, values, states == OBSERVED, unknown)
+    settle(cells, told)
     return cells
+
+
+def _told(schema: Schema, column: DerivedColumn, columns: Mapping[str, Any], count: int) -> Told:
+    lookup, values = Lookup(schema, column), _listed(columns[column.name])
+    source = columns.get(column.of)
+    absent = np.full(count, source is None)
+    if source is not None and not isinstance(source, np.ndarray):
+        absent = np.array([value is _ABSENT for value in source], np.bool_).reshape(count)
+    return Told(lookup, lookup.codes(values), values.__getitem__, absent)
+
+
+def _with_sources(columns: Mapping[str, Any], told: Sequence[Told]) -> Mapping[str, Any]:
+    """With the cells that did not come, but follow from what came of a derived column."""
+    found = dict(columns)
+    for one in told:
+        name, owners = one.lookup.column.of, one.lookup.owners(one.codes).tolist()
+        values = found.get(name, [_ABSENT] * len(owners))
+        if isinstance(values, np.ndarray) or max(owners, default=-1) < 0:
+            continue
+        pairs = zip(values, owners, strict=True)
+        found[name] = [one.lookup.category(o) if v is _ABSENT and o >= 0 else v for v, o in pairs]
+    return found
 
 
 def _are_numbers(given: object) -> bool:
@@ -114,11 +146,7 @@ def _listed(values: Sequence[object] | NDArray[Any]) -> list[object]:
     if values.dtype.kind != "M":
         return list(values.tolist())
     seconds, known = seconds_of(values)
-    return [_Seconds(s) if k else None for s, k in zip(seconds.tolist(), known.tolist(), strict=True)]
-
-
-class _Seconds(float):
-    """Of a time without a zone, which numpy had."""
+    return [Seconds(s) if k else None for s, k in zip(seconds.tolist(), known.tolist(), strict=True)]
 
 
 def _absent(column: Modelled, row: int | None, absent: Absent) -> int:
@@ -189,7 +217,7 @@ def _number(column: NumericColumn, row: int, value: object, unknown: Unknown) ->
                 return float(value)
         except ValueError:
             pass
-    elif isinstance(value, int | float) and not isinstance(value, bool | _Seconds):
+    elif isinstance(value, int | float) and not isinstance(value, bool | Seconds):
         try:
             return float(value)
         except OverflowError:
@@ -228,7 +256,7 @@ def _boolean(column: BooleanColumn, row: int, value: object, unknown: Unknown) -
 
 def _timestamp(column: TimestampColumn, row: int, value: object, unknown: Unknown) -> float:
     example = "2026-11-27" if column.resolution == 86400 else "2026-11-27T09:30:00"
-    if isinstance(value, _Seconds):
+    if isinstance(value, Seconds):
         return float(value)
     wanted = f"an ISO 8601 date or time such as {example}"
     if not isinstance(value, str | date):

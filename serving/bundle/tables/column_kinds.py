@@ -1,4 +1,4 @@
-"""The kinds of columns that a table has: what ``schema.json`` says of each.
+"""The kinds of columns that a model knows: what ``schema.json`` says of each.
 
 Numbers are bounded by what becomes of them: no difference, slope or score of theirs overflows a double.
 """
@@ -255,28 +255,6 @@ class BooleanColumn(_Column):
         return self
 
 
-class ConstantColumn(_Column):
-    """One value in every row: kept apart, and put back into every record."""
-
-    type: Literal["constant"] = "constant"
-    value: bool | Whole | Raw | Annotated[str, Field(max_length=4096)] | None
-
-
-class IdentifierColumn(_Column):
-    """A value of its own in every row: kept apart, and made anew in every record."""
-
-    type: Literal["identifier"] = "identifier"
-    kind: Literal["integer", "uuid", "text"]
-    start: Whole = 0
-    """The first new number, of integers and of texts."""
-    step: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] = 1
-    prefix: Annotated[str, Field(max_length=128, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$")] = ""
-    """Of texts, before the number."""
-    digits: Annotated[int, Field(ge=0, le=32)] = 0
-    """Of texts: a shorter number is filled up with zeros."""
-
-
 Density = Histogram | Gaussian
 Number = NumericColumn | TimestampColumn
 Modelled = NumericColumn | TimestampColumn | CategoryColumn | BooleanColumn
-Column = Annotated[Modelled | ConstantColumn | IdentifierColumn, Field(discriminator="type")]

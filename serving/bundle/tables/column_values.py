@@ -5,15 +5,10 @@ from typing import Final
 
 import numpy as np
 
+from serving.bundle.tables.apart.apart_kinds import ConstantColumn, DerivedColumn, IdentifierColumn
+from serving.bundle.tables.apart.derived_cells import looked_up
 from serving.bundle.tables.cells import OBSERVED, Cells, Doubles
-from serving.bundle.tables.column_kinds import (
-    BooleanColumn,
-    CategoryColumn,
-    ConstantColumn,
-    IdentifierColumn,
-    Modelled,
-    NumericColumn,
-)
+from serving.bundle.tables.column_kinds import BooleanColumn, CategoryColumn, Modelled, NumericColumn
 from serving.bundle.tables.table_schema import Schema
 from serving.bundle.tables.timestamps import to_texts
 
@@ -25,6 +20,7 @@ def column_values(schema: Schema, cells: Cells, *, first_row: int = 0) -> dict[s
 
     int of integer columns, float of other numbers, str of categories, bool, ISO 8601 text of times; None
     where a cell is missing or unknown. Identifiers are new ones: row ``first_row`` + i always has the same.
+    Derived columns are looked up in what they follow from.
     """
     found: dict[str, list[object]] = {}
     for column in schema.columns:
@@ -32,6 +28,8 @@ def column_values(schema: Schema, cells: Cells, *, first_row: int = 0) -> dict[s
             found[column.name] = [column.value] * len(cells)
         elif isinstance(column, IdentifierColumn):
             found[column.name] = [_identifier(column, first_row + row) for row in range(len(cells))]
+        elif isinstance(column, DerivedColumn):
+            found[column.name] = looked_up(schema, column, cells)
         else:
             place = schema.place[column.name]
             values = _values(column, cells.values[:, place])

@@ -8,11 +8,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from serving.bundle.manifest import Label
 from serving.bundle.sealed_files import BundleError
+from serving.bundle.tables.apart.apart_kinds import Column, DerivedColumn
 from serving.bundle.tables.column_kinds import (
     MOST_COLUMNS,
     BooleanColumn,
     CategoryColumn,
-    Column,
     Modelled,
     Number,
     NumericColumn,
@@ -70,6 +70,11 @@ class Schema(_Part):
         return tuple(column for column in self.columns if isinstance(column, kinds))
 
     @cached_property
+    def derived(self) -> tuple[DerivedColumn, ...]:
+        """Those that follow from a modelled one, in the order of the table."""
+        return tuple(column for column in self.columns if isinstance(column, DerivedColumn))
+
+    @cached_property
     def place(self) -> dict[str, int]:
         """From the name of a modelled column to its index among them."""
         return {column.name: index for index, column in enumerate(self.modelled)}
@@ -122,8 +127,18 @@ class Schema(_Part):
             labels = (CategoryColumn, BooleanColumn)
             if not any(c.name == self.label and isinstance(c, labels) for c in self.modelled):
                 raise ValueError(f"label {self.label!r}: want the name of a category or boolean column")
+        for column in self.derived:
+            self._check_derived(column)
         self._check_orders()
         return self
+
+    def _check_derived(self, column: DerivedColumn) -> None:
+        source = self.modelled[self.place[column.of]] if column.of in self.place else None
+        if not isinstance(source, CategoryColumn | BooleanColumn):
+            raise ValueError(f"{column.name!r}: of: want a category or boolean column, came {column.of!r}")
+        if len(column.values) != source.codes:
+            came = f"{source.codes} values, one for each of {column.of!r}, came {len(column.values)}"
+            raise ValueError(f"{column.name!r}: values: want {came}")
 
     def _check_orders(self) -> None:
         for low, high in self.orders:

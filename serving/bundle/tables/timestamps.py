@@ -14,6 +14,10 @@ _Unit = Literal["D", "m", "s", "ms", "us"]
 _UNITS: Final[dict[float, _Unit]] = {86400.0: "D", 60.0: "m", 1.0: "s", 0.001: "ms", 1e-06: "us"}
 
 
+class Seconds(float):
+    """Of a time without a zone, which numpy had."""
+
+
 def to_seconds(value: str | date) -> tuple[float, bool]:
     """Seconds, and whether the zone is known; a time without one is counted as if it were UTC.
 

@@ -13,7 +13,8 @@ class TableColumn:
 
     name: str
     type: str
-    """"numeric", "timestamp", "category" or "boolean", which the model knows; "constant" or "identifier"."""
+    """"numeric", "timestamp", "category" or "boolean", which the model knows; else why it need not:
+    "constant", "identifier", or "derived", which follows from another column."""
     nullable: bool = False
     """Whether cells were missing in the data."""
     categories: tuple[str, ...] = ()
@@ -23,7 +24,7 @@ class TableColumn:
     has_rest: bool = False
     """Whether the last category stands for rare ones."""
     integer: bool = False
-    """Of a numeric column: whole numbers."""
+    """Of a numeric or derived column: whole numbers."""
     least: float | None = None
     """Smallest value that is drawn; of times in seconds since 1970."""
     most: float | None = None

@@ -156,7 +156,7 @@ def _columns(
     for name, cells in zip(names, zip(*rows, strict=True), strict=True):
         column = described.get(name)
         known = () if column is None else column.categories
-        has_commas = separator != "," and column is not None and column.type == "numeric"
+        has_commas = separator != "," and column is not None and _has_numbers(column)
         meant: dict[str, str | None] = {}
         for text in dict.fromkeys(cells):
             short = text.strip()
@@ -165,6 +165,11 @@ def _columns(
             meant[text] = None if is_missing else short.replace(",", ".") if is_decimal else text
         found[name] = [meant[cell] for cell in cells]
     return found
+
+
+def _has_numbers(column: TableColumn) -> bool:
+    """A column that follows from another one has a least value if it has numbers."""
+    return column.type == "numeric" or (column.type == "derived" and column.least is not None)
 
 
 class TextWriter:

@@ -58,8 +58,10 @@ def columns_of(modality: TableModality, cells: Cells, first_row: int, kept: Kept
     schema = modality.schema
     apart: dict[str, Sequence[object]] = {}
     if modality.apart:
-        apart = {**column_values(modality.apart, _first(cells), first_row=first_row), **kept}
-        del apart[schema.modelled[0].name]
+        places = modality.apart_from
+        some = Cells(cells.values[:, places], cells.states[:, places])
+        made = column_values(modality.apart, some, first_row=first_row)
+        apart = {name: values for name, values in {**made, **kept}.items() if name not in schema.place}
     written = [
         _listed(column.name, apart[column.name])
         if column.name in apart
@@ -67,11 +69,6 @@ def columns_of(modality: TableModality, cells: Cells, first_row: int, kept: Kept
         for column in schema.columns
     ]
     return _field(_COLUMNS, b"".join([_field(_COLUMN, column) for column in written]))
-
-
-def _first(cells: Cells) -> Cells:
-    """Of the first modelled column alone."""
-    return Cells(cells.values[:, :1], cells.states[:, :1])
 
 
 def _entries(name: str, values: Sequence[object]) -> list[bytes]:

@@ -9,6 +9,7 @@ from serving.bundle.tables import (
     CategoryColumn,
     Column,
     ConstantColumn,
+    DerivedColumn,
     IdentifierColumn,
     NumericColumn,
     Schema,
@@ -22,19 +23,28 @@ _MOST_CATEGORIES = 1000
 
 def table_of(schema: Schema) -> models_pb2.Table:
     return models_pb2.Table(
-        columns=[_column(column) for column in schema.columns],
+        columns=[_column(column, schema) for column in schema.columns],
         label=schema.label or "",
         orders=[models_pb2.ColumnOrder(least=low, most=high) for low, high in schema.orders],
     )
 
 
-def _column(column: Column) -> models_pb2.TableColumn:
+def _column(column: Column, schema: Schema) -> models_pb2.TableColumn:
     found = models_pb2.TableColumn(name=column.name, type=column.type)
     if isinstance(column, ConstantColumn):
         json_format.Parse(json.dumps(column.value), found.constant)
         return found
     if isinstance(column, IdentifierColumn):
         found.made_anew = True
+        return found
+    if isinstance(column, DerivedColumn):
+        source = schema.modelled[schema.place[column.of]]
+        values = (*column.values, column.missing) if source.nullable else column.values
+        found.nullable = None in values
+        numbers = [value for value in values if isinstance(value, int | float)]
+        if column.kind == "numeric" and numbers:
+            found.integer = not any(isinstance(value, float) for value in numbers)
+            found.least, found.most = min(numbers), max(numbers)
         return found
     found.nullable = column.nullable
     if isinstance(column, CategoryColumn):

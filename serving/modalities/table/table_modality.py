@@ -10,6 +10,7 @@ from serving.bundle.tables import (
     CategoryColumn,
     Column,
     ConstantColumn,
+    DerivedColumn,
     IdentifierColumn,
     Number,
     Schema,
@@ -40,9 +41,7 @@ class TableModality:
         self.values = len(self.columns)
         self.cells = len(self.schema.columns)
         self.identifiers = frozenset(c.name for c in self.schema.columns if isinstance(c, IdentifierColumn))
-        unmodelled = tuple(c for c in self.schema.columns if c.name not in self.schema.place)
-        self.apart = Schema(columns=(self.schema.modelled[0], *unmodelled)) if unmodelled else None
-        """Those that the model does not know, behind its first column; None if it knows all."""
+        self.apart_from, self.apart = _apart(self.schema)
         self.row_bytes = sum(map(_cell_bytes, self.schema.columns))
 
     def examples(self, rng: np.random.Generator, rows: int) -> Rows:
@@ -59,6 +58,17 @@ class TableModality:
         return features.astype(np.float32)
 
 
+def _apart(schema: Schema) -> tuple[list[int], Schema | None]:
+    """The columns that the model does not know behind those that they follow from, or else its first one.
+
+    With the places of those among all that it knows; None if it knows all.
+    """
+    unmodelled = tuple(column for column in schema.columns if column.name not in schema.place)
+    places = sorted({schema.place[column.of] for column in schema.derived}) or [0]
+    known = tuple(schema.modelled[place] for place in places)
+    return places, Schema(columns=(*known, *unmodelled)) if unmodelled else None
+
+
 def _cell_bytes(column: Column) -> int:
     """In whatever form a cell comes, as an object of JSON or of protobuf."""
     return _ENTRY_BYTES + _text_bytes(column.name) + _value_bytes(column)
@@ -71,6 +81,9 @@ def _value_bytes(column: Column) -> int:
         return max(_WORD_BYTES, *map(_text_bytes, column.words))
     if isinstance(column, ConstantColumn) and isinstance(column.value, str):
         return _text_bytes(column.value)
+    if isinstance(column, DerivedColumn):
+        texts = [value for value in (*column.values, column.missing, *column.words) if isinstance(value, str)]
+        return max(_LONG_BYTES, *map(_text_bytes, texts))
     return _NUMBER_BYTES if getattr(column, "type", None) == "numeric" else _LONG_BYTES
 
 

@@ -34,7 +34,7 @@ PRESETS = {
         "tables of more rows",
         COMMON
         | {"latent": 24, "couplings": 8, "coupling_width": 128, "batch_size": 1024}
-        | {"steps": 3000, "checkpoint_every": 250},
+        | {"steps": 1500, "checkpoint_every": 250},
     ),
 }
 MANY_ROWS = 10_000

@@ -11,6 +11,7 @@ from serving.bundle.tables import (
     Cells,
     Column,
     ConstantColumn,
+    DerivedColumn,
     IdentifierColumn,
     Number,
     NumericColumn,
@@ -58,6 +59,8 @@ def _kind(column: Column) -> str:
 def _facts(column: Column, cells: Cells, schema: Schema) -> str:
     if isinstance(column, ConstantColumn):
         return f"always {column.value!r}"
+    if isinstance(column, DerivedColumn):
+        return f"follows from {column.of}"
     if isinstance(column, IdentifierColumn):
         new = column.model_copy(update={"name": "new"})
         first = column_values(Schema(columns=(new, _ANY)), Cells.unknown(1, 1))["new"][0]

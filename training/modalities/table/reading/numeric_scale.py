@@ -18,15 +18,17 @@ _MANY_ROWS: Final = 10_000
 """Enough for bins, whatever the values."""
 _QUANTILE_BINS: Final = 64
 _KNOTS: Final = 256
+_RANKS_SHARE: Final = 0.25
+"""Of the normal score in that of a Gaussian; the rest is the distance from the mean."""
 _NORMAL: Final = NormalDist()
 
 
 def scale_and_bins(values: Doubles, *, lattice: float | None, most_bins: int) -> tuple[Scale, Bins | None]:
     """Of the told values of a column, at least one. ``lattice``: distance of neighbours, if they have one.
 
-    There are no bins, but a Gaussian of the score, where rows are too few for a histogram. Its score is the
-    mean of the normal score and of the distance from the mean in standard deviations: ranks alone say little
-    of how far an odd value lies from a few hundred others.
+    There are no bins, but a Gaussian of the score, where rows are too few for a histogram. Its score is a
+    quarter of the normal score and three quarters of the distance from the mean in standard deviations:
+    ranks alone say little of how far an odd value lies from a few hundred others.
     """
     distinct, counts = np.unique(values, return_counts=True)
     own = len(distinct) <= _OWN_VALUES and len(values) >= _ROWS_EACH * len(distinct)
@@ -51,13 +53,14 @@ def _scale(values: Doubles, distinct: Doubles, counts: NDArray[np.intp]) -> Scal
 
 
 def _blended(values: Doubles, scale: Scale) -> Scale:
-    """With half of each score from the distance to the mean."""
+    """With three quarters of each score from the distance to the mean."""
     knots = np.array(scale.knots)
     size = max(np.abs(values).max(), 1 / LARGEST)  # squares of large numbers overflow
     mean, deviation = float(np.mean(values / size) * size), float(np.std(values / size) * size)
     deviation = max(deviation, 1 / LARGEST)
-    scores = 0.5 * np.array(scale.scores) + 0.5 * (knots - mean) / deviation
-    width = 1 / (0.5 / scale.width + 0.5 / deviation)
+    ranks, distance = _RANKS_SHARE, 1 - _RANKS_SHARE
+    scores = ranks * np.array(scale.scores) + distance * (knots - mean) / deviation
+    width = 1 / (ranks / scale.width + distance / deviation)
     return Scale(knots=scale.knots, scores=tuple(scores.tolist()), width=width)
 
 

@@ -19,6 +19,7 @@ from serving.bundle.tables import (
     TimestampColumn,
 )
 from training.modalities.table.reading.build_schema import build_schema, cells_of, labelled
+from training.modalities.table.reading.derived_columns import derive, settle_derived
 from training.modalities.table.reading.fitted_schema import fitted_schema
 from training.modalities.table.reading.infer import parsed
 from training.modalities.table.reading.parsed_columns import (
@@ -97,7 +98,7 @@ def read_table(source: Source, *, label: str | None = None, overrides: Path | No
     columns = [_parsed(frame, column, told, label) for column in frame.columns]
     schema = build_schema(frame.where, columns, told, label)
     by_name = {column.name: column for column in columns}
-    cells = cells_of(frame.where, schema, by_name, frame.rows)
+    schema, cells = derive(schema, cells_of(frame.where, schema, by_name, frame.rows), told)
     words = {column.name: column.words for column in columns if column.words}
     words.update({c.name: f"left out: {c.words}" for c in columns if c.type == "ignore"})
     return TableData(frame.name, schema, cells, frame.sha256, words, frame.words)
@@ -117,9 +118,9 @@ def _parsed(frame: Frame, column: RawColumn, told: Overrides, label: str | None)
 def read_with_schema(source: Source, schema: Schema, *, overrides: Path | None = None) -> TableData:
     """A table read by the schema of another one, or of itself: the same file gives the same cells again.
 
-    Columns of which the schema knows nothing are not looked at. ``overrides`` are those of the first reading:
-    texts for missing cells and forms of times are no part of a schema. A category never seen is one of the
-    rest, where there is a rest.
+    Columns of which the schema knows nothing are not looked at; derived ones, if there, must agree with what
+    they follow from. ``overrides`` are those of the first reading: texts for missing cells and forms of times
+    are no part of a schema. A category never seen is one of the rest, where there is a rest.
 
     Raises:
         TrainingError: a column is missing, or a cell does not fit.
@@ -139,6 +140,7 @@ def read_with_schema(source: Source, schema: Schema, *, overrides: Path | None =
         except Unfit as unfit:
             raise TrainingError(f"{frame.where}: {unfit}") from None
     cells = cells_of(frame.where, schema, columns, frame.rows)
+    settle_derived(frame, schema, told, cells)
     return TableData(frame.name, schema, cells, frame.sha256, notes=frame.words)
 
 

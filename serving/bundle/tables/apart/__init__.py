@@ -1,0 +1,1 @@
+"""Columns that the model does not know, and what records have in them."""
