@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests.explorer import moving
+from tests.explorer.browser import visiting
 from tests.explorer.looking import fragment_of, wait_for_fragment
 from tests.explorer.trained import DIGITS
-from tests.support import toy
+from tests.support import toy, toy_table
 from tests.support.process import serving
 
 
@@ -100,3 +101,18 @@ def test_who_has_no_token(visit, browser, tmp_path):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         assert page.locator("dialog").count() == 0
+
+
+def test_tables_are_left_out(browser, tmp_path):
+    """A model of other data beside one of images is not in the list, and one that the address names is told of;
+    alone, it is said that there is nothing to show."""
+    toy_table.make_bundle(tmp_path / "tables")
+    shutil.copytree(tmp_path / "tables", tmp_path / "both")
+    toy.make_bundle(tmp_path / "both")
+    address = "view=sample&model=people"
+    with serving(tmp_path / "both") as server, visiting(browser, server.http_address, address) as visit:
+        visit.page.locator("#status").filter(has_text="“people”, which is not of images").wait_for()
+        shown = visit.page.get_by_label("Model", exact=True).locator("option")
+        assert shown.all_inner_texts() == ["toy · version 1"]
+    with serving(tmp_path / "tables") as server, visiting(browser, server.http_address, address) as visit:
+        visit.page.locator("#status").filter(has_text="No model of images is in service").wait_for()

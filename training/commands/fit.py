@@ -216,19 +216,19 @@ def _print_plan(state: "State", dataset: "Dataset", config: FitConfig, folder: "
     )
 
 
-def _print_best(last: float, folder: "Run") -> None:
+def _print_best(last: float, folder: "Run", unit: str) -> None:
     """Where the loss rose again towards the end, what is kept."""
     from training.runs import checkpoint
 
     best = checkpoint.lowest_loss(folder.checkpoints)
     if best and best[1] < last:
         print(
-            f"kept      step {best[0]:,}, whose loss {best[1]:.2f} on the validation images is the lowest: "
+            f"kept      step {best[0]:,}, whose loss {best[1]:.2f} on the validation {unit} is the lowest: "
             "it is what is evaluated and exported"
         )
 
 
-def _bound_in_words(validation: "Mapping[str, float]", model: "VAE") -> str:
+def _bound_in_words(validation: "Mapping[str, float]", model: "VAE", unit: str) -> str:
     from training.evaluate.metrics import DISCRETE, bits_per_dim
 
     distortion, rate = validation["distortion"], validation["rate"]
@@ -240,10 +240,13 @@ def _bound_in_words(validation: "Mapping[str, float]", model: "VAE") -> str:
         return parts
     if model.likelihood.name in DISCRETE:
         parts += f"; {bits_per_dim(nelbo, math.prod(model.data_shape)):.2f} bits/dim of 256 levels"
-    return f"−ELBO {nelbo:.2f} nats per image: {parts}"
+    return f"−ELBO {nelbo:.2f} nats per {unit.removesuffix('s')}: {parts}"
 
 
 def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run") -> None:
+    from training.modalities import modality_of
+
+    unit = modality_of(config).unit
     steps = f"step {state.step:,} of {config.total_steps:,}"
     if outcome.signal is not None:
         resume = shlex.join(["vae-train", "fit", *path_flag("--run", folder.path), "--resume"])
@@ -252,8 +255,8 @@ def _report(outcome: "Outcome", state: "State", config: FitConfig, folder: "Run"
     if outcome.validation is None:
         print(f"finished  {folder.path} was already at {steps}")
     else:
-        print(f"validated averaged weights: {_bound_in_words(outcome.validation, state.ema.model)}")
-        _print_best(outcome.validation["loss"], folder)
+        print(f"validated averaged weights: {_bound_in_words(outcome.validation, state.ema.model, unit)}")
+        _print_best(outcome.validation["loss"], folder, unit)
     export = ["vae-train", "export", *path_flag("--run", folder.path), "--repository", "models"]
     export += ["--name", folder.model_name]
     print(f"next:\n  {shlex.join(export)}")

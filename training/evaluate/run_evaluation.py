@@ -15,6 +15,7 @@ from training.data import Dataset
 from training.evaluate.estimates import Precision, estimate
 from training.evaluate.metrics import Metrics, Protocol, summarise
 from training.evaluate.tables import Group
+from training.modalities import modality_of
 from training.runs import LoadedRun, Run, trained_steps
 from training.runs.training_log import training_speed
 from training.training_error import TrainingError
@@ -129,7 +130,8 @@ def present_metrics(run: Run, loaded: LoadedRun, dataset: Dataset) -> Metrics:
     """Of the present weights: ``known_metrics``, or else a quick evaluation now."""
     if metrics := known_metrics(run):
         return metrics
-    log.info("%s: not evaluated yet; doing so on at most %d test images", run.path, QUICK_IMAGES)
+    unit = modality_of(loaded.config).unit
+    log.info("%s: not evaluated yet; doing so on at most %d test %s", run.path, QUICK_IMAGES, unit)
     return evaluate_run(run, loaded, dataset, k=QUICK_K, limit=QUICK_IMAGES)
 
 

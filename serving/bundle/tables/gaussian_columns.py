@@ -59,18 +59,18 @@ class Gaussian(NormalScores):
 
     def _quantile(self, moments: tuple[Doubles, Doubles], uniforms: Array, limits: Limits | None) -> Doubles:
         mean, sigma = moments[0], np.exp(moments[1])
-        if limits is None:
-            return self.rounded(self.value(mean + sigma * _quantiles(uniforms)), -np.inf, np.inf)
-        low, high = limits
+        low, high = limits or (np.full(len(mean), -np.inf), np.full(len(mean), np.inf))
         half = (self.lattice or 0.0) / 2  # what is drawn so near is rounded to the limit
-        start, end = ((self.score(limit) - mean) / sigma for limit in (low - half, high + half))
+        # the density is cut off at the bounds as well, or draws would heap up there
+        start = (self.score(np.maximum(low, self.bounds[0]) - half) - mean) / sigma
+        end = (self.score(np.minimum(high, self.bounds[1]) + half) - mean) / sigma
         # above the mean the mass is counted from the other end, where it is exact
         flipped = start > 0
         start, end = np.where(flipped, -end, start), np.where(flipped, -start, end)
         uniforms = np.where(flipped, 1 - uniforms, uniforms)
-        below, upto = _mass_below(start), _mass_below(end)
+        below, upto = _mass_below(start), _mass_below(np.maximum(start, end))
         scores = _quantiles(below + uniforms * (upto - below))
-        scores = np.clip(scores, start, end)
+        scores = np.clip(scores, start, np.maximum(start, end))
         values = self.value(mean + sigma * np.where(flipped, -scores, scores))
         return self.rounded(values, low, high)
 

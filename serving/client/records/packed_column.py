@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import NoneType
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -18,7 +19,6 @@ Kind = Literal["numbers", "texts", "booleans", "times", "mixed"]
 
 _EXACT = 2**53
 """Whole numbers up to here are doubles; larger ones, which only identifiers have, go as text."""
-_FIRST, _LAST = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
 _TAKEN = "a number, text, boolean or time"
 ABSENT: Final = object()
 """In place of a value in a row that does not have the column."""
@@ -123,7 +123,8 @@ def _of_integers(name: str, values: NDArray[Any], missing: NDArray[np.bool_]) ->
 def _of_times(name: str, values: NDArray[Any], gone: NDArray[np.bool_], zoned: bool) -> PackedColumn:
     missing = np.isnat(values) | gone
     known = np.where(missing, np.datetime64(0, "s"), values)
-    outside = (known < _FIRST.astype("datetime64[s]")) | (known > _LAST.astype("datetime64[s]"))
+    years = known.astype("datetime64[Y]").astype(np.int64) + 1970
+    outside = (years < 1) | (years > 9999)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         raise ValueError(
@@ -147,15 +148,17 @@ def is_missing(value: object) -> bool:
 
 
 def _of_list(name: str, values: Sequence[Any]) -> PackedColumn:
+    kinds = set(map(type, values)) - {NoneType}
+    if kinds <= {str}:
+        return _of_texts(name, values)
+    if kinds <= {int, float} and (quick := _of_numbers(name, values)):
+        return quick
     missing = np.array([is_missing(value) for value in values], np.bool_)
     where = np.flatnonzero(~missing)
     known = [_as_json(name, row, values[row]) for row in where.tolist()]
     kinds = set(map(type, known))
-    if not kinds or kinds == {str}:
-        places: dict[str, int] = {}
-        codes = np.full(len(values), -1)
-        codes[where] = [places.setdefault(text, len(places)) for text in known]
-        return PackedColumn.of_texts(name, codes, list(places))
+    if kinds <= {str}:
+        return _of_texts(name, _spread(known, where, missing, np.object_, None).tolist())
     if kinds == {bool}:
         return PackedColumn(name, "booleans", _spread(known, where, missing, np.bool_), missing)
     if kinds <= {int, float}:
@@ -163,8 +166,31 @@ def _of_list(name: str, values: Sequence[Any]) -> PackedColumn:
     return PackedColumn(name, "mixed", _spread(known, where, missing, np.object_), missing)
 
 
-def _spread(known: list[Any], where: NDArray[Any], missing: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
-    found = np.zeros(len(missing), dtype)
+def _of_texts(name: str, values: Sequence[str | None]) -> PackedColumn:
+    places: dict[str | None, int] = {text: place for place, text in enumerate(dict.fromkeys(values))}
+    texts = [text or "" for text in places]
+    if None in places:
+        places[None] = -1
+    codes = np.fromiter(map(places.__getitem__, values), np.int64, len(values))
+    return PackedColumn.of_texts(name, codes, texts)
+
+
+def _of_numbers(name: str, values: Sequence[float | None]) -> PackedColumn | None:
+    """None if doubles do not hold them all."""
+    try:
+        numbers = np.array(values, np.float64)  # None is NaN
+    except OverflowError:
+        return None
+    missing = np.isnan(numbers)
+    known = np.where(missing, 0.0, numbers)
+    is_exact = (np.abs(known) <= _EXACT) | np.isinf(known)
+    return PackedColumn(name, "numbers", known, missing) if is_exact.all() else None
+
+
+def _spread(
+    known: list[Any], where: NDArray[Any], missing: NDArray[np.bool_], dtype: Any, nothing: object = 0
+) -> NDArray[Any]:
+    found = np.full(len(missing), nothing, dtype)
     found[where] = known
     return found
 

@@ -168,9 +168,9 @@ def _of_rows(
     if column.type == "timestamp":
         found: NDArray[Any] = np.zeros(len(rows), "datetime64[us]")
         found[~missing] = np.array([text.removesuffix("Z") for text in known], found.dtype)
-    elif known and isinstance(known[0], bool):
+    elif column.type == "boolean" or (known and isinstance(known[0], bool)):
         found = np.array([value is True for value in values], np.bool_)
-    elif known and isinstance(known[0], int | float):
+    elif column.type == "numeric" or (known and isinstance(known[0], int | float)):
         found = np.array([0.0 if value is None else value for value in values], np.float64)
     else:
         found = np.array(["", *("" if value is None else value for value in values)], object)[1:]

@@ -8,7 +8,7 @@ from serving.client.splitting import Splitting
 from serving.client.streams import Stream, Streams
 from serving.pb.vae.v1 import vae_service_pb2 as pb
 
-IMPUTE_SAMPLES = 64
+IMPUTE_SAMPLES = 128
 """Of each posterior, unless asked for otherwise: what the server takes."""
 
 
@@ -124,7 +124,7 @@ class RecordOperations(Splitting, Streams):
 
         Args:
             draws: of each record; several tell how sure the model is (multiple imputation).
-            samples: of each posterior, of which those of the draws are chosen, 1 to 10,000; 64 if None.
+            samples: of each posterior, of which those of the draws are chosen, 1 to 10,000; 128 if None.
             seed: 0 to 2⁶⁴-1; drawn by the server if None, and returned in any case.
             observation_temperature: divides the logits that each cell is drawn by; 0 gives the most likely.
             first_row: index of the first record in the noise of the seed.

@@ -6,14 +6,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 import numpy as np
 
 from serving.client.files import FileError
-from serving.client.records.described_table import Table
+from serving.client.records.described_table import Table, TableColumn
 from serving.client.records.received_records import Records, library
 from serving.client.table_files.delimited_text import TextWriter, is_packed, read_texts
 
@@ -26,6 +26,7 @@ _TEXT: Final = (".csv", ".tsv", ".tab", ".txt")
 _PARQUET: Final = (".parquet", ".pq")
 _ARROW: Final = (".arrow", ".feather", ".ipc")
 OUT: Final = (".csv", ".parquet")
+_TRUTH: Final[dict[str, object]] = {"true": True, "false": False}
 _UNNAMED: Final = re.compile(r"column \d+|__index_level_\d+__")
 
 
@@ -55,14 +56,26 @@ def read_table(path: Path, table: Table) -> Iterator[Columns]:
 
 
 def for_model(columns: Columns, table: Table) -> Columns:
-    """Without those that have no name in the file, such as an index, and that the model does not know."""
-    known = {column.name for column in table.columns}
-    return {n: c for n, c in columns.items() if n in known or not _UNNAMED.fullmatch(n)}
+    """Without those that have no name in the file, such as an index, and are unknown to the model."""
+    known = {column.name: column for column in table.columns}
+    return {
+        name: _sent(known.get(name), values)
+        for name, values in columns.items()
+        if name in known or not _UNNAMED.fullmatch(name)
+    }
+
+
+def _sent(column: TableColumn | None, values: Any) -> Any:
+    """Texts of a boolean column as they may be sent: true and false mean that, whatever the data had."""
+    if column is None or column.type != "boolean" or not isinstance(values, list):
+        return values
+    return [_TRUTH.get(text.strip().lower(), text) if isinstance(text, str) else text for text in values]
 
 
 def _of_arrow(path: Path) -> Iterator[Columns]:
     arrow = library("pyarrow")
     try:
+        path.open("rb").close()  # whose errors are short
         for batch in _batches(arrow, path):
             for start in range(0, len(batch), ROWS):
                 part = batch.slice(start, ROWS)
@@ -129,9 +142,13 @@ class _ParquetWriter:
             self._flush()
 
     def close(self) -> None:
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._flush()
             self._writer.close()
+        finally:
+            self._writer.is_open = False  # or pyarrow tries again, when the file is closed
 
     def _array(self, column: Any) -> Any:
         if isinstance(column, self._arrow.Array | self._arrow.ChunkedArray | np.ndarray):
@@ -164,7 +181,12 @@ def table_writer(path: Path) -> Iterator[Writer]:
     """
     with whole_file(path) as file:
         writer: Writer = _ParquetWriter(file) if path.suffix == ".parquet" else _CsvWriter(file)
-        yield writer
+        try:
+            yield writer
+        except BaseException:
+            with suppress(Exception):  # only the first error matters
+                writer.close()
+            raise
         writer.close()
 
 

@@ -4,28 +4,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from google.protobuf import struct_pb2
-from numpy.typing import NDArray
 
-from serving.bundle.tables import (
-    CellError,
-    Cells,
-    Schema,
-    TimestampColumn,
-    cells_of_columns,
-    cells_of_rows,
-)
+from serving.bundle.tables import CellError, Cells, Schema, cells_of_rows
 from serving.bundle.tables.coercion import Absent, Unknown
 from serving.errors import InvalidInput, plain
 from serving.host.background import Background
+from serving.modalities.table import packed_columns
 from serving.pb.vae.v1 import tensors_pb2
 from serving.wire.tensors import check_rows
 
-Values = list[object] | NDArray[Any]
-
-_WORK = 100
-"""Reading a cell of an object, in steps of arithmetic on a value."""
+_WORK, _PACKED_WORK = 100, 10
+"""Reading a cell of an object, and of a packed column, in steps of arithmetic on a value."""
 _UNKNOWN: dict[int, Unknown] = {
     tensors_pb2.UNKNOWN_CATEGORIES_UNSPECIFIED: "refuse",
     tensors_pb2.UNKNOWN_CATEGORIES_REFUSE: "refuse",
@@ -40,7 +30,7 @@ _ABSENT: dict[int, Absent] = {
 
 def rows_said(message: tensors_pb2.Records, max_rows: int) -> int:
     """How many rows there are said to be, at most as many as there may be."""
-    return min(len(message.rows) or _rows_of(message.columns), max_rows)
+    return min(len(message.rows) or packed_columns.rows_in(message.columns), max_rows)
 
 
 async def read_cells(
@@ -61,14 +51,13 @@ async def read_cells(
     if message.absent != tensors_pb2.ABSENT_COLUMNS_UNSPECIFIED:
         absent = _chosen(message.absent, _ABSENT, tensors_pb2.AbsentColumns, f"{field}.absent")
     if message.HasField("columns"):
-        count = _rows_of(message.columns)
+        count = packed_columns.rows_in(message.columns)
         check_rows(count, f"{field}.columns", max_rows)
 
         def of_columns(_: slice) -> Cells:
-            columns = _columns(message.columns, count, schema)
-            return cells_of_columns(schema, columns, unknown=unknown, absent=absent)
+            return packed_columns.cells_of_packed(message.columns, schema, unknown, absent)
 
-        work = count * len(message.columns.columns) * _WORK
+        work = count * len(message.columns.columns) * _PACKED_WORK
         (cells,) = await background.pieces(1, work, _telling(of_columns, f"{field}.columns"))
         return cells
     check_rows(len(message.rows), f"{field}.rows", max_rows)
@@ -93,8 +82,12 @@ def kept_values(message: tensors_pb2.Records, field: str, names: frozenset[str])
     Of a message that ``read_cells`` has taken. Raises InvalidInput for numbers that no answer can have.
     """
     if message.HasField("columns"):
-        count = _rows_of(message.columns)
-        found = {c.name: list(_values(c, count)) for c in message.columns.columns if c.name in names}
+        count = packed_columns.rows_in(message.columns)
+        found = {
+            column.name: packed_columns.values_of(column, count)
+            for column in message.columns.columns
+            if column.name in names
+        }
     else:
         found = {
             name: [_value(row.fields[name], name, 0) if name in row.fields else None for row in message.rows]
@@ -157,85 +150,3 @@ def _value(value: struct_pb2.Value, column: str, row: int) -> object:
             raise CellError(column, row, "one value", "an object")
         case _:
             raise CellError(column, row, "a value", "an empty one")
-
-
-def _rows_of(columns: tensors_pb2.Columns) -> int:
-    return _length(columns.columns[0]) if columns.columns else 0
-
-
-def _length(column: tensors_pb2.Column) -> int:
-    match column.WhichOneof("values"):
-        case "numbers":
-            return len(column.numbers.values)
-        case "texts":
-            return len(column.texts.codes)
-        case "booleans":
-            return len(column.booleans.values)
-        case "times":
-            return len(column.times.microseconds)
-        case _:
-            return 0
-
-
-def _columns(columns: tensors_pb2.Columns, count: int, schema: Schema) -> dict[str, Values]:
-    found: dict[str, Values] = {}
-    times = {column.name for column in schema.modelled if isinstance(column, TimestampColumn)}
-    for column in columns.columns:
-        if column.name in found:
-            raise CellError(column.name, None, "each column once", "it twice")
-        if column.HasField("times") and column.name in schema.place and column.name not in times:
-            raise CellError(column.name, None, "values of its type", "times")
-        found[column.name] = _values(column, count)
-    return found
-
-
-def _values(column: tensors_pb2.Column, count: int) -> Values:
-    """One a row; None where missing."""
-    values = _packed(column)
-    if len(values) != count:
-        raise CellError(column.name, None, f"{count} values, as in the first column", str(len(values)))
-    if not column.missing:
-        return values
-    if len(column.missing) != count:
-        raise CellError(column.name, None, f"{count} of missing, one a row", str(len(column.missing)))
-    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
-        return np.where(np.array(column.missing), np.datetime64("NaT"), values)
-    listed = values if isinstance(values, list) else values.tolist()
-    return [None if gone else value for value, gone in zip(listed, column.missing, strict=True)]
-
-
-def _packed(column: tensors_pb2.Column) -> Values:
-    match column.WhichOneof("values"):
-        case "numbers":
-            return _fixed(column.numbers, len(column.numbers.values), "<f8")
-        case "booleans":
-            return list(column.booleans.values)
-        case "times":
-            micro = _fixed(column.times, len(column.times.microseconds), "<i8")
-            return micro.astype("datetime64[us]")
-        case "texts":
-            return _texts(column)
-        case _:
-            raise CellError(column.name, None, "numbers, texts, booleans or times", "nothing")
-
-
-def _fixed(message: Any, count: int, dtype: str) -> NDArray[Any]:
-    """The one field of a message, numbers of a fixed width: its bytes end with them as they are in memory."""
-    packed: bytes = message.SerializeToString()
-    size = np.dtype(dtype).itemsize * count
-    return np.frombuffer(packed[len(packed) - size :], dtype)
-
-
-def _texts(column: tensors_pb2.Column) -> list[object]:
-    dictionary: list[object] = list(column.texts.dictionary)
-    codes = np.array(column.texts.codes, np.int64)
-    bad = (codes < 0) | (codes >= len(dictionary))
-    if column.missing and len(column.missing) == len(codes):
-        codes[np.array(column.missing)] = 0
-        bad &= ~np.array(column.missing)
-        dictionary = dictionary or [""]
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        wanted = f"a code from 0 to {len(dictionary) - 1}, the last of the dictionary"
-        raise CellError(column.name, row, wanted, str(column.texts.codes[row]))
-    return [dictionary[code] for code in codes.tolist()]

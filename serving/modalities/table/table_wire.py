@@ -23,8 +23,8 @@ from serving.wire.replies import Part, message
 
 _DRAWING = 20
 """Drawing a cell, for each of its logits, in steps of arithmetic on a value."""
-_WRITING = 40
-"""Writing a cell of an object, in the same."""
+_WRITING, _PACKING = 40, 5
+"""Writing a cell of an object, and of a packed column, in the same."""
 _FEATURES = 10
 _COLDEST = 1e-6
 """Of temperatures above 0."""
@@ -93,22 +93,25 @@ class TableWriter:
         self, response: Any, decoded: Decoded, background: Background, draws: Draws | None = None
     ) -> tuple[Part, ...]:
         schema = self.modality.schema
-        work = schema.parameters * _DRAWING
-        pieces = await background.pieces(len(decoded), work, lambda part: self._drawn(decoded, part, draws))
-        cells = Cells.joined(pieces)
-        kept = draws.known.kept if draws and draws.known else {}
-        first_row = draws.first_row if draws else 0
-        write = record_writing.rows_of
+        cells = Cells.joined(
+            await background.pieces(
+                len(decoded), schema.parameters * _DRAWING, lambda part: self._drawn(decoded, part, draws)
+            )
+        )
+        known = draws.known if draws else None
+        kept, first_row = known.kept if known else {}, draws.first_row if draws else 0
 
-        def serialised(part: slice) -> bytes:
+        def columns(_: slice) -> bytes:
+            return record_writing.columns_of(self.modality, cells, first_row, kept)
+
+        def rows(part: slice) -> bytes:
             some = {name: values[part] for name, values in kept.items()}
-            return write(self.modality, cells.rows(part), first_row + part.start, some)
+            return record_writing.rows_of(self.modality, cells.rows(part), first_row + part.start, some)
 
         if self.form == tensors_pb2.RECORD_FORMAT_COLUMNS:
-            write = record_writing.columns_of
-            content = [serialised(slice(0, len(cells)))]
+            content = await background.pieces(1, cells.values.size * _PACKING, columns)
         else:
-            content = await background.pieces(len(cells), len(schema.columns) * _WRITING, serialised)
+            content = await background.pieces(len(cells), len(schema.columns) * _WRITING, rows)
         return message(response.RECORDS_FIELD_NUMBER, b"".join(content))
 
     def _drawn(self, parameters: Decoded, part: slice, draws: Draws | None) -> Cells:

@@ -296,6 +296,14 @@ def test_a_cut_gaussian_is_the_gaussian_where_it_is_left(mean):
             assert (b <= value).mean() == pytest.approx((alone <= value).mean(), abs=0.02)
 
 
+def test_draws_do_not_heap_up_at_the_bounds():
+    """A Gaussian is cut off there: hardly a draw is the bound itself."""
+    schema = one(gaussian("n", [0, 1], bounds=(0, 1)))
+    values = draw(schema, np.full((5000, 2), 0.5, np.float32), uniforms_of(schema, 5000, 0)).values
+    assert ((values >= 0) & (values <= 1)).all()
+    assert np.isin(values, (0, 1)).mean() < 0.001
+
+
 def test_days_are_points_of_a_lattice():
     """A date column is drawn in whole days."""
     schema = one(dates("d", [10, 20, 30]))

@@ -23,7 +23,7 @@ class Table:
     refuses = frozenset(
         {
             *("data_dir", "cache_dir", "in_memory", "strict", "image_size", "channels", "without"),
-            *("binarisation", "mixture_components", "deformation"),
+            *("mixture_components", "deformation"),
         }
     )
 

@@ -71,6 +71,7 @@ def _check(explicit: dict[str, Any]) -> None:
         "preset": tuple(PRESETS),
         "network": ("residual",),
         "likelihood": ("columns", "auto"),
+        "binarisation": ("none", "auto"),
     }
     for name, values in wanted.items():
         if name in explicit and explicit[name] not in values:

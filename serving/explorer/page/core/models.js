@@ -23,6 +23,7 @@ export class Models {
   /** Looks once; throws as calls do. */
   async look() {
     const said = await this.#service.call('ListModels', {});
+    /** @type {Model[]} */
     const models = said.models ?? [];
     this.list = models.filter(({ image }) => image);
     this.#others = models.filter(({ image }) => !image).map(({ model }) => model.name);
