@@ -9,8 +9,10 @@ from serving.bundle.tables import CategoryColumn, Cells, Schema
 from tests.support.table_samples import real_rows, samples, staff
 from tests.support.table_schemas import dates, number
 from training.modalities.table.evaluation import closest_record, kept_constraints, odd_rows
+from training.modalities.table.evaluation.classifier_inputs import iterations_for
 from training.modalities.table.evaluation.closest_record import distances, ranges_of
 from training.modalities.table.evaluation.quality_report import pair_scores, shape_scores
+from training.modalities.table.evaluation.taken import rows_for
 from training.modalities.table.evaluation.trained_on_synthetic import learned_from
 
 MIXED = Schema(
@@ -47,8 +49,10 @@ def test_closest_record_is_the_closest_of_all(rows, records, seed):
     np.testing.assert_array_equal(distances(schema, ours, theirs, ranges), np.min(alone, axis=0))
 
 
-def test_wide_tables_are_compared_by_fewer_rows():
-    """Time is bounded: rows squared times columns stays below a limit."""
+def test_wide_tables_are_judged_by_fewer_rows():
+    """Memory and time are bounded: rows and trees, and for distances rows squared times columns."""
+    assert [iterations_for(columns) for columns in (1, 200, 1000, 10_000)] == [100, 100, 20, 10]
+    assert [rows_for(columns) for columns in (1, 100, 1000, 10_000)] == [50_000, 50_000, 5000, 500]
     assert closest_record.rows_at_most(10) == 10_000
     for columns in (100, 1000, 10_000):
         rows = closest_record.rows_at_most(columns)

@@ -12,13 +12,10 @@ from serving.bundle.tables import OBSERVED, Cells, Number, Schema
 
 Doubles = NDArray[np.float64]
 
-MOST_ROWS: Final = 50_000
-MOST_CELLS: Final = 20_000_000
-"""Of a matrix: a wide table has fewer rows."""
 MOST_CATEGORIES: Final = 254
 """Of a column, as scikit-learn takes them; rarer ones are one."""
-TREES: Final = 100
-CLASSIFIER: Final = f"scikit-learn HistGradientBoosting, {TREES} iterations, learning rate 0.1"
+MOST_ITERATIONS: Final = 100
+FEWEST_ITERATIONS: Final = 10
 
 
 def matrix(schema: Schema, cells: Cells, *, without: int | None = None) -> Doubles:
@@ -35,6 +32,16 @@ def categorical(schema: Schema, *, without: int | None = None) -> list[int]:
     return [place for place, column in enumerate(kept) if not isinstance(column, Number)]
 
 
+def iterations_for(columns: int) -> int:
+    """100 of up to 200 columns, fewer of more: the time of each grows with them."""
+    return min(MOST_ITERATIONS, max(FEWEST_ITERATIONS, 20_000 // columns))
+
+
+def described(columns: int) -> str:
+    """For the protocol."""
+    return f"scikit-learn HistGradientBoosting, {iterations_for(columns)} iterations, learning rate 0.1"
+
+
 def fitted(
     schema: Schema,
     inputs: Doubles,
@@ -49,6 +56,11 @@ def fitted(
 
     made = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
     places = categorical(schema, without=without)
-    model = made(max_iter=TREES, learning_rate=0.1, categorical_features=places or None, random_state=seed)
+    model = made(
+        max_iter=iterations_for(len(schema.modelled)),
+        learning_rate=0.1,
+        categorical_features=places or None,
+        random_state=seed,
+    )
     told = ~np.isnan(inputs).all(axis=0)  # scikit-learn refuses a column without a cell
     return model.fit(np.where(told, inputs, 0.0), wanted)

@@ -4,6 +4,8 @@ A synthetic row should be no nearer to a training row than to a held-out row. n 
 modelled columns.
 """
 
+from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -129,6 +131,8 @@ def _contained(rows: Cells, records: Cells) -> NDArray[np.bool_]:
     return np.array([key in known for key in _keys(rows)])
 
 
-def _keys(cells: Cells) -> list[bytes]:
-    whole = np.concatenate([cells.values + 0.0, cells.states], axis=1)  # + 0.0: no negative zero
-    return [row.tobytes() for row in whole]
+def _keys(cells: Cells) -> Iterator[bytes]:
+    """A hash of each row."""
+    for values, states in zip(cells.values, cells.states, strict=True):
+        whole = (values + 0.0).tobytes() + states.tobytes()  # + 0.0: no negative zero
+        yield blake2b(whole, digest_size=16).digest()

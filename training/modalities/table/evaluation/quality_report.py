@@ -15,10 +15,8 @@ import numpy as np
 
 from serving.bundle.tables import OBSERVED, Cells, Number, Schema
 from training.modalities.table.evaluation.associations import Codes, Doubles, correlation, cramers_v_of
-from training.modalities.table.evaluation.taken import Row, Taken, at_most
+from training.modalities.table.evaluation.taken import Row, Taken, at_most, rows_for
 
-MOST_ROWS: Final = 50_000
-"""Of each table, as SDMetrics takes them."""
 MOST_PAIRS: Final = 5_000
 INTERVALS: Final = 10
 """A number becomes one of so many, equally wide in its own table, where its partner is a category."""
@@ -46,7 +44,8 @@ def quality(schema: Schema, real: Cells, synthetic: Cells, *, seed: int = 0) -> 
     ``trends`` are of all pairs, as published figures are; ``strong_trends`` of related pairs alone, which is
     what SDMetrics 0.32 shows by default.
     """
-    real, synthetic = at_most(real, MOST_ROWS, seed), at_most(synthetic, MOST_ROWS, seed + 1)
+    rows = rows_for(len(schema.modelled))
+    real, synthetic = at_most(real, rows, seed), at_most(synthetic, rows, seed + 1)
     shapes = shape_scores(schema, real, synthetic)
     pairs = pair_scores(schema, real, synthetic, seed=seed)
     columns = {name: {"shape": score} | _mean("trends", _of(pairs, name)) for name, score in shapes.items()}

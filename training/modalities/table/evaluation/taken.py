@@ -1,11 +1,16 @@
 """Figures with how they were taken."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from numpy.random import default_rng
 
 from serving.bundle.tables import Cells
+
+MOST_ROWS: Final = 50_000
+"""As SDMetrics takes them."""
+FEWEST_ROWS: Final = 100
+MOST_CELLS: Final = 5_000_000
 
 Row = dict[str, float]
 """Column to figure; ``x_se`` is the standard error of ``x``."""
@@ -36,6 +41,6 @@ def at_most(cells: Cells, rows: int, seed: int) -> Cells:
     return cells.rows(default_rng(seed).permutation(len(cells))[:rows])
 
 
-def rows_for(columns: int, *, most: int, cells: int) -> int:
-    """How many rows keep memory and time bounded: ``most``, or fewer of a wide table; at least 100."""
-    return min(most, max(100, cells // columns))
+def rows_for(columns: int) -> int:
+    """How many rows of a table keep memory and time bounded: 50,000, fewer of more than 100 columns."""
+    return min(MOST_ROWS, max(FEWEST_ROWS, MOST_CELLS // columns))

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from serving.bundle.tables import OBSERVED, BooleanColumn, CategoryColumn, Cells, Number, Schema
 from training.modalities.table.evaluation.classifier_inputs import (
-    CLASSIFIER,
-    MOST_CELLS,
-    MOST_ROWS,
+    described,
     fitted,
     matrix,
 )
@@ -37,7 +35,7 @@ def learned_from(schema: Schema, samples: Samples, *, target: str | None = None,
     """
     place = _place(schema, target)
     column = schema.modelled[place]
-    rows = rows_for(len(schema.modelled), most=MOST_ROWS, cells=MOST_CELLS)
+    rows = rows_for(len(schema.modelled))
     count = min(rows, len(samples.train))
     tested = at_most(samples.held_out, rows, seed)
     table = {
@@ -46,7 +44,7 @@ def learned_from(schema: Schema, samples: Samples, *, target: str | None = None,
     }
     protocol: dict[str, str | int | float] = {
         "target": column.name,
-        "model": CLASSIFIER,
+        "model": described(len(schema.modelled)),
         "figure": "R²" if isinstance(column, Number) else "AUC; of more than two classes the macro mean",
         "held_out_rows": len(tested),
         "seed": seed,

@@ -10,9 +10,7 @@ import numpy as np
 
 from serving.bundle.tables import Cells, Schema
 from training.modalities.table.evaluation.classifier_inputs import (
-    CLASSIFIER,
-    MOST_CELLS,
-    MOST_ROWS,
+    described,
     fitted,
     matrix,
 )
@@ -32,7 +30,7 @@ def told_apart(schema: Schema, samples: Samples, *, seed: int = 0) -> Taken:
         "real held-out": c2st(schema, samples.train, samples.held_out, seed=seed),
     }
     protocol: dict[str, str | int | float] = {
-        "classifier": CLASSIFIER,
+        "classifier": described(len(schema.modelled)),
         "cross_validation": f"{FOLDS} folds, rows in random order",
         "against": "as many training rows",
         "seed": seed,
@@ -41,7 +39,7 @@ def told_apart(schema: Schema, samples: Samples, *, seed: int = 0) -> Taken:
 
 
 def c2st(schema: Schema, real: Cells, other: Cells, *, seed: int = 0) -> Row:
-    """AUC of the cross-validated probabilities for equally many rows of both, at most 50,000 of each.
+    """AUC of the cross-validated probabilities for equally many rows of both.
 
     Raises:
         ValueError: fewer rows of one of them than there are folds.
@@ -49,7 +47,7 @@ def c2st(schema: Schema, real: Cells, other: Cells, *, seed: int = 0) -> Row:
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold
 
-    rows = rows_for(len(schema.modelled), most=MOST_ROWS, cells=MOST_CELLS)
+    rows = rows_for(len(schema.modelled))
     rows = min(rows, len(real), len(other))
     if rows < FOLDS:
         raise ValueError(f"rows: want at least {FOLDS} of each table, came {rows}")
