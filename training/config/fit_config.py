@@ -61,7 +61,7 @@ class ModelOptions(Options):
         description="nats that each latent may tell about an image for nothing; against latents that "
         "collapse; vae with --prior normal alone",
     )
-    network: Literal["mlp", "conv", "patches", "residual"] = Field(
+    network: Literal["residual", "mlp", "conv", "patches"] = Field(
         "conv",
         description="gated MLP; residual convolutions; those behind a stem of patches, which images above "
         "64x64 pixels and a map of latents get where this is left out; residual MLP: for tables",
@@ -204,7 +204,7 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
     what every function but ``training.data.load`` takes, is a resolved config.
     """
 
-    preset: Literal["demo", "small", "standard", "quality", "gpu", "table"] | None = Field(
+    preset: Literal["demo", "small", "standard", "quality", "gpu", "table", "small_table"] | None = Field(
         None, description="named defaults; left out: chosen by the size of the data set"
     )
 

@@ -58,10 +58,10 @@ def lead(reported: ReportedModel, config: FitConfig, metrics: Metrics) -> list[s
     prior = "" if reported.is_point else f", prior {'a real NVP flow' if reported.has_flow else 'N(0, I)'}"
     return [
         "It compresses each row to a short latent vector, and is trained so that the vectors of all rows "
-        "fill a known distribution. So new records can be drawn, with some cells given or none, missing cells "
-        "filled, and a row or a cell that does not fit told by what it costs.",
-        f"A residual multilayer perceptron with {latents:,} latents and {weights:,} parameters, a "
-        f"distribution for each of {len(schema.modelled):,} columns{prior}. Trained on "
-        f"{len(data.train):,} rows{labels}: {config.total_steps:,} steps of {config.batch_size} rows"
+        "fill a known distribution. So new records can be drawn, with some cells given or none, missing "
+        "cells filled, and a row or a cell that does not fit told by what it costs.",
+        f"A residual multilayer perceptron with {latents:,} latents and {weights:,} parameters, a law "
+        f"for each of {len(schema.modelled):,} columns{prior}. Trained on {len(data.train):,} rows"
+        f"{labels}: {config.total_steps:,} steps of {config.batch_size} rows"
         f"{duration(metrics.protocol.training_seconds)}.",
     ]

@@ -1,12 +1,14 @@
 """Rows for training, validation and test: by seed, by label, and no row in two of them."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from serving.bundle.tables import CategoryColumn, Cells, Schema, draw
+from serving.bundle.tables import CategoryColumn, Cells, Schema, draw, to_features
 from tests.support.table_schemas import number, parameters_of, schemas, uniforms_of
+from training.modalities.table.reading import read_table
 from training.modalities.table.reading.table_data import split_rows
 from training.training_error import TrainingError
 
@@ -70,3 +72,25 @@ def test_what_cannot_be_split_is_refused():
     """All rows equal: there is nothing to test on."""
     with pytest.raises(TrainingError, match="validation: want rows for it, came none: of 30 rows 1 differ"):
         split_rows(LABELLED, Cells(np.zeros((30, 2)), np.ones((30, 2), np.int8)), 0.1, 0.1, 0)
+
+
+def test_the_schema_of_the_training_rows_knows_no_others(tmp_path):
+    """Numbers beyond those of the training are in its tails; columns, kinds and what was said stay."""
+    numbers = np.arange(20_000) + 10
+    frame = pa.table({
+        "n": numbers, "m": numbers + numbers % 3, "said": numbers % 7 / 2, "kind": [f"k{i % 5}" for i in numbers],
+    })  # fmt: skip
+    said = tmp_path / "schema.json"
+    said.write_text('{"columns": {"said": {"bounds": [-1, 9]}}}')
+    table = read_table(frame, overrides=said)
+    fitted = table.fitted_to(np.arange(5_000, 17_000))
+    n, m, other, kind = fitted.schema.columns
+    assert n.bounds == (5_010, 17_009)
+    assert m.bounds[1] >= n.bounds[1]
+    assert other.bounds == (-1, 9)
+    assert kind == table.schema.columns[3]
+    assert fitted.schema.orders == (("n", "m"),)
+    codes = to_features(fitted.schema, fitted.cells)[:, 0]
+    assert (codes[:5000] == n.codes - 2).all()
+    assert (codes[17_000:] == n.codes - 1).all()
+    assert fitted.schema == read_table(frame.slice(5_000, 12_000), overrides=said).schema

@@ -29,6 +29,7 @@ def load(config: FitConfig, *, labelled: bool = True) -> Dataset:
 def split_table(table: TableData, config: FitConfig) -> Dataset:
     """The same of a table that is read already."""
     parts = table.split(config.val_fraction, config.test_fraction, config.split_seed)
+    table = table.fitted_to(parts.train)
     train, val, test = (as_split(table.schema, table.cells.rows(rows)) for rows in parts)
     return Dataset(
         table.name,

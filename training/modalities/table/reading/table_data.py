@@ -1,9 +1,9 @@
 """A table ready for training: its schema, its cells, and which rows are for what."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from serving.bundle.tables import (
     TimestampColumn,
 )
 from training.modalities.table.reading.build_schema import build_schema, cells_of, labelled
+from training.modalities.table.reading.fitted_schema import fitted_schema
 from training.modalities.table.reading.infer import parsed
 from training.modalities.table.reading.parsed_columns import (
     Parsed,
@@ -72,6 +73,10 @@ class TableData:
             TrainingError: one of the three would be empty.
         """
         return split_rows(self.schema, self.cells, val_fraction, test_fraction, seed)
+
+    def fitted_to(self, rows: Rows) -> Self:
+        """The same table, with scales and bins by these rows alone: a model learns nothing of the others."""
+        return replace(self, schema=fitted_schema(self.schema, self.cells, self.cells.rows(rows)))
 
 
 def read_table(source: Source, *, label: str | None = None, overrides: Path | None = None) -> TableData:
