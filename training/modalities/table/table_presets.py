@@ -46,9 +46,10 @@ def choose(dataset: "Dataset") -> str:
     return "table" if rows >= MANY_ROWS else "small_table"
 
 
-def _of_columns(values: dict[str, Any], columns: int) -> dict[str, Any]:
-    """A table of few columns needs no more latents than it has columns, and a flow no fewer than two."""
-    return values | {"latent": max(2, min(values["latent"], columns))}
+def _of_columns(preset: str, columns: int) -> dict[str, Any]:
+    """Of few rows, as many latents as there are columns are enough; a flow wants two."""
+    values = PRESETS[preset].values
+    return values | {"latent": max(2, min(values["latent"], columns))} if preset == "small_table" else values
 
 
 def resolve(config: FitConfig, dataset: "Dataset", *, processes: int = 1) -> FitConfig:
@@ -56,8 +57,7 @@ def resolve(config: FitConfig, dataset: "Dataset", *, processes: int = 1) -> Fit
     explicit = explicit_values(config)
     _check(explicit)
     preset = explicit.get("preset") or choose(dataset)
-    fitted = _of_columns(PRESETS[preset].values, len(dataset.schema.modelled))
-    defaults = fitting(fitted, explicit, processes)
+    defaults = fitting(_of_columns(preset, len(dataset.schema.modelled)), explicit, processes)
     values = FitConfig.parse(defaults | explicit | {"preset": preset}).model_dump()
     if values["likelihood"] == "auto":
         values["likelihood"] = "columns"
