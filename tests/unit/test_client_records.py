@@ -66,7 +66,7 @@ def drawn(schema, rows, seed):
 
 @pytest.mark.parametrize("form", FORMS)
 @given(schema=table_schemas.schemas(), rows=st.integers(1, 5), seed=st.integers(0, 99), data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_whatever_form_records_have_the_server_reads_the_same(form, schema, rows, seed, data):
     """Lists, arrays, frames and tables of a few rows, whole or a part of them, are the cells they were made of."""
     values = column_values(schema, drawn(schema, rows, seed))
