@@ -133,7 +133,8 @@ def test_serving_needs_no_training(module):
 def test_client_needs_only_the_base_install(module):
     """grpcio, protobuf, numpy and Pillow are enough for the client, google.rpc included in what is not."""
     http = "from serving.client import Client; Client('https://h').close()"
-    imports_without(module, (*SERVER_ONLY, *NEVER_SERVED, "grpc_status", "google.rpc"), http)
+    frames = ("pandas", "polars", "pyarrow")
+    imports_without(module, (*SERVER_ONLY, *NEVER_SERVED, *frames, "grpc_status", "google.rpc"), http)
 
 
 def test_bundle_needs_neither_grpc_nor_a_runtime():

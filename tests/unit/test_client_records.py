@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas
+import polars
 import pyarrow
 import pytest
 from hypothesis import given, settings
@@ -45,6 +46,7 @@ FORMS = {
     "objects of pandas": frame_of,
     "types of pandas": lambda columns: frame_of(columns).convert_dtypes(),
     "categories of pandas": lambda columns: frame_of(columns).astype("category"),
+    "polars": lambda columns: polars.DataFrame({n: polars.Series(n, some) for n, some in columns.items()}),
     "arrow": lambda columns: pyarrow.table({n: pyarrow.array(values) for n, values in columns.items()}),
     "dictionaries of arrow": lambda columns: pyarrow.table(
         {n: pyarrow.array(values).dictionary_encode() for n, values in columns.items()}
@@ -64,7 +66,7 @@ def drawn(schema, rows, seed):
 
 @pytest.mark.parametrize("form", FORMS)
 @given(schema=table_schemas.schemas(), rows=st.integers(1, 5), seed=st.integers(0, 99), data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_whatever_form_records_have_the_server_reads_the_same(form, schema, rows, seed, data):
     """Lists, arrays, frames and tables of a few rows, whole or a part of them, are the cells they were made of."""
     values = column_values(schema, drawn(schema, rows, seed))

@@ -15,11 +15,14 @@ FIGURES = ("nelbo", "distortion", "rate", "nll", "quantile")
 _ODDEST = "oddest"
 
 
-def figures_of(scores: Scores, *, by_column: bool) -> dict[str, Any]:
-    """Columns by name: the figures, which cell is the oddest, and if asked for the distortion of each."""
+def figures_of(scores: Scores, usual: NDArray[Any], *, by_column: bool) -> dict[str, Any]:
+    """Columns by name: the figures, which cell is the oddest, and if asked for the distortion of each.
+
+    The oddest is the one whose distortion exceeds that which is ``usual`` [columns] by most.
+    """
     found = {name: getattr(scores, name) for name in FIGURES if getattr(scores, name) is not None}
     if scores.column_distortion is not None:
-        places = scores.column_distortion.argmax(axis=1)
+        places = (scores.column_distortion - usual).argmax(axis=1)
         found[_ODDEST] = [scores.columns[place] for place in places.tolist()]
         if by_column:
             by_name = zip(scores.columns, scores.column_distortion.T, strict=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.client.client import Client
 from serving.client.files import FileError, write_arrays
@@ -32,6 +33,8 @@ from serving.client.table_files.table_files import (
 )
 from serving.errors import quoted
 
+_OWN = 256
+"""Records that tell what is usual."""
 _GIVEN = "want COLUMN=VALUE, or an object as JSON has it"
 
 
@@ -134,11 +137,11 @@ def sample(client: Client, options: argparse.Namespace, model: Model) -> str:
 
 def score(client: Client, options: argparse.Namespace, file: TableFile) -> str:
     """The table with the scores of its rows beside them. Returns what was done."""
-    count, seed = 0, options.seed
+    count, seed, usual = 0, options.seed, _usual_distortion(client, file)
     with table_writer(options.out) as writer:
         for part in file.parts():
             scores = _scored(client, options, file, part, seed)
-            added = figures_of(scores, by_column=options.by_column)
+            added = figures_of(scores, usual, by_column=options.by_column)
             if taken := next((name for name in added if name in part.columns), None):
                 raise FileError(f"{file.path}: want no column {quoted(taken)}, which the scores have")
             writer.write({**part.columns, **added})
@@ -149,12 +152,22 @@ def score(client: Client, options: argparse.Namespace, file: TableFile) -> str:
 def scores_of(client: Client, options: argparse.Namespace, file: TableFile) -> dict[str, Any]:
     """The figures of all rows, to be shown."""
     found: list[dict[str, Any]] = []
-    seed = options.seed
+    seed, usual = options.seed, _usual_distortion(client, file)
     for part in file.parts():
         scores = _scored(client, options, file, part, seed)
-        found.append(figures_of(scores, by_column=options.by_column))
+        found.append(figures_of(scores, usual, by_column=options.by_column))
         seed = scores.seed
     return {name: np.concatenate([np.asarray(part[name]) for part in found]) for name in found[0]}
+
+
+def _usual_distortion(client: Client, file: TableFile) -> NDArray[Any]:
+    """[columns] in nats, of records of the model's own, the same ones each time.
+
+    By itself the distortion of a number, which may be so many things, is larger than that of a category.
+    """
+    drawn = client.sample_records(count=_OWN, seed=0, **file.which)
+    found = client.score(images=drawn.records, samples=1, seed=0, **file.which).column_distortion
+    return np.zeros(1) if found is None else found.mean(axis=0)
 
 
 def _scored(
