@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from training.evaluate import Figure, Metrics
 from training.evaluate.metrics import DISCRETE
 from training.evaluate.tables import SPREADS, Row, Table
+from training.modalities.table.evaluation import record_quality
 
 KEY_FIGURES = ("nelbo", "nll", "rate", "distortion", "active_units")
 GROUP_TITLES = {
@@ -29,6 +30,11 @@ GROUP_WORDS = {
 COLUMNS = {"fd": "FD", "kid": "KID", "class_kl": "class KL", "knn": "kNN", "auroc": "AUROC", "aupr": "AUPR"}
 COLUMNS |= {"fpr95": "FPR95", "acc": "accuracy", "nmi": "NMI", "ari": "ARI", "mi": "MI", "kl": "KL"}
 MOST_DECIMALS = 4
+GROUPS_OF = {"rows": ({"samples": record_quality.TITLE}, {"samples": record_quality.WORDS})}
+"""Titles and words, where they are not those of images."""
+PARTS = {"images": "pixels", "rows": "columns"}
+PARTS_DRAWN = frozenset({"images"})
+"""Whose parts may have been drawn for the evaluation."""
 BINARISATION = {"dynamic": "each pixel drawn once, to 0 or 1", "none": "not binarised"}
 
 
@@ -95,16 +101,17 @@ def entries(metrics: Metrics, latents: int) -> tuple[list[Entry], list[Entry]]:
     return key, [entry for entry in shown.values() if entry not in key]
 
 
-def protocol(metrics: Metrics) -> str:
-    """How the key figures were taken, in a sentence or two."""
+def protocol(metrics: Metrics, unit: str = "images") -> str:
+    """How the key figures were taken, in a sentence or two; ``unit`` is what the data consist of."""
     taken = metrics.protocol
-    images = f"all {taken.images:,} {taken.split} images"
+    images = f"all {taken.images:,} {taken.split} {unit}"
     if taken.images < taken.images_in_split:
-        images = f"{taken.images:,} of {taken.images_in_split:,} {taken.split} images, chosen at random"
+        images = f"{taken.images:,} of {taken.images_in_split:,} {taken.split} {unit}, chosen at random"
+    drawn = f" ({BINARISATION[taken.binarisation]})" if unit in PARTS_DRAWN else ""
     text = (
-        f"Measured on {images} ({BINARISATION[taken.binarisation]}), with the averaged weights after "
-        f"{taken.step:,} steps; evaluation seed {taken.evaluation_seed}. Nats per image, summed over "
-        "pixels and latents; ± one standard error over images."
+        f"Measured on {images}{drawn}, with the averaged weights after "
+        f"{taken.step:,} steps; evaluation seed {taken.evaluation_seed}. Nats per {unit.removesuffix('s')}, "
+        f"summed over {PARTS.get(unit, 'values')} and latents; ± one standard error over {unit}."
     )
     if taken.k is not None:
         text += f" NLL with k = {taken.k:,} importance samples: more of them bring the bound closer."
@@ -120,12 +127,13 @@ def protocol(metrics: Metrics) -> str:
     return text
 
 
-def chapters(metrics: Metrics) -> list[Chapter]:
+def chapters(metrics: Metrics, unit: str = "images") -> list[Chapter]:
     """Of each group that was measured."""
+    titles, words = GROUPS_OF.get(unit, (GROUP_TITLES, GROUP_WORDS))
     return [
         Chapter(
-            GROUP_TITLES.get(name, name),
-            GROUP_WORDS.get(name, ""),
+            titles.get(name, name),
+            words.get(name, ""),
             [_sheet(title, table) for title, table in group.tables.items() if table],
             [(key, _plain(value)) for key, value in group.protocol.items()],
         )
