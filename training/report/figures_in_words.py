@@ -48,7 +48,7 @@ class Term:
 
 
 TERMS = {
-    "nelbo": Term("−ELBO", "nats", "upper bound of the cost of telling an image: distortion + rate"),
+    "nelbo": Term("−ELBO", "nats", "upper bound of what it costs to tell one: distortion + rate"),
     "rate": Term("rate", "nats", "what the latents cost: KL(q(z|x) ‖ p(z))"),
     "distortion": Term("distortion", "nats", "what they leave untold: −E[log p(x|z)]"),
     "bits_per_dim_density": Term("bits per dimension", "bits", "−ELBO for each pixel value, from a density"),
