@@ -157,6 +157,9 @@ def test_cells_are_filled(client):
     assert [row["work"] for row in rows[3:6]] == ["State"] * 3
     assert all(value is not None for row in rows for value in row.values())
     records = [{name: values[row] for name, values in SOME.items()} for row in (0, 1, 2)] * 5
+    unseeded = client.impute("people", records, samples=3)
+    again = client.impute("people", records, samples=3, seed=unseeded.seed)
+    assert again.records.rows() == unseeded.records.rows()
     whole = client.impute("people", records, draws=3, seed=5, samples=3)
     part = client.impute("people", records[7:], draws=3, seed=5, samples=3, first_row=7)
     fresh = [row | {"id": 0} for row in whole.records.rows()[21:]]

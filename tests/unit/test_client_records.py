@@ -156,6 +156,15 @@ def test_the_type_of_a_column_is_that_of_the_table(form):
     assert records.to_arrow().schema.field("time").type == pyarrow.timestamp("s", "UTC")
 
 
+def test_what_may_be_missing_is_masked_where_nothing_is():
+    """Whoever reads a column need not ask whether this part of it happens to be whole."""
+    column = TableColumn("whole", "numeric", nullable=True, integer=True)
+    records = from_records([GivenRecords({"whole": [3, 4]}).message()], Table((column,)))
+    assert isinstance(records.columns["whole"], np.ma.MaskedArray)
+    assert str(records.to_pandas()["whole"].dtype) == "Int64"
+    assert records.rows() == [{"whole": 3}, {"whole": 4}]
+
+
 NOTHING = [
     None,
     float("nan"),
