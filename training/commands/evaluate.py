@@ -115,10 +115,11 @@ def describe(metrics: "Metrics", unit: str) -> str:
 
     protocol = metrics.protocol
     of = f" of {protocol.images_in_split:,}, at random" if protocol.images < protocol.images_in_split else ""
-    how = {"dynamic": "binarised once", "none": "not binarised"}[protocol.binarisation]
+    how = {"dynamic": "binarised once, ", "none": "not binarised, "}[protocol.binarisation]
+    how = how if unit == "images" else ""
     rounded = "" if protocol.decoder == "float32" else f" by a {protocol.decoder} decoder"
     lines = [
-        f"evaluated {protocol.images:,} {protocol.split} {unit}{of}, {how}, {protocol.likelihood}{rounded}, "
+        f"evaluated {protocol.images:,} {protocol.split} {unit}{of}, {how}{protocol.likelihood}{rounded}, "
         f"step {protocol.step:,}, in {protocol.seconds:.1f} s ({protocol.images_per_second:,.0f} {unit}/s)"
     ]
     for name, figure in metrics.figures.items():
