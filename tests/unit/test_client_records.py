@@ -46,7 +46,9 @@ FORMS = {
     "objects of pandas": frame_of,
     "types of pandas": lambda columns: frame_of(columns).convert_dtypes(),
     "categories of pandas": lambda columns: frame_of(columns).astype("category"),
-    "polars": lambda columns: polars.DataFrame({n: polars.Series(n, some) for n, some in columns.items()}),
+    "polars": lambda columns: polars.DataFrame(
+        {n: polars.Series(n, some, strict=False) for n, some in columns.items()}
+    ),
     "arrow": lambda columns: pyarrow.table({n: pyarrow.array(values) for n, values in columns.items()}),
     "dictionaries of arrow": lambda columns: pyarrow.table(
         {n: pyarrow.array(values).dictionary_encode() for n, values in columns.items()}

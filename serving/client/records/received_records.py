@@ -134,11 +134,20 @@ def from_records(messages: Sequence[pb.Records], table: Table) -> Records:
     columns, zoned = {}, set()
     for name, found in parts.items():
         description = described.get(name, TableColumn(name, ""))
-        values = np.concatenate([values for values, _ in found])
+        values = np.concatenate(_alike(found))
         columns[name] = _typed(values, np.concatenate([missing for _, missing in found]), description)
         if values.dtype.kind == "M" and description.has_zone:
             zoned.add(name)
     return Records(columns, frozenset(zoned))
+
+
+def _alike(parts: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]) -> list[NDArray[Any]]:
+    """The values of each part; one of which nothing is known takes the type that the others have."""
+    told = [values.dtype for values, missing in parts if not missing.all()]
+    if not told:
+        return [values for values, _ in parts]
+    nothing = np.array("", object) if told[0].kind == "O" else np.zeros((), told[0])
+    return [np.full(len(values), nothing) if missing.all() else values for values, missing in parts]
 
 
 def _values(column: pb.Column) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -1,5 +1,6 @@
 """``vae.v1.Columns`` to cells: numbers as they are in memory, texts a word of the dictionary at a time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,9 @@ def rows_in(columns: tensors_pb2.Columns) -> int:
 def cells_of_packed(columns: tensors_pb2.Columns, schema: Schema, unknown: Unknown, absent: Absent) -> Cells:
     """Raises CellError."""
     found = _columns(columns, schema)
+    for name in _compared(schema, found):
+        values = found[name]
+        found[name] = values.listed() if isinstance(values, _Coded) else values
     coded = {n: values for n, values in found.items() if isinstance(values, _Coded) and n in schema.place}
     try:
         nulls: dict[str, Values] = {name: [None] * len(values.codes) for name, values in coded.items()}
@@ -46,6 +50,12 @@ def cells_of_packed(columns: tensors_pb2.Columns, schema: Schema, unknown: Unkno
         listed: dict[str, Values] = {name: values.listed() for name, values in coded.items()}
         return cells_of_columns(schema, _plain(found) | listed, unknown=unknown, absent=absent)
     return cells
+
+
+def _compared(schema: Schema, found: Mapping[str, object]) -> set[str]:
+    """Columns that must agree row by row: derived ones that came, and what they follow from."""
+    derived = [column for column in schema.derived if column.name in found]
+    return {column.name for column in derived} | {column.of for column in derived} & found.keys()
 
 
 def _plain(found: dict[str, Values | _Coded]) -> dict[str, Values]:
