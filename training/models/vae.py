@@ -44,6 +44,11 @@ class VAE(nn.Module):
         self.importance_samples = importance_samples
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """``data_shape``, of a model of images."""
+        return self.data_shape
+
+    @property
     def samples(self) -> int:
         """Of each posterior that the training objective takes."""
         return self.importance_samples if self.kind == "iwae" else 1
