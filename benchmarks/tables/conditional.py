@@ -73,9 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         drawn = [kinds(schema, cells_of_rows(schema, some), place, edges) for some in (told, plain)]
         chance = np.mean([variation(source.choice(rows, len(rows)), rows) for _ in range(RESAMPLES)])
         figures.append([variation(drawn[0], rows), float(chance), variation(drawn[1], rows)])
-        print(
-            f"{column.name:20.20} given {figures[-1][0]:.3f}, resampled {chance:.3f}, nothing {figures[-1][2]:.3f}"
-        )
+        print(line(column.name, *figures[-1]))
     print(line("mean", *np.mean(figures, axis=0)))
     return 0
 

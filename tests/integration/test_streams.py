@@ -250,7 +250,7 @@ async def test_a_limit_that_the_server_has_lowered_is_asked_for_again(settings, 
         address = server.grpc_address
         client = AsyncClient(address)
         assert len((await client.decode("toy", latents, format="uint8")).images) == 50
-    monkeypatch.setattr("serving.client.operations._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("serving.client.splitting._REMEMBERED_S", 0.0)
     async with running(settings.model_copy(update={"address": address, "max_rows": 7})):
         assert len((await client.decode("toy", latents, format="uint8")).images) == 50
     await client.close()

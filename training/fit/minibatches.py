@@ -4,7 +4,7 @@ No generator lives longer than a step, so a resumed run needs no generator state
 uninterrupted one, and no step can disturb another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -76,8 +76,18 @@ class Batch(NamedTuple):
     """[B, C, H, W] in [0, 1]"""
     noise: Tensor
     """As ``VAE.noise_shape`` says."""
-    hidden: Tensor | None = None
-    """Of a table: the same rows with cells hidden."""
+
+
+class MaskedBatch(NamedTuple):
+    """The same with a second look at the rows of a table."""
+
+    image: Tensor
+    noise: Tensor
+    hidden: Tensor
+    """The rows with cells hidden."""
+
+
+AnyBatch = Batch | MaskedBatch
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ class Batches:
     hides: bool = False
     """Of a table: whether a second look at the rows lacks cells, see ``table.hidden_cells``."""
 
-    def at(self, step: int) -> list[Batch]:
+    def at(self, step: int) -> Sequence[AnyBatch]:
         """The micro-batches of this process, equal in size.
 
         The numbers are drawn for the whole step, which costs little, and looked at in part.
@@ -140,9 +150,11 @@ class Batches:
         if self.batch_axis and step < self.single_steps:
             noise = noise[:1]
         micro = size // self.accumulate
-        looks = self._second_look(image, step, mine).split(micro) if self.hides else [None] * self.accumulate
-        cuts = zip(image.split(micro), noise.split(micro, dim=self.batch_axis), looks, strict=True)
-        return [Batch(*cut) for cut in cuts]
+        cuts = [image.split(micro), noise.split(micro, dim=self.batch_axis)]
+        if not self.hides:
+            return [Batch(*cut) for cut in zip(*cuts, strict=True)]
+        cuts.append(self._second_look(image, step, mine).split(micro))
+        return [MaskedBatch(*cut) for cut in zip(*cuts, strict=True)]
 
     def _second_look(self, image: Tensor, step: int, mine: slice) -> Tensor:
         drawn = generator(self.seed, Stream.HIDDEN, step, self.device)

@@ -11,7 +11,7 @@ from training.config import FitConfig
 from training.data import Split, to_unit
 from training.fit.distributed import ALONE, World
 from training.fit.losses import Bound, Objective, Scalar, objective
-from training.fit.minibatches import Batch, Stream, generator, seeded_dropout
+from training.fit.minibatches import AnyBatch, MaskedBatch, Stream, generator, seeded_dropout
 from training.fit.running_means import StepTerms
 from training.fit.state import State
 from training.modalities.table.hidden_cells import distance
@@ -24,7 +24,7 @@ VALIDATION_BATCH = 500
 
 def train_step(
     state: State,
-    batches: Sequence[Batch],
+    batches: Sequence[AnyBatch],
     config: FitConfig,
     *,
     beta: float,
@@ -51,7 +51,7 @@ def train_step(
 
 def descend(
     state: State,
-    batches: Sequence[Batch],
+    batches: Sequence[AnyBatch],
     config: FitConfig,
     *,
     beta: Scalar,
@@ -82,14 +82,14 @@ def randomness(config: FitConfig, step: int, device: torch.device) -> AbstractCo
 
 
 def _backward(
-    model: VAE, batch: Batch, config: FitConfig, beta: Scalar, parts: int, bound: Objective
+    model: VAE, batch: AnyBatch, config: FitConfig, beta: Scalar, parts: int, bound: Objective
 ) -> Tensor:
     """Add the gradient of one of ``parts`` micro-batches; its share of loss, distortion and rate [3]."""
     bfloat16 = config.precision == "bfloat16"
     with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bfloat16):
         terms = bound(model, batch.image, batch.noise, beta=beta, free_bits=config.free_bits)
         loss = terms.loss
-        if batch.hidden is not None:  # beside the bound, and no part of what is reported
+        if isinstance(batch, MaskedBatch):  # beside the bound, and no part of what is reported
             loss = loss + config.following * distance(model, batch.image, batch.hidden)
     (loss / parts).backward()
     return torch.stack(terms).detach() / parts

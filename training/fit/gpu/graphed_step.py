@@ -16,7 +16,7 @@ from torch import Tensor
 from training.config import FitConfig
 from training.fit.distributed import ALONE, World
 from training.fit.losses import Bound, Objective, Scalar, objective
-from training.fit.minibatches import Batch
+from training.fit.minibatches import AnyBatch
 from training.fit.running_means import StepTerms
 from training.fit.state import State
 from training.fit.step import descend, randomness
@@ -66,7 +66,7 @@ class GraphedStep:
         self._state, self._config, self._bound = state, config, bound
         self._device = next(state.model.parameters()).device
         self._beta, self._rate, self._share = (torch.zeros((), device=self._device) for _ in range(3))
-        self._batch: Batch | None = None
+        self._batch: AnyBatch | None = None
         self._terms: StepTerms | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._stream = torch.cuda.Stream(self._device)
@@ -74,7 +74,7 @@ class GraphedStep:
         for group in self._groups():
             group["lr"] = self._rate
 
-    def __call__(self, batch: Batch, *, beta: float, learning_rate: float) -> StepTerms:
+    def __call__(self, batch: AnyBatch, *, beta: float, learning_rate: float) -> StepTerms:
         """One step; what it returns holds until the next."""
         state = self._state
         self._take(batch)
@@ -90,14 +90,12 @@ class GraphedStep:
         state.step += 1
         return terms
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: AnyBatch) -> None:
         if self._batch is None or self._batch.noise.shape != batch.noise.shape:  # more samples from now on
-            hidden = None if batch.hidden is None else torch.empty_like(batch.hidden)
-            self._batch = Batch(torch.empty_like(batch.image), torch.empty_like(batch.noise), hidden)
+            self._batch = type(batch)(*(torch.empty_like(part) for part in batch))
             self._graph, self._warm = None, 0
         for place, part in zip(self._batch, batch, strict=True):
-            if place is not None and part is not None:
-                place.copy_(part)
+            place.copy_(part)
 
     def _beside(self) -> StepTerms:
         """On the stream that will be recorded, not the default one."""
