@@ -210,3 +210,14 @@ def test_options_of_tables_are_refused_for_images(tmp_path, capsys):
     """The other way round as well."""
     assert main(["fit", "--label", "digit", "--run", str(tmp_path / "run")]) == 2
     assert "--label: not for images" in capsys.readouterr().err
+
+
+def test_types_that_change_are_told_of(people, tmp_path, capsys):
+    """The same file read by another ``--schema`` is not what the run was trained on."""
+    told, run = tmp_path / "schema.json", tmp_path / "run"
+    told.write_text('{"columns": {"age": {"type": "category"}}}')
+    flags = ["--data", str(people), "--schema", str(told), "--run", str(run), "--steps", "2"]
+    assert main(["fit", *flags, *BRIEF[:4], *FLOW[:4], "--no-tensorboard"]) == 0
+    told.write_text("{}")
+    assert main(["evaluate", "--run", str(run), "--k", "1"]) == 2
+    assert "is read in another way" in capsys.readouterr().err

@@ -210,4 +210,9 @@ def load_same(described: RunDescription) -> Dataset:
             f"--data {described.config.data}: has changed since the run began: "
             f"want sha256 {wanted}…, came {came}…"
         )
+    if dataset.spec != described.dataset.spec:  # a table's types may come from another file
+        raise TrainingError(
+            f"--data {described.config.data}: is read in another way than when the run began; "
+            "want the --schema file as it was"
+        )
     return dataset

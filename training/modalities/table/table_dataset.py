@@ -44,7 +44,7 @@ def split_table(table: TableData, config: FitConfig) -> Dataset:
 
 
 def as_split(schema: Schema, cells: Cells) -> Split:
-    """Rows for the networks, with their label where the schema has one and every row says it."""
+    """Rows for the networks, with their label where the schema has one."""
     return Split(torch.from_numpy(to_features(schema, cells)), _labels(schema, cells), cells)
 
 
