@@ -1,6 +1,7 @@
 """From a CSV file to a served model of it: what comes over the wire is what the trainer has."""
 
 import csv
+import gzip
 import json
 import shutil
 from datetime import date
@@ -221,3 +222,11 @@ def test_types_that_change_are_told_of(people, tmp_path, capsys):
     told.write_text("{}")
     assert main(["evaluate", "--run", str(run), "--k", "1"]) == 2
     assert "is read in another way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["people.csv.gz", "people.CSV", "people.txt"])
+def test_what_the_reader_takes_is_taken_for_a_table(people, tmp_path, name):
+    """Packed or not, in capitals or not: the command line and the reader go by one list of names."""
+    content = people.read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert len(load(FitConfig.parse({"data": str(tmp_path / name)})).train) == 320

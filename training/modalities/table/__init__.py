@@ -1,7 +1,8 @@
 """Tables: numbers, kinds, times and what is missing of them, in rows."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from training.modalities.table.table_names import is_table_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from training.data import Dataset
     from training.modalities.data_form import DataForm
     from training.models import VAE
-
-SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather"})
 
 
 class Table:
@@ -28,7 +27,7 @@ class Table:
     )
 
     def takes(self, data: str) -> bool:
-        return Path(data).suffix.lower() in SUFFIXES
+        return is_table_name(data)
 
     def load(self, config: "FitConfig", *, labelled: bool = True) -> "Dataset":
         from training.modalities.table.table_dataset import load

@@ -15,12 +15,9 @@ from serving.bundle import quoted
 from serving.bundle.tables import MOST_COLUMNS
 from training.modalities.table.reading.sources.csv_reading import read_csv, unpacked
 from training.modalities.table.reading.sources.raw_columns import RawColumn, from_arrow, from_objects
+from training.modalities.table.table_names import ARROW, PARQUET, TEXT, kind_of_name
 from training.training_error import TrainingError
 
-TEXT: Final = {".csv": None, ".txt": None, ".tsv": "\t", ".tab": "\t"}
-PARQUET: Final = (".parquet", ".pq")
-ARROW: Final = (".arrow", ".feather", ".ipc")
-PACKED: Final = (".gz", ".bz2", ".xz")
 WANTED: Final = "a .csv, .tsv, .parquet, .arrow or .feather file"
 _LONGEST_NAME: Final = 128
 
@@ -42,16 +39,6 @@ class Frame:
     """What was done to read it, where that is not plain."""
 
 
-def is_table_name(path: str | os.PathLike[str]) -> bool:
-    """Whether a file of this name is read as a table."""
-    return _kind(Path(path)) in (*TEXT, *PARQUET, *ARROW)
-
-
-def _kind(path: Path) -> str:
-    suffix = path.suffix.lower()
-    return Path(path.stem).suffix.lower() if suffix in PACKED else suffix
-
-
 def read_frame(source: str | os.PathLike[str] | Any) -> Frame:
     """That of a path, or of a frame of pandas or polars, or of an Arrow table.
 
@@ -61,7 +48,7 @@ def read_frame(source: str | os.PathLike[str] | Any) -> Frame:
     if not isinstance(source, str | os.PathLike):
         return _from_python(source)
     path = Path(source)
-    kind = _kind(path)
+    kind = kind_of_name(path)
     if kind not in (*TEXT, *PARQUET, *ARROW):
         raise TrainingError(f"--data {path}: want {WANTED}; came {path.suffix or 'a name without an ending'}")
     try:
