@@ -114,8 +114,8 @@ def tvae(
     for column in schema.modelled:
         if column.type == "numeric" and column.integer:  # it gives them as numbers near whole ones
             made[column.name] = made[column.name].round().astype(int)
-    there = made.where(made != MISSING, None)
-    return cells_of_columns(schema, {name: there[name].tolist() for name in there}), wall, cpu
+    told = {name: [None if value == MISSING else value for value in made[name].tolist()] for name in made}
+    return cells_of_columns(schema, told), wall, cpu
 
 
 def main() -> int:
