@@ -26,7 +26,7 @@ from training.runs import load_run
 ROWS_AT_ONCE = 512
 SCORE_DRAWS = 16
 """Of the posterior of each row that is scored."""
-CANDIDATES = 64
+CANDIDATES = 128
 """Of the posterior of each row that is filled, as the server takes them."""
 
 Doubles = NDArray[np.float64]

@@ -280,7 +280,7 @@ BESIDE_OTHERS = {
 ELSEWHERE = {
     "preset", "epochs",  # test_config: resolved into the others
     "data", "data_dir", "cache_dir", "image_size", "channels", "in_memory", "strict",  # test_data
-    "label", "table_schema", "following",  # test_table_training
+    "label", "table_schema", "following", "input_noise",  # test_table_training
     "accumulate",  # test_distributed
     "binarisation", "device", "execution", "threads", "log_every", "checkpoint_every", "tensorboard",
 }  # fmt: skip

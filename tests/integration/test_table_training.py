@@ -18,7 +18,8 @@ from serving.latent.noise import standard_normal, uniform
 from tests.support.process import serving
 from training.__main__ import main
 from training.config import FitConfig
-from training.modalities import load, resolve
+from training.data import to_unit
+from training.modalities import build_model, load, resolve
 from training.runs import Run, load_run
 
 BRIEF = [
@@ -230,3 +231,32 @@ def test_what_the_reader_takes_is_taken_for_a_table(people, tmp_path, name):
     content = people.read_bytes()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     assert len(load(FitConfig.parse({"data": str(tmp_path / name)})).train) == 320
+
+
+def test_the_encoder_sees_noise_while_it_learns_and_none_after(people):
+    """Noise on the scores of observed numbers, drawn anew each time; what it takes to be known stays known."""
+    config = FitConfig.parse({"data": str(people), "input_noise": 0.5})
+    dataset = load(config)
+    model = build_model(resolve(config, dataset), dataset.spec)
+    features = to_unit(dataset.train.images[:32])
+    nothing = torch.zeros_like(features)
+    encoder = model.encoder.train()
+    assert not torch.equal(encoder(features)[0], encoder(features)[0])
+    assert torch.equal(encoder(nothing)[0], encoder(nothing)[0])
+    encoder.eval()
+    assert torch.equal(encoder(features)[0], encoder(features)[0])
+
+
+def test_noise_wants_the_batch_in_one_part(people, tmp_path, capsys):
+    """As dropout does: parts that draw for themselves would not add up to the whole batch."""
+    flags = ["--data", str(people), "--run", str(tmp_path / "run"), *BRIEF, "--accumulate", "2"]
+    assert main(["fit", *flags, "--input-noise", "0.5"]) == 2
+    assert "--input-noise 0.5: draws for the whole batch" in capsys.readouterr().err
+    config = FitConfig.parse({"data": str(people), "accumulate": 2})
+    assert resolve(config, load(config)).input_noise == 0
+
+
+def test_noise_is_refused_for_images(tmp_path, capsys):
+    """Their noise would be another thing: pixels have a range."""
+    assert main(["fit", "--input-noise", "0.5", "--run", str(tmp_path / "run")]) == 2
+    assert "--input-noise: not for images" in capsys.readouterr().err

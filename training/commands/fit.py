@@ -188,11 +188,12 @@ def _check_parts(config: FitConfig, world: "World") -> None:
             f"--free-bits {config.free_bits}: averages its rates over the whole batch, want it in one part; "
             f"came {came}"
         )
-    if config.dropout and parts > 1:
-        raise TrainingError(
-            f"--dropout {config.dropout}: draws for the whole batch, want it in one part, or --dropout 0; "
-            f"came {came}"
-        )
+    for name in ("dropout", "input_noise"):
+        if (value := getattr(config, name)) and parts > 1:
+            raise TrainingError(
+                f"{flag(name)} {value}: draws for the whole batch, want it in one part, or {flag(name)} 0; "
+                f"came {came}"
+            )
 
 
 def _print_plan(state: "State", dataset: "Dataset", config: FitConfig, folder: "Run", world: "World") -> None:

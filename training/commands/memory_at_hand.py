@@ -61,7 +61,7 @@ def fitted(config: FitConfig, spec: Spec, *, processes: int, is_open: bool) -> F
     parts = [n for n in range(1, share + 1) if share % n == 0 and need.of_step(share // n) <= room]
     step = need.of_step(share // config.accumulate or 1)
     wanted = f"a step takes {_gib(step)} of the {_gib(free)} that are free"
-    if is_open and parts and not config.free_bits and not config.dropout:
+    if is_open and parts and not config.free_bits and not config.draws_inside:
         log.warning("%s: it is computed in %d parts, as --accumulate says", wanted, parts[0])
         return FitConfig.parse(config.model_dump() | {"accumulate": parts[0]})
     log.warning("%s; a smaller --batch-size or a higher --accumulate makes it less", wanted)

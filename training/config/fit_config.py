@@ -155,6 +155,13 @@ class TrainingOptions(Options):
         description="strength of small deformations of the training images, others each time they are "
         "shown, until the last fifth of the steps; 1 turns them by about 4 degrees",
     )
+    input_noise: float = Field(
+        0.0,
+        ge=0,
+        le=LARGEST_NUMBER,
+        description="of a table: standard deviation of the noise on the scores of numbers that the encoder "
+        "sees while it learns, in those of the column; rows are still to be explained as they are",
+    )
     following: float = Field(
         0.0,
         ge=0,
@@ -219,6 +226,11 @@ class FitConfig(TrainingOptions, ModelOptions, DataOptions):
     def single_steps(self) -> int:
         """The first so many steps take one sample of each posterior; of a resolved config."""
         return round(self.importance_from * self.total_steps)
+
+    @property
+    def draws_inside(self) -> bool:
+        """Whether the networks draw something of their own, for a batch as a whole."""
+        return self.dropout > 0 or self.input_noise > 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -30,7 +30,7 @@ class Stream(IntEnum):
     ORDER = 1
     STEP = 2
     VALIDATION = 3
-    DROPOUT = 4
+    NETWORKS = 4
     DEFORMATION = 5
     HIDDEN = 6
 
@@ -44,9 +44,9 @@ def generator(
 
 
 @contextmanager
-def seeded_dropout(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Dropout knows only torch's global generator; within, that is a function of (seed, step) as well."""
-    mixed = generator(seed, Stream.DROPOUT, step).initial_seed()
+def seeded_networks(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """What networks draw comes from torch's global generator; within, that is a function of (seed, step) too."""
+    mixed = generator(seed, Stream.NETWORKS, step).initial_seed()
     if device.type == "cuda":  # nothing else draws from it, and setting its state back would wait for it
         torch.cuda.manual_seed(mixed)
         yield

@@ -11,7 +11,7 @@ from training.config import FitConfig
 from training.data import Split, to_unit
 from training.fit.distributed import ALONE, World
 from training.fit.losses import Bound, Objective, Scalar, objective
-from training.fit.minibatches import AnyBatch, MaskedBatch, Stream, generator, seeded_dropout
+from training.fit.minibatches import AnyBatch, MaskedBatch, Stream, generator, seeded_networks
 from training.fit.running_means import StepTerms
 from training.fit.state import State
 from training.modalities.table.hidden_cells import distance
@@ -78,7 +78,7 @@ def descend(
 
 def randomness(config: FitConfig, step: int, device: torch.device) -> AbstractContextManager[None]:
     """For what the networks draw themselves."""
-    return seeded_dropout(config.seed, step, device) if config.dropout else nullcontext()
+    return seeded_networks(config.seed, step, device) if config.draws_inside else nullcontext()
 
 
 def _backward(

@@ -35,7 +35,9 @@ def fitting(values: dict[str, Any], explicit: dict[str, Any], processes: int) ->
     model = explicit.get("model", "vae" if "model" in left_out else values.get("model", "vae"))
     if model != "iwae":
         left_out.add("importance_from")
-    if explicit.get("network") == "mlp" or explicit.get("accumulate", 1) > 1 or processes > 1:
+    if explicit.get("accumulate", 1) > 1 or processes > 1:
+        left_out |= {"dropout", "input_noise"}
+    if explicit.get("network") == "mlp":
         left_out.add("dropout")
     return {name: value for name, value in values.items() if name not in left_out}
 

@@ -16,7 +16,7 @@ class Image:
 
     name = "image"
     unit = "images"
-    refuses = frozenset({"label", "table_schema", "following"})
+    refuses = frozenset({"label", "table_schema", "following", "input_noise"})
 
     def takes(self, data: str) -> bool:
         return True

@@ -15,7 +15,7 @@ def build_model(config: FitConfig, schema: Schema) -> VAE:
     latent_shape = as_shape(config.latent)
     sizes = (latent_shape[0], config.width, config.depth)
     return VAE(
-        Encoder(schema, *sizes, dropout=config.dropout),
+        Encoder(schema, *sizes, dropout=config.dropout, input_noise=config.input_noise),
         Decoder(schema, *sizes, dropout=config.dropout),
         ColumnLikelihood(schema),
         prior_of(config, latent_shape),

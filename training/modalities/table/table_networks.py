@@ -44,15 +44,25 @@ class Encoder(nn.Module):
     """Features [B, 3C] -> mean, log-variance [B, Z].
 
     Each cell is a vector of its own for its category, bin or tail, for missing and for unknown; to their sum
-    comes what is linear in the scores and the states.
+    comes what is linear in the scores and the states. While it learns, the scores come with noise (a denoising
+    autoencoder, Im et al. 2017, arXiv:1511.06406), so that few rows are not learned by heart.
     """
 
     first: Tensor
     missing: Tensor
 
-    def __init__(self, schema: Schema, latent: int, width: int, depth: int, *, dropout: float) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        latent: int,
+        width: int,
+        depth: int,
+        *,
+        dropout: float = 0.0,
+        input_noise: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.columns = len(schema.modelled)
+        self.columns, self.input_noise = len(schema.modelled), input_noise
         sizes = np.array([codes_of(column) for column in schema.modelled]) + 2
         self.register_buffer("first", torch.tensor(np.cumsum(sizes) - sizes), persistent=False)
         self.register_buffer("missing", torch.tensor(np.cumsum(sizes) - 2), persistent=False)
@@ -69,6 +79,8 @@ class Encoder(nn.Module):
         codes, scores, states = features.split(self.columns, dim=-1)
         known = torch.where(states > 0.5, self.first + codes.long(), self.missing)
         index = torch.where(states.abs() < 0.5, self.missing + 1, known)
+        if self.training and self.input_noise:
+            scores = scores + self.input_noise * torch.randn_like(scores)
         # Without bound an odd number would drown all else; its distance still counts in the likelihood.
         bounded = scores.clamp(-LARGEST_INPUT, LARGEST_INPUT) * (states > 0.5)
         hidden = self.cell(index).sum(dim=1) + self.linear(torch.cat([bounded, states], dim=-1))

@@ -28,6 +28,7 @@ PRESETS = {
         # A few hundred rows are learned by heart soon: the weights kept are those of the best look.
         COMMON
         | {"latent": 16, "couplings": 4, "coupling_width": 64, "batch_size": 256}
+        | {"learning_rate": 0.006, "input_noise": 0.3}
         | {"steps": 400, "ema": 0.99, "checkpoint_every": 50, "log_every": 25},
     ),
     "table": Preset(
