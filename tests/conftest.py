@@ -19,6 +19,9 @@ from tests.support.both_clients import calls, no_pauses  # noqa: F401  # fixture
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Networks of tests are too small to be shared among threads, which wait for each other. Before torch is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")

@@ -25,7 +25,7 @@ from training.modalities.table.evaluation.taken import at_most
 
 HIDDEN = 0.3
 DRAWS = 200
-"""The mean of so many is the best guess to a fraction of a percent; of 50, their own spread adds a hundredth."""
+"""The mean of 50 has a fiftieth of their variance as an error of its own, a hundredth of the RMSE."""
 TEST_ROWS = 2000
 PEER_ROWS = 5000
 """Training rows of the IterativeImputer, whose time grows with them and with the columns' square."""

@@ -42,15 +42,6 @@ PICTURES = {
 HOSTILE = '<img src=x onerror=alert(1)>"&$\\frac'
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These networks are too small to be shared among threads, and threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def fit(run: Path, *arguments: str) -> Path:
     assert main(["fit", "--run", str(run), *TINY, *arguments]) == 0
     return run

@@ -45,7 +45,7 @@ def generator(
 
 @contextmanager
 def seeded_networks(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """What networks draw comes from torch's global generator; within, that is a function of (seed, step) too."""
+    """Networks draw from torch's global generator; within, that is a function of (seed, step) as well."""
     mixed = generator(seed, Stream.NETWORKS, step).initial_seed()
     if device.type == "cuda":  # nothing else draws from it, and setting its state back would wait for it
         torch.cuda.manual_seed(mixed)

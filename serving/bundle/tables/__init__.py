@@ -28,7 +28,7 @@ from serving.bundle.tables.normal_scores import LARGEST_SCORE
 from serving.bundle.tables.numeric_columns import TAIL_RATE, Histogram
 from serving.bundle.tables.table_features import to_features
 from serving.bundle.tables.table_schema import MOST_PARAMETERS, SCHEMA, Schema
-from serving.bundle.tables.value_text import MISSING_TEXTS, text_of
+from serving.bundle.tables.written.value_text import MISSING_TEXTS, text_of
 
 __all__ = [
     "LARGEST_LOG_SIGMA",

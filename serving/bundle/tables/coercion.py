@@ -27,8 +27,10 @@ from serving.bundle.tables.column_kinds import (
     TimestampColumn,
 )
 from serving.bundle.tables.table_schema import Schema
-from serving.bundle.tables.timestamps import Seconds, seconds_of, to_seconds
-from serving.bundle.tables.value_text import MISSING_TEXTS, text_of
+from serving.bundle.tables.written.timestamps import Seconds, seconds_of
+from serving.bundle.tables.written.value_text import MISSING_TEXTS, text_of
+from serving.bundle.tables.written.written_numbers import number_of
+from serving.bundle.tables.written.written_times import moment_of
 from serving.errors import quoted
 
 Unknown = Literal["refuse", "rest"]
@@ -213,8 +215,7 @@ def _number(column: NumericColumn, row: int, value: object, unknown: Unknown) ->
     wanted = "a whole number" if column.integer else "a number"
     if isinstance(value, str):
         try:
-            if "_" not in value:  # Python's own notation, not a table's
-                return float(value)
+            return number_of(value, column.notation)
         except ValueError:
             pass
     elif isinstance(value, int | float) and not isinstance(value, bool | Seconds):
@@ -258,11 +259,11 @@ def _timestamp(column: TimestampColumn, row: int, value: object, unknown: Unknow
     example = "2026-11-27" if column.resolution == 86400 else "2026-11-27T09:30:00"
     if isinstance(value, Seconds):
         return float(value)
-    wanted = f"an ISO 8601 date or time such as {example}"
+    wanted = " or ".join([f"an ISO 8601 date or time such as {example}", *column.written])
     if not isinstance(value, str | date):
         raise CellError(column.name, row, wanted, _came(value))
     try:
-        seconds, zoned = to_seconds(value)
+        seconds, zoned = moment_of(value, column.written)
     except (ValueError, OverflowError):
         raise CellError(column.name, row, wanted, _came(value)) from None
     if zoned != (column.zone == "utc"):

@@ -16,6 +16,8 @@ from serving.bundle.manifest import Label
 from serving.bundle.tables.gaussian_columns import Gaussian
 from serving.bundle.tables.normal_scores import LARGEST_SCORE
 from serving.bundle.tables.numeric_columns import Histogram
+from serving.bundle.tables.written.written_numbers import Notation
+from serving.bundle.tables.written.written_times import Form
 
 MOST_COLUMNS: Final = 10_000
 MOST_CATEGORIES: Final = 10_000
@@ -154,6 +156,8 @@ class NumericColumn(_Number):
     integer: bool
     decimals: Annotated[int, Field(ge=0, le=15)] | None
     """Most digits after the point in the data; null if they have more than a double can tell."""
+    notation: Notation = Notation()
+    """Of numbers that are given as text; records have numbers."""
 
     @property
     def lattice(self) -> float | None:
@@ -186,6 +190,8 @@ class TimestampColumn(_Number):
     """In seconds: 86400 where the data are dates, 60, 1, 0.001 or 1e-06."""
     zone: Literal["utc", "local"]
     """local: written without a zone, and counted as if it were UTC."""
+    written: Annotated[tuple[Form, ...], Field(max_length=16)] = ()
+    """Forms that the data have beside ISO 8601, in which times may be given; records have ISO 8601."""
 
     @property
     def lattice(self) -> float | None:

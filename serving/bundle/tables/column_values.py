@@ -10,7 +10,7 @@ from serving.bundle.tables.apart.derived_cells import looked_up
 from serving.bundle.tables.cells import OBSERVED, Cells, Doubles
 from serving.bundle.tables.column_kinds import BooleanColumn, CategoryColumn, Modelled, NumericColumn
 from serving.bundle.tables.table_schema import Schema
-from serving.bundle.tables.timestamps import to_texts
+from serving.bundle.tables.written.timestamps import to_texts
 
 _NAMESPACE: Final = uuid.UUID("6f3c4d0e-6a3b-5a53-9d0e-2f1f0b7a7c11")
 

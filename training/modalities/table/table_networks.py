@@ -44,8 +44,8 @@ class Encoder(nn.Module):
     """Features [B, 3C] -> mean, log-variance [B, Z].
 
     Each cell is a vector of its own for its category, bin or tail, for missing and for unknown; to their sum
-    comes what is linear in the scores and the states. While it learns, the scores come with noise (a denoising
-    autoencoder, Im et al. 2017, arXiv:1511.06406), so that few rows are not learned by heart.
+    comes what is linear in the scores and the states. While it learns, the scores come with noise, so that
+    few rows are not learned by heart (a denoising autoencoder, Im et al. 2017, arXiv:1511.06406).
     """
 
     first: Tensor

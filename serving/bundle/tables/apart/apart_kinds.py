@@ -13,7 +13,8 @@ from serving.bundle.tables.column_kinds import (
     Whole,
     _Column,
 )
-from serving.bundle.tables.timestamps import to_seconds
+from serving.bundle.tables.written.written_numbers import Notation
+from serving.bundle.tables.written.written_times import Form, to_seconds
 
 Scalar = bool | Whole | Raw | Annotated[str, Field(max_length=4096)] | None
 """A value as users see it."""
@@ -54,6 +55,10 @@ class DerivedColumn(_Column):
     """Where the source is missing."""
     words: tuple[Label, Label] = ("false", "true")
     """How the data write false and true."""
+    notation: Notation = Notation()
+    """Of numbers."""
+    written: tuple[Form, ...] = ()
+    """Of times, as of those of a timestamp column."""
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:

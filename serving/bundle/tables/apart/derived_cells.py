@@ -16,8 +16,10 @@ from serving.bundle.tables.apart.apart_kinds import DerivedColumn
 from serving.bundle.tables.cells import MISSING, OBSERVED, UNKNOWN, CellError, Cells
 from serving.bundle.tables.column_kinds import BooleanColumn, CategoryColumn
 from serving.bundle.tables.table_schema import Schema
-from serving.bundle.tables.timestamps import Seconds, to_seconds
-from serving.bundle.tables.value_text import MISSING_TEXTS, text_of
+from serving.bundle.tables.written.timestamps import Seconds
+from serving.bundle.tables.written.value_text import MISSING_TEXTS, text_of
+from serving.bundle.tables.written.written_numbers import number_of
+from serving.bundle.tables.written.written_times import moment_of
 from serving.errors import quoted
 
 Codes = NDArray[np.intp]
@@ -165,12 +167,14 @@ def _key(column: DerivedColumn, value: object) -> Hashable:
     if column.kind == "timestamp":
         if not isinstance(value, str | date | Seconds):
             raise ValueError
-        return round(value if isinstance(value, Seconds) else to_seconds(value)[0], 6)
+        return round(value if isinstance(value, Seconds) else moment_of(value, column.written)[0], 6)
     if isinstance(value, Seconds):
         raise ValueError
     if column.kind == "boolean":
         return _truth(column, value)
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
+    if isinstance(value, str):
+        return number_of(value, column.notation)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
     return float(value)
 

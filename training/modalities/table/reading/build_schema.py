@@ -21,7 +21,7 @@ from serving.bundle.tables import (
     Schema,
     TimestampColumn,
 )
-from serving.bundle.tables.value_text import LONGEST
+from serving.bundle.tables.written.value_text import LONGEST
 from training.modalities.table.reading.column_orders import orders_in
 from training.modalities.table.reading.numeric_scale import scale_and_bins
 from training.modalities.table.reading.parsed_columns import Parsed, Unfit, as_kinds
@@ -107,12 +107,12 @@ def _column(column: Parsed, told: ColumnOverride, kinds: int, bins: int) -> Mode
     if column.type == "timestamp":
         return TimestampColumn(
             name=column.name, nullable=nullable, bounds=bounds, scale=scale, bins=binned,
-            resolution=column.resolution, zone="utc" if column.zoned else "local",
+            resolution=column.resolution, zone="utc" if column.zoned else "local", written=column.written,
         )  # fmt: skip
     decimals = column.decimals if told.decimals is None or column.integer else told.decimals
     return NumericColumn(
         name=column.name, nullable=nullable, bounds=bounds, scale=scale, bins=binned,
-        integer=column.integer, decimals=decimals,
+        integer=column.integer, decimals=decimals, notation=column.notation,
     )  # fmt: skip
 
 

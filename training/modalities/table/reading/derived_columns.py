@@ -23,13 +23,16 @@ from serving.bundle.tables import (
     DerivedColumn,
     Lookup,
     Modelled,
+    NumericColumn,
     Schema,
+    TimestampColumn,
     Told,
     column_values,
     settle,
 )
 from serving.bundle.tables.apart.apart_kinds import Scalar
-from serving.bundle.tables.timestamps import Seconds
+from serving.bundle.tables.written.timestamps import Seconds
+from training.modalities.table.reading.number_texts import PLAIN
 from training.modalities.table.reading.parsed_columns import (
     Parsed,
     Unfit,
@@ -167,6 +170,8 @@ def _derived(schema: Schema, cells: Cells, source: _Source, column: Modelled) ->
         values=tuple(of_group[group] for group in source.categories),
         missing=None if source.missing is None else of_group[source.missing],
         words=column.words if isinstance(column, BooleanColumn) else ("false", "true"),
+        notation=column.notation if isinstance(column, NumericColumn) else PLAIN,
+        written=column.written if isinstance(column, TimestampColumn) else (),
     )
 
 

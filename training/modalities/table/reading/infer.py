@@ -8,7 +8,8 @@ import numpy as np
 
 from serving.bundle.tables import ConstantColumn, IdentifierColumn
 from serving.bundle.tables.column_kinds import FIRST_SECOND, LARGEST_INTEGER, LAST_SECOND
-from training.modalities.table.reading.number_texts import Notation, are_codes, notation_of
+from serving.bundle.tables.written.written_numbers import Notation
+from training.modalities.table.reading.number_texts import are_codes, notation_of
 from training.modalities.table.reading.parsed_columns import (
     Parsed,
     Unfit,

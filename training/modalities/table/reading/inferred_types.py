@@ -19,7 +19,7 @@ from serving.bundle.tables import (
     TimestampColumn,
     column_values,
 )
-from serving.bundle.tables.timestamps import to_texts
+from serving.bundle.tables.written.timestamps import to_texts
 from training.modalities.table.reading.table_data import TableData
 
 _MOST_LINES = 60

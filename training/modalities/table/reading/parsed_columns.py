@@ -9,7 +9,9 @@ import numpy as np
 from serving.bundle import quoted
 from serving.bundle.tables import ConstantColumn, IdentifierColumn
 from serving.bundle.tables.column_kinds import LARGEST, LARGEST_INTEGER
-from training.modalities.table.reading.number_texts import notation_of
+from serving.bundle.tables.written.written_numbers import Notation
+from serving.bundle.tables.written.written_times import ISO
+from training.modalities.table.reading.number_texts import PLAIN, WORDS, decimals_of, notation_of
 from training.modalities.table.reading.sources.raw_columns import Codes, Doubles, RawColumn, Told
 from training.modalities.table.reading.time_texts import AmbiguousDates, times_of
 
@@ -32,6 +34,10 @@ class Parsed:
     zoned: bool = False
     resolution: float = 1.0
     """Of times, in seconds."""
+    notation: Notation = PLAIN
+    """Of numbers that are texts."""
+    written: tuple[str, ...] = ()
+    """Forms of times beside ISO 8601."""
     apart: ConstantColumn | IdentifierColumn | None = None
     """What is known of a column that is not modelled."""
     words: str = ""
@@ -54,7 +60,7 @@ def first_row(codes: Codes, bad: Sequence[int]) -> int:
 
 def as_numbers(column: RawColumn, *, decimal_comma: bool) -> Parsed:
     """Raises Unfit for the first cell that is no finite number."""
-    words, decimals = "", None
+    notation, decimals = PLAIN, None
     if column.kind == "text":
         notation, _ = notation_of(column.texts, decimal_comma=decimal_comma)
         numbers, bad = [], []
@@ -68,7 +74,7 @@ def as_numbers(column: RawColumn, *, decimal_comma: bool) -> Parsed:
             row = first_row(column.codes, bad)
             raise Unfit(column, row, "a number", quoted(column.texts[column.codes[row]]))
         values = np.array([*numbers, 0.0])[column.codes]
-        words, decimals = notation.words, notation.decimals(column.texts)
+        decimals = decimals_of(notation, column.texts)
     elif column.kind in ("number", "boolean"):
         values = column.values
         decimals = _decimals(values)
@@ -81,7 +87,7 @@ def as_numbers(column: RawColumn, *, decimal_comma: bool) -> Parsed:
     integer = bool((values == np.round(values)).all()) and np.abs(values).max(initial=0) <= LARGEST_INTEGER
     return Parsed(
         column.name, "numeric", column.told, values, integer=integer,
-        decimals=0 if integer else decimals, words=words,
+        decimals=0 if integer else decimals, notation=notation, words=WORDS[notation],
     )  # fmt: skip
 
 
@@ -116,9 +122,10 @@ def as_times(column: RawColumn, form: str | None) -> Parsed:
             column, row, "a time with a zone, as others have it", quoted(column.texts[column.codes[row]])
         )
     values = np.array([*times.seconds, 0.0], np.float64)[column.codes]
-    plain = times.forms[:1] == ("2026-11-27",) and len(times.forms) == 1
-    words = "" if plain or form else f"written as {', '.join(times.forms)}; records have 2026-11-27"
-    return Parsed(column.name, "timestamp", column.told, values, zoned=any(times.zoned), words=words)
+    others = tuple(name for name in times.forms if name != ISO)
+    words = f"written as {', '.join(times.forms)}; records have {ISO}" if others and not form else ""
+    zoned = any(times.zoned)
+    return Parsed(column.name, "timestamp", column.told, values, zoned=zoned, written=others, words=words)
 
 
 def as_booleans(column: RawColumn, words: tuple[str, str] | None) -> Parsed:

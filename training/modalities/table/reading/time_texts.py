@@ -1,29 +1,14 @@
-"""Dates and times as text: ISO 8601 and what else is common, told apart by all of a column's values."""
+"""In which forms the dates and times of a column are written: told by all of its values."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final
 
 import numpy as np
 
 from serving.bundle.tables.column_kinds import RESOLUTIONS
-from serving.bundle.tables.timestamps import to_seconds
+from serving.bundle.tables.written.written_times import DAY_FIRST, FORMS, MONTH_FIRST, written_seconds
 from training.modalities.table.reading.sources.raw_columns import Doubles
-
-_CLOCK: Final = r"(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*(?P<half>[AaPp][Mm])?"
-_TIME: Final = rf"(?:[T ]\s*{_CLOCK}\s*(?P<zone>Z|[+-]\d{{2}}:?\d{{2}})?)?"
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_FORMS: Final = {
-    "2026-11-27": re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})" + _TIME),
-    "2026/11/27": re.compile(r"(?P<y>\d{4})[/.](?P<m>\d{1,2})[/.](?P<d>\d{1,2})" + _TIME),
-    "27.11.2026": re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})" + _TIME),
-    "27/11/2026": re.compile(r"(?P<a>\d{1,2})[/-](?P<b>\d{1,2})[/-](?P<y>\d{4})" + _TIME),
-    "27 Nov 2026": re.compile(r"(?P<d>\d{1,2})[ -](?P<n>[A-Za-z]{3,9})\.?[ -,]+(?P<y>\d{4})" + _TIME),
-    "Nov 27, 2026": re.compile(r"(?P<n>[A-Za-z]{3,9})\.? (?P<d>\d{1,2}),? (?P<y>\d{4})" + _TIME),
-}  # fmt: skip
 
 
 def resolution_of(seconds: Doubles, *, zoned: bool) -> float:
@@ -49,7 +34,7 @@ class Times:
     seconds: tuple[float | None, ...]
     zoned: tuple[bool, ...]
     forms: tuple[str, ...]
-    """Examples of the forms that were met, the most frequent first."""
+    """Those that were met, the most frequent first."""
 
 
 def times_of(texts: Sequence[str], form: str | None = None) -> Times:
@@ -58,74 +43,46 @@ def times_of(texts: Sequence[str], form: str | None = None) -> Times:
     Raises:
         AmbiguousDates: naming such a text.
     """
-    if form is not None:
-        return _by_form(texts, form)
-    matches = [_match(text) for text in texts]
-    day_first = _day_first(texts, matches)
-    seconds, zoned, forms = [], [], Counter[str]()
-    for found in matches:
-        second, zone = _seconds(found[1], day_first) if found else (None, False)
+    forms = [form] * len(texts) if form is not None else _forms(texts)
+    seconds: list[float | None] = []
+    zoned, met = [], Counter[str]()
+    for text, own in zip(texts, forms, strict=True):
+        second, zone = _seconds(text, own)
         seconds.append(second)
         zoned.append(zone)
-        if found and second is not None:
-            name = found[0] if found[1].groupdict().get("a") is None or day_first else "11/27/2026"
-            forms[name] += 1
-    return Times(tuple(seconds), tuple(zoned), tuple(name for name, _ in forms.most_common()))
+        if own is not None and second is not None:
+            met[own] += 1
+    names = tuple(name for name, _ in met.most_common())
+    return Times(tuple(seconds), tuple(zoned), names or (() if form is None else (form,)))
 
 
-def _match(text: str) -> tuple[str, re.Match[str]] | None:
-    for name, pattern in _FORMS.items():
-        if found := pattern.fullmatch(text):
-            return name, found
-    return None
-
-
-def _day_first(texts: Sequence[str], matches: Sequence[tuple[str, re.Match[str]] | None]) -> bool:
-    """Whether 03/04/2026 is in April."""
-    pairs = [
-        (int(found[1]["a"]), int(found[1]["b"]), text)
-        for text, found in zip(texts, matches, strict=True)
-        if found and found[1].groupdict().get("a")
-    ]
-    days, months = any(a > 12 for a, _, _ in pairs), any(b > 12 for _, b, _ in pairs)
-    if days != months or all(a == b for a, b, _ in pairs):
-        return days
-    raise AmbiguousDates(next(text for a, b, text in pairs if a != b))
-
-
-def _seconds(found: re.Match[str], day_first: bool) -> tuple[float | None, bool]:
-    parts = found.groupdict()
-    if parts.get("a"):
-        parts["d"], parts["m"] = (parts["a"], parts["b"]) if day_first else (parts["b"], parts["a"])
-    if parts.get("n"):
-        name = str(parts["n"])[:3].lower()
-        if name not in _MONTHS:
-            return None, False
-        parts["m"] = str(_MONTHS.index(name) + 1)
-    text = f"{parts['y']}-{int(parts['m']):02d}-{int(parts['d']):02d}"
-    if parts["time"]:
-        hour, _, rest = parts["time"].replace(",", ".").partition(":")
-        hours = int(hour)
-        if parts["half"]:
-            hours = hours % 12 + (12 if parts["half"].lower() == "pm" else 0)
-        text += f"T{hours:02d}:{rest}{parts['zone'] or ''}"
+def _seconds(text: str, form: str | None) -> tuple[float | None, bool]:
+    if form is None:
+        return None, False
     try:
-        return to_seconds(text)
+        return written_seconds(text, form)
     except (ValueError, OverflowError):
         return None, False
 
 
-def _by_form(texts: Sequence[str], form: str) -> Times:
-    seconds: list[float | None] = []
-    zoned = []
+def _forms(texts: Sequence[str]) -> list[str | None]:
+    forms = [
+        next((name for name, pattern in FORMS.items() if pattern.fullmatch(text)), None) for text in texts
+    ]
+    slashes = [text for text, form in zip(texts, forms, strict=True) if form == DAY_FIRST]
+    if slashes and not _day_first(slashes):
+        forms = [MONTH_FIRST if form == DAY_FIRST else form for form in forms]
+    return forms
+
+
+def _day_first(texts: Sequence[str]) -> bool:
+    """Whether 03/04/2026 is in April, by texts that are written so."""
+    pairs = []
     for text in texts:
-        try:
-            moment = datetime.strptime(text, form)
-        except ValueError:
-            seconds.append(None)
-            zoned.append(False)
-            continue
-        zone = moment.tzinfo is not None
-        seconds.append((moment if zone else moment.replace(tzinfo=UTC)).timestamp())
-        zoned.append(zone)
-    return Times(tuple(seconds), tuple(zoned), (form,))
+        found = FORMS[DAY_FIRST].fullmatch(text)
+        assert found is not None
+        pairs.append((int(found["d"]), int(found["m"]), text))
+    days, months = any(a > 12 for a, _, _ in pairs), any(b > 12 for _, b, _ in pairs)
+    if days != months or all(a == b for a, b, _ in pairs):
+        return days
+    raise AmbiguousDates(next(text for a, b, text in pairs if a != b))

@@ -1,6 +1,5 @@
-"""Times as seconds since 1970 UTC, and as ISO 8601 text. n is the number of rows."""
+"""Times of numpy as seconds since 1970 UTC, and seconds as ISO 8601 text. n is the number of rows."""
 
-from datetime import UTC, date, datetime, time
 from typing import Final, Literal
 
 import numpy as np
@@ -9,26 +8,12 @@ from numpy.typing import NDArray
 from serving.bundle.tables.cells import Doubles
 from serving.bundle.tables.column_kinds import FIRST_SECOND, LAST_SECOND, TimestampColumn
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Unit = Literal["D", "m", "s", "ms", "us"]
 _UNITS: Final[dict[float, _Unit]] = {86400.0: "D", 60.0: "m", 1.0: "s", 0.001: "ms", 1e-06: "us"}
 
 
 class Seconds(float):
     """Of a time without a zone, which numpy had."""
-
-
-def to_seconds(value: str | date) -> tuple[float, bool]:
-    """Seconds, and whether the zone is known; a time without one is counted as if it were UTC.
-
-    Raises:
-        ValueError: no ISO 8601 date or time of the years 1 to 9999.
-    """
-    moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
-    if not isinstance(moment, datetime):
-        moment = datetime.combine(moment, time())
-    zoned = moment.tzinfo is not None
-    return ((moment if zoned else moment.replace(tzinfo=UTC)) - EPOCH).total_seconds(), zoned
 
 
 def seconds_of(moments: NDArray[np.datetime64]) -> tuple[Doubles, NDArray[np.bool_]]:
