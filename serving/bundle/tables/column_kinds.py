@@ -101,6 +101,8 @@ class _Number(_Column):
     scale: Scale
     bins: Bins | None
     """Of a histogram of the scores; null where there were too few rows for one: their density is Gaussian."""
+    heaps: tuple[bool, bool] = (False, False)
+    """Of a Gaussian: whether the data heap up at the lower and at the upper bound, as zeros do."""
 
     @property
     def lattice(self) -> float | None:
@@ -115,7 +117,7 @@ class _Number(_Column):
         """p(x|z) of its values, for parameters."""
         bins, shared = self.bins, self._scores()
         if bins is None:
-            return Gaussian(**shared)
+            return Gaussian(**shared, heaps=self.heaps)
         edges, least, most = np.array(bins.edges), np.array(bins.least), np.array(bins.most)
         return Histogram(**shared, edges=edges, least=least, most=most)
 

@@ -29,6 +29,10 @@ _SMALLEST: Final = 1e-300
 class Gaussian(NormalScores):
     """What is predicted of a number is where its score lies, and how exactly."""
 
+    heaps: tuple[bool, bool] = (False, False)
+    """Whether the data heap up at the lower and at the upper bound. What lies beyond such a bound is drawn as
+    it; at another the density is cut off, or draws would heap up where the data do not."""
+
     def code(self, values: Doubles) -> NDArray[np.intp]:
         """0: there is one code only."""
         return np.zeros(len(values), np.intp)
@@ -61,9 +65,10 @@ class Gaussian(NormalScores):
         mean, sigma = moments[0], np.exp(moments[1])
         low, high = limits or (np.full(len(mean), -np.inf), np.full(len(mean), np.inf))
         half = (self.lattice or 0.0) / 2  # what is drawn so near is rounded to the limit
-        # the density is cut off at the bounds as well, or draws would heap up there
         start = (self.score(np.maximum(low, self.bounds[0]) - half) - mean) / sigma
         end = (self.score(np.minimum(high, self.bounds[1]) + half) - mean) / sigma
+        start = np.where(self.heaps[0] & (low <= self.bounds[0]), -np.inf, start)
+        end = np.where(self.heaps[1] & (high >= self.bounds[1]), np.inf, end)
         # above the mean the mass is counted from the other end, where it is exact
         flipped = start > 0
         start, end = np.where(flipped, -end, start), np.where(flipped, -start, end)

@@ -20,7 +20,9 @@ from serving.bundle.tables import (
     most_likely,
     to_features,
 )
+from serving.bundle.tables.gaussian_columns import Gaussian
 from tests.support.table_schemas import dates, gaussian, number, parameters_of, people, schemas, uniforms_of
+from training.modalities.table.reading.numeric_scale import heaps_of
 
 SEEDS = st.integers(0, 1000)
 
@@ -308,3 +310,32 @@ def test_days_are_points_of_a_lattice():
     """A date column is drawn in whole days."""
     schema = one(dates("d", [10, 20, 30]))
     assert set(cells(schema, 200, 0).values[:, 0] / 86400) == {10.0, 20.0, 30.0}
+
+
+def test_where_the_data_heap_up_draws_do_too():
+    """What a Gaussian has beyond a bound is drawn as the bound there, and cut off at one without a heap."""
+    scale = {"knots": np.array([0.0, 10.0]), "scores": np.array([-1.0, 1.0]), "width": 5.0}
+    rest = {"lattice": None, "decimals": None, "bounds": (0.0, 10.0)}
+    parameters = np.stack([np.full(4000, -1.0), np.zeros(4000)])  # half of it below the lower bound
+    uniforms = np.random.default_rng(0).random((4000, 2))
+    heaped = Gaussian(**scale, **rest, heaps=(True, False)).drawn(parameters, uniforms, 1.0)
+    plain = Gaussian(**scale, **rest).drawn(parameters, uniforms, 1.0)
+    assert 0.47 < (heaped == 0).mean() < 0.53
+    assert (plain > 0).all()
+    assert (heaped < 10).all()
+    limits = np.full(4000, 2.0), np.full(4000, 10.0)
+    limited = Gaussian(**scale, **rest, heaps=(True, True)).drawn(parameters, uniforms, 1.0, limits)
+    assert limited.min() >= 2
+    assert (limited == 2).mean() < 0.01
+    assert 0.01 < (limited == 10).mean() < 0.2
+
+
+def test_heaps_are_found():
+    """Zeros that are many times as frequent as what is next to them, and not the least of many whole numbers."""
+    rng = np.random.default_rng(0)
+    zeros = np.where(rng.random(500) < 0.2, 0.0, rng.gamma(2.0, 1.0, 500))
+    assert heaps_of(zeros) == (True, False)
+    assert heaps_of(-zeros) == (False, True)
+    assert heaps_of(rng.integers(0, 9, 500).astype(float)) == (False, False)
+    assert heaps_of(rng.normal(size=500)) == (False, False)
+    assert heaps_of(np.zeros(5)) == (False, False)

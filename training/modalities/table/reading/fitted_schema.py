@@ -2,7 +2,7 @@
 
 from serving.bundle.tables import OBSERVED, Cells, Modelled, Number, Schema
 from training.modalities.table.reading.build_schema import share_of
-from training.modalities.table.reading.numeric_scale import scale_and_bins
+from training.modalities.table.reading.numeric_scale import heaps_of, scale_and_bins
 from training.modalities.table.reading.sources.raw_columns import Doubles
 
 
@@ -39,4 +39,8 @@ def _fitted(column: Modelled, every: Doubles, training: Doubles, most: int) -> M
     bounds = column.bounds
     if bounds == (every.min(), every.max()):
         bounds = float(training.min()), float(training.max())
-    return type(column).model_validate({**dict(column), "scale": scale, "bins": bins, "bounds": bounds})
+    heaps = (
+        heaps_of(training) if bins is None and bounds == (training.min(), training.max()) else (False, False)
+    )
+    fitted = {"scale": scale, "bins": bins, "bounds": bounds, "heaps": heaps}
+    return type(column).model_validate({**dict(column), **fitted})

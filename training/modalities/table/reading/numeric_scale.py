@@ -20,6 +20,8 @@ _QUANTILE_BINS: Final = 64
 _KNOTS: Final = 256
 _RANKS_SHARE: Final = 0.25
 """Of the normal score in that of a Gaussian; the rest is the distance from the mean."""
+_HEAP: Final = 0.02
+"""Share of the rows that a bound has at least to be a heap; and twice the rows of the value next to it."""
 _NORMAL: Final = NormalDist()
 
 
@@ -35,6 +37,16 @@ def scale_and_bins(values: Doubles, *, lattice: float | None, most_bins: int) ->
     if own or len(distinct) <= 2 or len(values) >= _MANY_ROWS:
         return _scale(values, distinct, counts), _bins(distinct, counts, lattice, most_bins)
     return _blended(values, _scale(values, distinct, counts)), None
+
+
+def heaps_of(values: Doubles) -> tuple[bool, bool]:
+    """Whether they heap up at their least and at their largest value."""
+    _, counts = np.unique(values, return_counts=True)
+    if len(counts) < 2:
+        return False, False
+    ends = (counts[0], counts[1]), (counts[-1], counts[-2])
+    low, high = (bool(end >= max(_HEAP * len(values), 2 * beside)) for end, beside in ends)
+    return low, high
 
 
 def _scale(values: Doubles, distinct: Doubles, counts: NDArray[np.intp]) -> Scale:
