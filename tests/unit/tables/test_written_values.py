@@ -10,6 +10,7 @@ from serving.bundle.tables import CellError, Schema, cells_of_columns, cells_of_
 from serving.bundle.tables.written.written_numbers import Notation, number_of
 from serving.bundle.tables.written.written_times import FORMS, moment_of
 from training.modalities.table.reading import read_table
+from training.modalities.table.reading.schema_overrides import ColumnOverride
 
 ROWS = range(60)
 
@@ -121,6 +122,23 @@ def test_derived_columns_are_read_so_too(tmp_path):
 def test_every_form_reads_its_own_example(form):
     """What a refusal shows as wanted is taken."""
     assert moment_of(form, (form,)) == moment_of("2026-11-27", ())
+
+
+@pytest.mark.parametrize(
+    "form", ["%", "%H:%M", "%Y%Y-%m-%d", "%d.%m", "%Q.%d.%m.%Y", "%-d.%m.%Y", "27-11-26", "", "%d%m%Y " * 20]
+)
+def test_what_is_no_form_is_refused(form):
+    """Before a text is read by it: of a part that is there twice, strptime says so by an error of its own kind."""
+    with pytest.raises(ValidationError):
+        ColumnOverride(format=form)
+
+
+@pytest.mark.parametrize(
+    "form", ["%d.%m.%y", "%Y-%m-%dT%H:%M:%S%z", "%A, %d %B %Y", "27/11/2026", "%Y%m%d", "%Y-%m"]
+)
+def test_forms_are_taken(form):
+    """Those of strptime that name a year, and examples."""
+    assert ColumnOverride(format=form).format == form
 
 
 def test_what_is_no_notation_is_refused():

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, StringConstraints
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ANY: Final = datetime(2026, 11, 27, tzinfo=UTC)
 _CLOCK: Final = r"(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*(?P<half>[AaPp][Mm])?"
 _TIME: Final = rf"(?:[T ]\s*{_CLOCK}\s*(?P<zone>Z|[+-]\d{{2}}:?\d{{2}})?)?"
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -26,8 +27,16 @@ FORMS: Final = {
 
 
 def _known(form: str) -> str:
-    if form not in FORMS and "%" not in form:
-        raise ValueError(f"want one of {', '.join(FORMS)}, or a form of strptime; came {form!r}")
+    if form in FORMS:
+        return form
+    try:
+        moment = datetime.strptime(_ANY.strftime(form), form)
+    except (ValueError, re.error):  # the latter of a part that is there twice
+        moment = None
+    if moment is None or moment.year != _ANY.year:
+        raise ValueError(
+            f"want one of {', '.join(FORMS)}, or a form of strptime with the year; came {form!r}"
+        )
     return form
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from serving.bundle import plain, quoted
 from serving.bundle.manifest import Label
 from serving.bundle.tables.column_kinds import MOST_CATEGORIES, Raw
+from serving.bundle.tables.written.written_times import Form
 from training.training_error import TrainingError
 
 Type = Literal[
@@ -30,8 +31,8 @@ class ColumnOverride(BaseModel):
     """What numbers are rounded to."""
     missing: tuple[str, ...] = ()
     """Texts that stand for a missing value, beside the usual ones."""
-    format: Annotated[str, Field(max_length=100)] | None = None
-    """Of times, as for ``strptime``: %d/%m/%Y."""
+    format: Form | None = None
+    """Of times, by an example (27/11/2026) or as for ``strptime`` (%d/%m/%y)."""
     categories: Annotated[int, Field(ge=1, le=MOST_CATEGORIES)] | None = None
     """As many kinds at most; the rarer ones are the rest."""
 
