@@ -55,9 +55,11 @@ def number_of(text: str, notation: Notation) -> float:
     Raises:
         ValueError: it is no number.
     """
-    try:
-        return notation.number(text.strip())
-    except ValueError:
-        if "_" in text:  # Python's own
-            raise
+    if "_" in text:  # Python's own, not a table's
+        raise ValueError(text)
+    if notation.point != "." or notation.thousands:
+        try:
+            return notation.number(text.strip())
+        except ValueError:
+            pass
     return float(text)

@@ -88,10 +88,14 @@ def moment_of(value: str | date, forms: tuple[str, ...]) -> tuple[float, bool]:
     Raises:
         ValueError, OverflowError: it is none.
     """
-    if isinstance(value, str):
-        for form in (*forms, ISO):
-            try:
-                return written_seconds(value.strip(), form)
-            except ValueError:
-                continue
-    return to_seconds(value)
+    if not isinstance(value, str):
+        return to_seconds(value)
+    for form in forms:
+        try:
+            return written_seconds(value.strip(), form)
+        except ValueError:
+            continue
+    try:
+        return to_seconds(value)
+    except ValueError:
+        return written_seconds(value.strip(), ISO)
