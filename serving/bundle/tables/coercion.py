@@ -105,15 +105,22 @@ def _cells(schema: Schema, columns: Mapping[str, Any], count: int, unknown: Unkn
         given = columns.get(column.name)
         if given is None:
             states[:] = _absent(column, None, absent)
-        elif _are_numbers(given) and isinstance(column, NumericColumn):
-            states[:] = OBSERVED
-            cells.values[:, place] = _checked(column, given.astype(np.float64), np.ones(count, np.bool_))
         else:
-            values = _listed(given)
-            states[:] = _states(column, values, absent)
-            cells.values[:, place] = _coerced(column, values, states == OBSERVED, unknown)
+            cells.values[:, place], states[:] = cells_of_column(column, given, unknown=unknown, absent=absent)
     settle(cells, told)
     return cells
+
+
+def cells_of_column(
+    column: Modelled, given: Sequence[object] | NDArray[Any], *, unknown: Unknown, absent: Absent
+) -> tuple[Doubles, NDArray[np.int8]]:
+    """Values and states [n] of a modelled column. Raises CellError."""
+    if _are_numbers(given) and isinstance(column, NumericColumn):
+        told = np.ones(len(given), np.bool_)
+        return _checked(column, np.asarray(given, np.float64), told), np.full(len(given), OBSERVED, np.int8)
+    values = _listed(given)
+    states = _states(column, values, absent)
+    return _coerced(column, values, states == OBSERVED, unknown), states
 
 
 def _told(schema: Schema, column: DerivedColumn, columns: Mapping[str, Any], count: int) -> Told:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.bundle.tables import CellError, Cells, Schema, TimestampColumn, cells_of_columns
-from serving.bundle.tables.coercion import Absent, Unknown
+from serving.bundle.tables.coercion import Absent, Unknown, cells_of_column
 from serving.pb.vae.v1 import tensors_pb2
 
 Values = list[object] | NDArray[Any]
@@ -42,10 +42,11 @@ def cells_of_packed(columns: tensors_pb2.Columns, schema: Schema, unknown: Unkno
         nulls: dict[str, Values] = {name: [None] * len(values.codes) for name, values in coded.items()}
         cells = cells_of_columns(schema, _plain(found) | nulls, unknown=unknown, absent=absent)
         for name, values in coded.items():
-            words = cells_of_columns(schema, {name: values.words}, unknown=unknown, absent="unknown")
             place, told = schema.place[name], values.codes >= 0
-            cells.values[told, place] = words.values[values.codes[told], place]
-            cells.states[told, place] = words.states[values.codes[told], place]
+            column = schema.modelled[place]
+            words, states = cells_of_column(column, values.words, unknown=unknown, absent="unknown")
+            cells.values[told, place] = words[values.codes[told]]
+            cells.states[told, place] = states[values.codes[told]]
     except CellError:  # of a word, which stands for many rows or for none
         listed: dict[str, Values] = {name: values.listed() for name, values in coded.items()}
         return cells_of_columns(schema, _plain(found) | listed, unknown=unknown, absent=absent)
