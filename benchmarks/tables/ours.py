@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from serving.api.conditioning import IMPUTE_SAMPLES
 from serving.bundle.tables import Cells, Schema, impute, to_features
 from serving.latent.resampling import resample
 from training.__main__ import main
@@ -26,9 +27,6 @@ from training.runs import load_run
 ROWS_AT_ONCE = 512
 SCORE_DRAWS = 16
 """Of the posterior of each row that is scored."""
-CANDIDATES = 128
-"""Of the posterior of each row that is filled, as the server takes them."""
-
 Doubles = NDArray[np.float64]
 
 
@@ -87,7 +85,7 @@ def fillings(ours: Fitted, cells: Cells, draws: int, *, seed: int) -> list[Cells
     """``draws`` times all rows, with what is unknown drawn given the rest, as the server's Impute does."""
     source = np.random.default_rng((seed, 1))
     parts: list[list[Cells]] = [[] for _ in range(draws)]
-    for features, noise, part in _portions(ours, cells, CANDIDATES, seed):
+    for features, noise, part in _portions(ours, cells, IMPUTE_SAMPLES, seed):
         mean, log_var = ours.model.encoder(features)
         _, _, log_weight, _ = ColumnScore(ours.model)(features, noise)
         latents = mean[:, None] + (0.5 * log_var[:, None]).exp() * noise

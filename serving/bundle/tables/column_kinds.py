@@ -17,7 +17,7 @@ from serving.bundle.tables.gaussian_columns import Gaussian
 from serving.bundle.tables.normal_scores import LARGEST_SCORE
 from serving.bundle.tables.numeric_columns import Histogram
 from serving.bundle.tables.written.written_numbers import Notation
-from serving.bundle.tables.written.written_times import Form
+from serving.bundle.tables.written.written_times import Forms
 
 MOST_COLUMNS: Final = 10_000
 MOST_CATEGORIES: Final = 10_000
@@ -192,7 +192,7 @@ class TimestampColumn(_Number):
     """In seconds: 86400 where the data are dates, 60, 1, 0.001 or 1e-06."""
     zone: Literal["utc", "local"]
     """local: written without a zone, and counted as if it were UTC."""
-    written: Annotated[tuple[Form, ...], Field(max_length=16)] = ()
+    written: Forms = ()
     """Forms that the data have beside ISO 8601, in which times may be given; records have ISO 8601."""
 
     @property

@@ -14,7 +14,7 @@ from serving.bundle.tables.column_kinds import (
     _Column,
 )
 from serving.bundle.tables.written.written_numbers import Notation
-from serving.bundle.tables.written.written_times import Form, to_seconds
+from serving.bundle.tables.written.written_times import Forms, to_seconds
 
 Scalar = bool | Whole | Raw | Annotated[str, Field(max_length=4096)] | None
 """A value as users see it."""
@@ -57,7 +57,7 @@ class DerivedColumn(_Column):
     """How the data write false and true."""
     notation: Notation = Notation()
     """Of numbers."""
-    written: tuple[Form, ...] = ()
+    written: Forms = ()
     """Of times, as of those of a timestamp column."""
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ANY: Final = datetime(2026, 11, 27, tzinfo=UTC)
@@ -42,6 +42,7 @@ def _known(form: str) -> str:
 
 Form = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known)]
 """One of ``FORMS``, or one for ``strptime``, such as %d.%m.%y."""
+Forms = Annotated[tuple[Form, ...], Field(max_length=16)]
 
 
 def to_seconds(value: str | date) -> tuple[float, bool]:
